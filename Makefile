@@ -1,0 +1,62 @@
+# Everything a contributor types. `make help` lists it.
+# Needs only make and Python >= 3.11; PYTHON=python3.12 chooses another one.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Touched when everything is installed; older than pyproject.toml means: install again.
+STAMP := $(VENV)/.installed
+
+PROTOS := $(wildcard proto/lever/v1/*.proto)
+OUT ?= .
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format proto generate bench clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## create .venv and install everything; quick when that is done
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Lever needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "This Python cannot make virtual environments. On Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@# pip older than 25.1 does not know --group
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	@touch $@
+
+run: $(STAMP) ## serve the example experiments with the embedded store; data in .lever
+	$(BIN)/lever serve --data-dir .lever --experiments deploy/examples
+
+test: $(STAMP) ## run every test; ARGS="-k word" narrows
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(STAMP) ## lint, formatting, types, contract
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/buf lint proto
+
+format: $(STAMP) ## format the code and repair what ruff can
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+proto: $(STAMP) generate ## regenerate service/pb from proto/
+
+# Without the stamp, so that the drift test can call it. The import path of generated code is the path of its .proto:
+# giving the sources the virtual path service/pb makes the imports right without touching what was generated.
+generate:
+	$(BIN)/python -m grpc_tools.protoc -I service/pb=proto --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc \
+		--python_out=$(OUT) --pyi_out=$(OUT) --grpc_python_out=$(OUT) --mypy_grpc_out=quiet:$(OUT) $(PROTOS)
+
+bench: $(STAMP) ## measure kernels and the server on this machine
+	$(BIN)/python -m loadtest kernels
+	$(BIN)/python -m loadtest rpc
+
+clean: ## remove the environment and all caches; data in .lever stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find bandits service loadtest tests -name __pycache__ -prune -exec rm -rf {} +
