@@ -1,0 +1,3 @@
+"""Lever: a real-time contextual bandit personalization service."""
+
+__version__ = "0.1.0"

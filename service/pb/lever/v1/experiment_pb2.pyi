@@ -1,0 +1,141 @@
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Experiment(_message.Message):
+    __slots__ = ("name", "uid", "version", "state", "config", "applied_at_ms", "arms", "algorithm")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    UID_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    APPLIED_AT_MS_FIELD_NUMBER: _ClassVar[int]
+    ARMS_FIELD_NUMBER: _ClassVar[int]
+    ALGORITHM_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    uid: str
+    version: int
+    state: str
+    config: str
+    applied_at_ms: int
+    arms: _containers.RepeatedScalarFieldContainer[str]
+    algorithm: str
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., version: _Optional[int] = ..., state: _Optional[str] = ..., config: _Optional[str] = ..., applied_at_ms: _Optional[int] = ..., arms: _Optional[_Iterable[str]] = ..., algorithm: _Optional[str] = ...) -> None: ...
+
+class PutExperimentRequest(_message.Message):
+    __slots__ = ("config", "expected_version")
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_VERSION_FIELD_NUMBER: _ClassVar[int]
+    config: str
+    expected_version: int
+    def __init__(self, config: _Optional[str] = ..., expected_version: _Optional[int] = ...) -> None: ...
+
+class PutExperimentResponse(_message.Message):
+    __slots__ = ("experiment", "changed")
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_FIELD_NUMBER: _ClassVar[int]
+    experiment: Experiment
+    changed: bool
+    def __init__(self, experiment: _Optional[_Union[Experiment, _Mapping]] = ..., changed: _Optional[bool] = ...) -> None: ...
+
+class GetExperimentRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class GetExperimentResponse(_message.Message):
+    __slots__ = ("experiment",)
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    experiment: Experiment
+    def __init__(self, experiment: _Optional[_Union[Experiment, _Mapping]] = ...) -> None: ...
+
+class ListExperimentsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ListExperimentsResponse(_message.Message):
+    __slots__ = ("experiments",)
+    EXPERIMENTS_FIELD_NUMBER: _ClassVar[int]
+    experiments: _containers.RepeatedCompositeFieldContainer[Experiment]
+    def __init__(self, experiments: _Optional[_Iterable[_Union[Experiment, _Mapping]]] = ...) -> None: ...
+
+class DeleteExperimentRequest(_message.Message):
+    __slots__ = ("name", "expected_version")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_VERSION_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    expected_version: int
+    def __init__(self, name: _Optional[str] = ..., expected_version: _Optional[int] = ...) -> None: ...
+
+class DeleteExperimentResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class GetReportRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class GetReportResponse(_message.Message):
+    __slots__ = ("name", "version", "algorithm", "metric", "segments", "log_id", "stale")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    ALGORITHM_FIELD_NUMBER: _ClassVar[int]
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    SEGMENTS_FIELD_NUMBER: _ClassVar[int]
+    LOG_ID_FIELD_NUMBER: _ClassVar[int]
+    STALE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: int
+    algorithm: str
+    metric: str
+    segments: _containers.RepeatedCompositeFieldContainer[SegmentReport]
+    log_id: str
+    stale: bool
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., algorithm: _Optional[str] = ..., metric: _Optional[str] = ..., segments: _Optional[_Iterable[_Union[SegmentReport, _Mapping]]] = ..., log_id: _Optional[str] = ..., stale: _Optional[bool] = ...) -> None: ...
+
+class SegmentReport(_message.Message):
+    __slots__ = ("segment", "arms")
+    SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    ARMS_FIELD_NUMBER: _ClassVar[int]
+    segment: str
+    arms: _containers.RepeatedCompositeFieldContainer[ArmReport]
+    def __init__(self, segment: _Optional[str] = ..., arms: _Optional[_Iterable[_Union[ArmReport, _Mapping]]] = ...) -> None: ...
+
+class ArmReport(_message.Message):
+    __slots__ = ("arm", "state", "trials", "rewarded", "reward_sum", "mean", "credible_low", "credible_high", "probability_best", "expected_loss", "traffic_share", "holdout_trials", "holdout_reward_sum", "posterior_mean")
+    ARM_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    TRIALS_FIELD_NUMBER: _ClassVar[int]
+    REWARDED_FIELD_NUMBER: _ClassVar[int]
+    REWARD_SUM_FIELD_NUMBER: _ClassVar[int]
+    MEAN_FIELD_NUMBER: _ClassVar[int]
+    CREDIBLE_LOW_FIELD_NUMBER: _ClassVar[int]
+    CREDIBLE_HIGH_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_BEST_FIELD_NUMBER: _ClassVar[int]
+    EXPECTED_LOSS_FIELD_NUMBER: _ClassVar[int]
+    TRAFFIC_SHARE_FIELD_NUMBER: _ClassVar[int]
+    HOLDOUT_TRIALS_FIELD_NUMBER: _ClassVar[int]
+    HOLDOUT_REWARD_SUM_FIELD_NUMBER: _ClassVar[int]
+    POSTERIOR_MEAN_FIELD_NUMBER: _ClassVar[int]
+    arm: str
+    state: str
+    trials: int
+    rewarded: int
+    reward_sum: float
+    mean: float
+    credible_low: float
+    credible_high: float
+    probability_best: float
+    expected_loss: float
+    traffic_share: float
+    holdout_trials: int
+    holdout_reward_sum: float
+    posterior_mean: float
+    def __init__(self, arm: _Optional[str] = ..., state: _Optional[str] = ..., trials: _Optional[int] = ..., rewarded: _Optional[int] = ..., reward_sum: _Optional[float] = ..., mean: _Optional[float] = ..., credible_low: _Optional[float] = ..., credible_high: _Optional[float] = ..., probability_best: _Optional[float] = ..., expected_loss: _Optional[float] = ..., traffic_share: _Optional[float] = ..., holdout_trials: _Optional[int] = ..., holdout_reward_sum: _Optional[float] = ..., posterior_mean: _Optional[float] = ...) -> None: ...
