@@ -1,0 +1,65 @@
+"""The one place that says how kernels are compiled.
+
+`cache`: a kernel is compiled once per machine, not once per process (seconds against milliseconds). Numba watches
+only the file a kernel stands in: after changing a kernel that others call, delete the `__pycache__` beside it.
+`error_model="numpy"`: a division by zero gives inf or nan, as in numpy, instead of a test and branch per division.
+`nogil`: a kernel that runs longer than a thread switch lets the threads that answer calls go on meanwhile.
+No fastmath: two servers that fold the same log must get the same bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+from numba import types
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Argument types of entry points. An array from np.frombuffer is read-only, and a kernel declared for read-only
+# arrays takes writable ones too; the other way round it would be compiled again, in the middle of serving.
+FLOATS = types.Array(types.float64, 1, "C", readonly=True)
+FLOATS2 = types.Array(types.float64, 2, "C", readonly=True)
+FLOATS3 = types.Array(types.float64, 3, "C", readonly=True)
+INTS = types.Array(types.int64, 1, "C", readonly=True)
+WORDS = types.Array(types.uint64, 1, "C", readonly=True)
+CELLS = types.Array(types.int16, 1, "C", readonly=True)
+CELLS2 = types.Array(types.int16, 2, "C", readonly=True)
+FLOATS_OUT = types.Array(types.float64, 1, "C")
+FLOATS2_OUT = types.Array(types.float64, 2, "C")
+FLOATS3_OUT = types.Array(types.float64, 3, "C")
+INTS_OUT = types.Array(types.int64, 1, "C")
+WORD = types.uint64
+FLOAT = types.float64
+
+
+def jit(function: F) -> F:
+    """Compile a short kernel; it keeps the interpreter lock, which costs less than to let it go."""
+    return cast("F", numba.njit(cache=True, error_model="numpy")(function))
+
+
+def jit_nogil(function: F) -> F:
+    """Compile a long kernel, which lets the interpreter lock go."""
+    return cast("F", numba.njit(cache=True, error_model="numpy", nogil=True)(function))
+
+
+def entry(*signature: types.Type, nogil: bool = False) -> Callable[[F], F]:
+    """Declare a kernel that Python calls: compiled at its first call (not at import), for exactly these types.
+
+    So no call can start a compilation for types that nobody warmed, and a Python int up to 2^64 - 1 fits a WORD.
+    Numba has no lazy form of explicit signatures; the hook is the method that its dispatcher calls on a miss.
+    """
+
+    def wrap(function: F) -> F:
+        dispatcher = numba.njit(cache=True, error_model="numpy", nogil=nogil)(function)
+
+        def first(*args: Any) -> Any:
+            compiled = dispatcher.compile(signature)
+            dispatcher.disable_compile()
+            return compiled  # the dispatcher calls it with the arguments
+
+        dispatcher._compile_for_args = first  # type: ignore[attr-defined]  # noqa: SLF001 - see the docstring
+        return cast("F", dispatcher)
+
+    return wrap

@@ -1,0 +1,72 @@
+"""Where each sum stands inside a block of cells. Every cell is an int64; appended metrics and columns append cells.
+
+A block belongs to one (bucket, segment, arm) and has two vectors:
+counts  [trials of each group] then, for each metric, for each group: rewarded, sum, squares high, squares low
+learn   [sum q, sum q^2] then, for each feature column j: sum q x_j, sum x_0 x_j, ..., sum x_j x_j
+Squares of totals are kept as two sums (the square's upper bits and its lower 32) so that neither can overflow.
+"""
+
+from __future__ import annotations
+
+from bandits._jit import jit
+
+POLICY, HELD, FIXED, HISTORY = 0, 1, 2, 3  # groups of trials; POLICY and HISTORY teach
+GROUPS = 4
+PER_METRIC = 4 * GROUPS
+REWARDED, TOTAL, SQUARE_HIGH, SQUARE_LOW = 0, 1, 2, 3
+
+SUBJECT_BUCKETS = 256
+DELAY_BINS = 32
+
+X_SCALE = 4096  # a feature of 1.0
+Q_SCALE = 32767  # a learning reward of 1.0
+
+
+def counts_size(metrics: int) -> int:
+    """Cells of a block's counts."""
+    return GROUPS + metrics * PER_METRIC
+
+
+def learn_size(columns: int) -> int:
+    """Cells of a block's learning sums, `columns` including the constant."""
+    return 2 + columns * (columns + 3) // 2
+
+
+@jit
+def column_offset(column: int) -> int:
+    """Where in `learn` the sums of feature column `column` begin."""
+    return 2 + column * (column + 3) // 2
+
+
+@jit
+def count_offset(metric: int, group: int) -> int:
+    """Where in `counts` the four sums of (metric, group) begin."""
+    return GROUPS + metric * PER_METRIC + group * 4
+
+
+@jit
+def delay_bin(delay_ms: int) -> int:
+    """Bin of a delay: bin k >= 1 holds [2^(k+3), 2^(k+4)) ms, bin 0 everything below 16 ms, bin 31 the rest."""
+    k = 0
+    rest = delay_ms >> 4
+    while rest > 0 and k < DELAY_BINS - 1:
+        rest >>= 1
+        k += 1
+    return k
+
+
+@jit
+def grid(total: int, low: int, high: int) -> int:
+    """The learning reward of a total: clipped to [low, high], on a signed grid through zero, rounded half to even.
+
+    All in units of `reward.unit`. A total of exactly 0 is no reward and stays 0, even where low > 0.
+    """
+    if total == 0:
+        return 0
+    clipped = min(max(total, low), high)
+    scale = max(abs(low), abs(high))
+    doubled = 2 * clipped * Q_SCALE
+    q = (doubled + scale) // (2 * scale)
+    if (doubled + scale) % (2 * scale) == 0 and q % 2 != 0:
+        q -= 1
+    return q

@@ -1,0 +1,178 @@
+"""The fold kernels: rows of the log into sums. Order does not matter; every addition is an integer one."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bandits._jit import jit, jit_nogil
+from bandits.cells import (
+    FIXED,
+    HELD,
+    HISTORY,
+    POLICY,
+    REWARDED,
+    SQUARE_HIGH,
+    SQUARE_LOW,
+    TOTAL,
+    X_SCALE,
+    column_offset,
+    count_offset,
+    delay_bin,
+    grid,
+)
+
+Ints = NDArray[np.int64]
+
+
+@jit
+def group_of(flags: int) -> int:
+    """Group of a row's flags (bits of service.rows: 1 holdout, 4 history, 8 fixed)."""
+    if flags & 1:
+        return HELD
+    if flags & 8:
+        return FIXED
+    if flags & 4:
+        return HISTORY
+    return POLICY
+
+
+@jit
+def _add_trial(counts: Ints, learn: Ints, group: int, x: NDArray[np.int16]) -> None:
+    counts[group] += 1
+    if group in (HELD, FIXED):
+        return
+    learn[column_offset(0) + 1] += X_SCALE * X_SCALE
+    for j in range(x.shape[0]):
+        xj = np.int64(x[j])
+        if xj != 0:
+            at = column_offset(j + 1) + 1
+            learn[at] += X_SCALE * xj
+            for i in range(j):
+                learn[at + 1 + i] += np.int64(x[i]) * xj
+            learn[at + 1 + j] += xj * xj
+
+
+@jit_nogil
+def fold_trials(
+    counts: NDArray[np.int64],
+    learn: NDArray[np.int64],
+    subjects: NDArray[np.int64],
+    block: Ints,
+    segment: Ints,
+    flags: Ints,
+    bucket: Ints,
+    x: NDArray[np.int16],
+) -> None:
+    """Add n trials. counts [blocks, .], learn [blocks, .], subjects [segments, 2, 1 + metrics, 256] are added to.
+
+    block, segment, flags, bucket (of the subject): [n]; x: [n, columns - 1] in units of 2^-12, without the constant.
+    """
+    for row in range(block.shape[0]):
+        group = group_of(flags[row])
+        _add_trial(counts[block[row]], learn[block[row]], group, x[row])
+        if group <= HELD:
+            subjects[segment[row], group, 0, bucket[row]] += 1
+
+
+@jit
+def _add_learning(learn: Ints, old_q: int, new_q: int, x: NDArray[np.int16]) -> None:
+    step = new_q - old_q
+    learn[0] += step
+    learn[1] += new_q * new_q - old_q * old_q
+    learn[column_offset(0)] += step * X_SCALE
+    for j in range(x.shape[0]):
+        if x[j] != 0:
+            learn[column_offset(j + 1)] += step * np.int64(x[j])
+
+
+@jit_nogil
+def fold_rewards(
+    counts: NDArray[np.int64],
+    learn: NDArray[np.int64],
+    subjects: NDArray[np.int64],
+    delays: NDArray[np.int64],
+    block: Ints,
+    period: Ints,
+    segment: Ints,
+    flags: Ints,
+    bucket: Ints,
+    x: NDArray[np.int16],
+    metric: Ints,
+    old: Ints,
+    new: Ints,
+    exposes: Ints,
+    delay: Ints,
+    primary: int,
+    low: int,
+    high: int,
+) -> None:
+    """Add n reward rows (metric < 0: an exposure only). See fold_trials; delays [buckets, segments, 32] is added to.
+
+    period [n] is the row's time bucket; old and new totals in `reward.unit`; exposes 0 or 1; delay in ms.
+    primary is the number of the metric that teaches, low and high its bounds in its unit.
+    """
+    for row in range(block.shape[0]):
+        group = group_of(flags[row])
+        cells = counts[block[row]]
+        if exposes[row]:
+            _add_trial(cells, learn[block[row]], group, x[row])
+            if group <= HELD:
+                subjects[segment[row], group, 0, bucket[row]] += 1
+        if metric[row] < 0:
+            continue
+        before, after = old[row], new[row]
+        at = count_offset(metric[row], group)
+        cells[at + REWARDED] += np.int64(after != 0) - np.int64(before != 0)
+        cells[at + TOTAL] += after - before
+        cells[at + SQUARE_HIGH] += (after * after >> 32) - (before * before >> 32)
+        cells[at + SQUARE_LOW] += (after * after & 0xFFFFFFFF) - (before * before & 0xFFFFFFFF)
+        if group <= HELD:
+            subjects[segment[row], group, 1 + metric[row], bucket[row]] += after - before
+        if metric[row] == primary and group in (POLICY, HISTORY):
+            _add_learning(learn[block[row]], grid(before, low, high), grid(after, low, high), x[row])
+            if group == POLICY and before == 0 and after != 0:
+                delays[period[row], segment[row], delay_bin(delay[row])] += 1
+
+
+@jit_nogil
+def gather(
+    index: NDArray[np.int64],
+    weights: NDArray[np.float64],
+    counts: NDArray[np.int64],
+    learn: NDArray[np.int64],
+    primary: int,
+    n: NDArray[np.float64],
+    rewarded: NDArray[np.float64],
+    s1: NDArray[np.float64],
+    s2: NDArray[np.float64],
+    xx: NDArray[np.float64],
+    xr: NDArray[np.float64],
+) -> None:
+    """Weighted sums of one segment's arms as float64, still in cell units. Adds into the outputs, bucket by bucket.
+
+    index [buckets, arms] gives blocks (-1: none); weights [buckets]; n, rewarded, s1, s2 [arms]; xx [arms, d, d]
+    (both triangles); xr [arms, d].
+    """
+    d = xr.shape[1]
+    for b in range(index.shape[0]):
+        w = weights[b]
+        for k in range(index.shape[1]):
+            row = index[b, k]
+            if row < 0:
+                continue
+            c, v = counts[row], learn[row]
+            n[k] += w * (c[POLICY] + c[HISTORY])
+            at = count_offset(primary, POLICY)
+            rewarded[k] += w * (c[at] + c[count_offset(primary, HISTORY)])
+            s1[k] += w * v[0]
+            s2[k] += w * v[1]
+            for j in range(d):
+                at = column_offset(j)
+                xr[k, j] += w * v[at]
+                for i in range(j + 1):
+                    xx[k, i, j] += w * v[at + 1 + i]
+    for k in range(xr.shape[0]):
+        for j in range(d):
+            for i in range(j):
+                xx[k, j, i] = xx[k, i, j]

@@ -1,0 +1,180 @@
+"""The pmf of a packed posterior at x over the eligible arms, and the choice made from it: one compiled call each."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bandits import quadrature
+from bandits._jit import (
+    CELLS,
+    CELLS2,
+    FLOATS,
+    FLOATS_OUT,
+    INTS,
+    INTS_OUT,
+    WORD,
+    WORDS,
+    entry,
+    jit,
+)
+from bandits.draw import race
+from bandits.linucb import shares
+from bandits.posterior import ALPHA, ARMS, COLUMNS, FLOOR, GRID, HEADER, KIND, RULE
+
+Floats = NDArray[np.float64]
+
+UNIFORM, FIXED, BETA, NIG, LINUCB, LINTS = range(6)  # as posterior.Kind; kernels want plain ints
+UNIT = 2.0**-12  # of a feature cell
+
+# Panel lengths in scales. With the nodes of posterior.py the error of a probability is below 1e-12 for a Beta (1e-8
+# with 200 arms and counts up to 1e9, where rounding t is all there is to it) and below 1e-8 for a Student t.
+BETA_STEP = 1.0
+STUDENT_STEP = 1.5
+
+
+@jit
+def scores(packed: Floats, x: Floats, centre: Floats, variance: Floats) -> None:
+    """Fill centre and variance (f8[K]) with theta_k.x and x' cov_k x; zeros of x cost nothing.
+
+    x shorter than the posterior's d counts as padded with zeros; columns beyond d are not known yet and ignored.
+    """
+    arms, columns = int(packed[ARMS]), int(packed[COLUMNS])
+    start = HEADER + 4 * arms
+    theta = packed[start : start + columns * arms].reshape(columns, arms)
+    start += columns * arms
+    cov = packed[start : start + columns * (columns + 1) // 2 * arms].reshape(columns * (columns + 1) // 2, arms)
+    index = np.empty(columns, np.int64)
+    count = 0
+    centre[:] = 0.0
+    variance[:] = 0.0
+    for j in range(min(columns, x.size)):
+        if x[j] == 0.0:
+            continue
+        index[count] = j
+        count += 1
+        row, value = theta[j], x[j]
+        for k in range(arms):
+            centre[k] += value * row[k]
+        for p in range(count):
+            i = index[p]
+            factor = value * x[i] if i == j else 2.0 * value * x[i]
+            row = cov[j * (j + 1) // 2 + i]
+            for k in range(arms):
+                variance[k] += factor * row[k]
+
+
+@jit
+def panel(packed: Floats) -> Floats:
+    """The quadrature rule inside a packed posterior."""
+    return packed[packed.size - int(packed[RULE]) :]
+
+
+@jit
+def table_of(packed: Floats, x: Floats, arms: NDArray[np.int64]) -> Floats:
+    """The quadrature's table (f8[7,n]) of the beliefs about the eligible arms at x."""
+    kind, total = int(packed[KIND]), int(packed[ARMS])
+    table = np.empty((7, arms.size))
+    if kind == BETA:
+        for i in range(arms.size):
+            table[quadrature.SHAPE, i] = packed[HEADER + arms[i]]
+            table[quadrature.SECOND, i] = packed[HEADER + total + arms[i]]
+        return table
+    centre, variance = np.empty(total), np.empty(total)
+    scores(packed, x, centre, variance)
+    for i in range(arms.size):
+        k = arms[i]
+        table[quadrature.SHAPE, i] = packed[HEADER + 3 * total + k]
+        table[quadrature.SECOND, i] = 0.0
+        table[quadrature.CENTRE, i] = centre[k]
+        table[quadrature.SCALE, i] = np.sqrt(max(variance[k], 1e-300))
+    return table
+
+
+@jit
+def weighted(packed: Floats, arms: NDArray[np.int64], out: Floats) -> None:
+    """Fill out with the arms' fixed weights, normalised; equal where all are zero."""
+    total = 0.0
+    for i in range(arms.size):
+        out[i] = packed[HEADER + arms[i]]
+        total += out[i]
+    for i in range(arms.size):
+        out[i] = out[i] / total if total > 0.0 else 1.0 / arms.size
+
+
+@jit
+def indexed(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> None:
+    """Fill out with the LinUCB pmf."""
+    total, points = int(packed[ARMS]), int(packed[GRID])
+    centre, variance = np.empty(total), np.empty(total)
+    scores(packed, x, centre, variance)
+    for i in range(arms.size):  # ascending, so that compacting in place never overwrites what is still needed
+        centre[i] = centre[arms[i]]
+        variance[i] = packed[ALPHA] * np.sqrt(max(variance[arms[i]], 0.0))
+    end = packed.size - int(packed[RULE])
+    n = arms.size
+    shares(centre[:n], variance[:n], packed[end - points : end], out)
+
+
+@jit
+def masses(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> None:
+    """Fill out (f8[n]) with the floored pmf over `arms` at x (units of 1)."""
+    kind, n = int(packed[KIND]), arms.size
+    if n == 1 or kind == UNIFORM:
+        out[:] = 1.0 / n
+    elif kind == FIXED:
+        weighted(packed, arms, out)
+    elif kind == LINUCB:
+        indexed(packed, x, arms, out)
+    else:
+        family = quadrature.BETA if kind == BETA else quadrature.STUDENT
+        step = BETA_STEP if kind == BETA else STUDENT_STEP
+        quadrature.greatest(family, table_of(packed, x, arms), panel(packed), step, out)
+    floor = packed[FLOOR]
+    for i in range(n):
+        out[i] = (1.0 - floor) * out[i] + floor / n
+
+
+@entry(FLOATS, FLOATS, INTS, FLOATS_OUT, nogil=True)
+def fill(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> None:
+    """The pmf alone, for refreshes: x is f8[d] in units of 1."""
+    masses(packed, x, arms, out)
+
+
+@entry(FLOATS, CELLS, INTS, WORD, WORD, FLOATS_OUT)
+def decide(packed: Floats, x: NDArray[np.int16], arms: NDArray[np.int64], unit: int, salt: int, out: Floats) -> int:
+    """Choose: fill out (f8[n]) with the floored pmf and return the POSITION in `arms` of the drawn arm.
+
+    `packed` is Posterior.packed, x is i2[<= d] in units of 2^-12 with x[0] = 4096, arms are i8[n], n >= 1, eligible
+    arm numbers, ascending and below K; unit and salt are below 2^64. Any array but out may be read-only. Any
+    policy works; for a context-free one a cached pmf and draw() are faster.
+    """
+    values = np.empty(x.size)
+    for j in range(x.size):
+        values[j] = UNIT * x[j]
+    masses(packed, values, arms, out)
+    return race(out, arms, np.uint64(unit), np.uint64(salt))
+
+
+@entry(FLOATS, CELLS2, INTS, WORDS, WORD, INTS_OUT, FLOATS_OUT, nogil=True)
+def decide_rows(
+    packed: Floats,
+    rows: NDArray[np.int16],
+    arms: NDArray[np.int64],
+    units: NDArray[np.uint64],
+    salt: int,
+    chosen: NDArray[np.int64],
+    propensity: Floats,
+) -> None:
+    """decide() for each row of i2[N,d]; a context-free pmf is computed once. See policy.decide_batch."""
+    kind = int(packed[KIND])
+    out = np.empty(arms.size)
+    values = np.empty(rows.shape[1])
+    for i in range(units.size):
+        if i == 0 or kind >= LINUCB:
+            for j in range(values.size):
+                values[j] = UNIT * rows[i, j]
+            masses(packed, values, arms, out)
+        winner = race(out, arms, units[i], np.uint64(salt))
+        chosen[i] = winner
+        propensity[i] = out[winner]

@@ -1,0 +1,129 @@
+"""The table of policies: how each turns a slot's sums into a posterior, and what can be set about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bandits import belief
+from bandits.draw import draw
+from bandits.pmf import decide, decide_rows, fill
+from bandits.posterior import Posterior, Sums
+
+__all__ = ["POLICIES", "Policy", "Setting", "decide", "decide_batch", "draw", "probabilities"]
+
+Derive = Callable[[Sums, Mapping[str, float], NDArray[np.int64]], Posterior]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One number a policy takes; `default` nan means: learned from the data."""
+
+    default: float
+    low: float
+    high: float
+    help: str
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A way to choose. `derive(sums, settings, arms)` believes about every arm number in `arms`.
+
+    Settings that are missing have their defaults; ranges are for the caller to check. Pooled quantities are over
+    all arms of the sums, also those not in `arms`; an arm not in `arms` keeps its prior.
+    """
+
+    name: str
+    contextual: bool
+    settings: Mapping[str, Setting]
+    derive: Derive
+
+
+def probabilities(post: Posterior, x: NDArray[np.float64], arms: NDArray[np.int64]) -> NDArray[np.float64]:
+    """The floored pmf, f8[n], sum 1, over `arms` (i8[n], eligible arm numbers, ascending, n >= 1).
+
+    x is f8[<= d] in units of 1 (padded with zeros); context-free policies do not read it. The same kernel as
+    decide(), so the same bits for x a multiple of 2^-12.
+    """
+    out = np.empty(arms.size)
+    fill(post.packed, x, arms, out)
+    return out
+
+
+def decide_batch(
+    post: Posterior,
+    rows: NDArray[np.int16],
+    arms: NDArray[np.int64],
+    units: NDArray[np.uint64],
+    salt: int,
+    chosen: NDArray[np.int64],
+    propensity: NDArray[np.float64],
+) -> None:
+    """decide() for N subjects in one call without the interpreter lock; a context-free pmf is computed once.
+
+    rows is i2[N,<= d], units u8[N]; fills chosen (i8[N], POSITIONS in `arms`) and propensity (f8[N]).
+    """
+    decide_rows(post.packed, rows, arms, units, salt, chosen, propensity)
+
+
+def _table() -> Mapping[str, Policy]:
+    floor = Setting(0.01, 0.0, 0.5, "Share of the traffic that is spread evenly over all arms.")
+    no_floor = Setting(0.0, 0.0, 0.5, floor.help)
+    nan = float("nan")
+    shape = Setting(2.0, 2.0, 1e6, "Prior trust in the prior variance: 2 or more, so that tails are finite.")
+    variance = Setting(nan, 1e-8, 1e6, "Prior scale of the variance; unset: that of all arms together.")
+    ridge = Setting(1.0, 1e-3, 1e6, "Prior precision of every coefficient (ridge).")
+    pooled = Setting(1.0, 0.0, 1.0, "1: arms start from the mean reward of all arms; 0: from zero.")
+    policies = (
+        Policy(
+            "beta",
+            contextual=False,
+            settings={
+                "prior_a": Setting(1.0, 0.01, 1e6, "Prior rewarded trials of each arm."),
+                "prior_b": Setting(1.0, 0.01, 1e6, "Prior unrewarded trials of each arm."),
+                "floor": floor,
+            },
+            derive=belief.beta,
+        ),
+        Policy(
+            "nig",
+            contextual=False,
+            settings={
+                "m0": Setting(nan, -1.0, 1.0, "Prior mean reward; unset: that of all arms together."),
+                "kappa0": Setting(1.0, 1e-3, 1e6, "Trials that the prior mean is worth."),
+                "a0": shape,
+                "b0": variance,
+                "floor": floor,
+            },
+            derive=belief.nig,
+        ),
+        Policy(
+            "linucb",
+            contextual=True,
+            settings={
+                "alpha": Setting(1.0, 0.0, 100.0, "How much uncertainty is worth."),
+                "lambda": ridge,
+                "noise": Setting(nan, 1e-6, 1e3, "Standard deviation of a reward; unset: learned from all arms."),
+                "randomised": Setting(1.0, 0.0, 1.0, "1: the width is drawn; 0: the textbook index."),
+                "pooled": pooled,
+                "floor": floor,
+            },
+            derive=belief.linucb,
+        ),
+        Policy(
+            "lints",
+            contextual=True,
+            settings={"lambda": ridge, "a0": shape, "b0": variance, "pooled": pooled, "floor": floor},
+            derive=belief.lints,
+        ),
+        Policy("uniform", contextual=False, settings={"floor": no_floor}, derive=belief.uniform),
+        Policy("fixed", contextual=False, settings={"floor": no_floor}, derive=belief.fixed),
+    )
+    return MappingProxyType({policy.name: policy for policy in policies})
+
+
+POLICIES: Mapping[str, Policy] = _table()

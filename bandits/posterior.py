@@ -1,0 +1,84 @@
+"""What is believed about the arms of a slot, in one layout for all policies, and the sums it is derived from."""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bandits.rule import rule
+
+Floats = NDArray[np.float64]
+
+
+class Kind(enum.IntEnum):
+    """Which pmf a posterior has."""
+
+    UNIFORM = 0
+    FIXED = 1
+    BETA = 2
+    NIG = 3
+    LINUCB = 4
+    LINTS = 5
+
+
+class Sums(NamedTuple):
+    """One slot's sums, arms indexed by arm number 0..K-1, float64, already weighted for forgetting.
+
+    Rewards r are normalised to [-1, 1]; x[0] = 1 always; d = 1 where there are no features.
+    """
+
+    n: Floats  # f8[K] trials
+    rewarded: Floats  # f8[K] trials whose total is not zero
+    s1: Floats  # f8[K] sum of r
+    s2: Floats  # f8[K] sum of r^2
+    xx: Floats  # f8[K,d,d] sum of x x'
+    xr: Floats  # f8[K,d] sum of r x
+
+
+class Posterior(NamedTuple):
+    """Result of a derive, never changed afterwards; the arrays are read-only but for `packed`.
+
+    `par` are context-free parameters: (a, b, 0) of a Beta, (mean, scale, dof) of a Student t, (weight, 0, 0).
+    The score of arm k at x is centred at theta_k.x with scale sqrt(x' cov_k x) and `dof` degrees of freedom (inf:
+    normal). Context-free policies have d = 1, and there theta, cov, dof are the Normal-Inverse-Gamma belief about
+    the mean reward (not for BETA). `packed` is all of it for the kernels: unpacking a NamedTuple costs more than
+    a decision.
+    """
+
+    kind: int
+    par: Floats  # f8[K,3]
+    theta: Floats  # f8[K,d]
+    cov: Floats  # f8[K,d,d]
+    dof: Floats  # f8[K]
+    alpha: float  # LINUCB only
+    grid: Floats  # f8[G], LINUCB only
+    floor: float  # total mass mixed in: p = (1 - floor) p + floor / n
+    packed: Floats  # f8[...], see pack
+
+
+# Layout of `packed`: HEADER numbers; par[3,K]; dof[K]; theta[d,K]; upper triangle of cov, column-major [d(d+1)/2, K];
+# grid[G]; rule. The arms are innermost so that loops over them are vector code.
+KIND, ARMS, COLUMNS, GRID, ALPHA, FLOOR, RULE, HEADER = range(8)
+
+# Nodes of a panel. A Beta pmf is computed at a refresh and is to be exact; a Student t one with every decision.
+BETA_NODES = 16
+STUDENT_NODES = 8
+
+
+def pack(
+    kind: int, par: Floats, theta: Floats, cov: Floats, dof: Floats, alpha: float, grid: Floats, floor: float
+) -> Posterior:
+    """The posterior with its packed form."""
+    arms, columns = theta.shape
+    panel = rule(BETA_NODES if kind == Kind.BETA else STUDENT_NODES)
+    header = np.array([kind, arms, columns, grid.size, alpha, floor, panel.size], dtype=np.float64)
+    upper = np.tril_indices(columns)  # row by row of the lower is column by column of the upper
+    triangle = np.ascontiguousarray(cov[:, upper[1], upper[0]].T)
+    parts = [header, par.T.ravel(), dof, theta.T.ravel(), triangle.ravel(), grid, panel]
+    packed = np.concatenate(parts)
+    for array in (par, theta, cov, dof, grid):
+        array.flags.writeable = False
+    return Posterior(int(kind), par, theta, cov, dof, float(alpha), grid, float(floor), packed)

@@ -1,0 +1,316 @@
+"""The state of one experiment: int64 sums, the fold of its log up to some entry.
+
+Blocks are allocated when a (bucket, segment, arm) first sees a row; `index` says where. Two states that folded the
+same rows under the same rules have equal `fields()`, whatever the order and however the rows were cut into calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bandits.buckets import Bucket, containing, fine_width, next_settle, settle
+from bandits.cells import DELAY_BINS, Q_SCALE, SUBJECT_BUCKETS, X_SCALE, counts_size, learn_size
+from bandits.fold import fold_rewards, fold_trials, gather
+from bandits.posterior import Sums
+
+Ints = NDArray[np.int64]
+
+
+class Rules(NamedTuple):
+    """What the fold needs to know of an experiment's configuration. Sizes never shrink."""
+
+    segments: int
+    arms: int
+    metrics: int
+    columns: int  # including the constant
+    primary: int
+    low: int  # bounds of the primary metric, in its unit
+    high: int
+    horizon_ms: int
+
+
+class Rows(NamedTuple):
+    """n rows as columns: int64 [n] each, x int16 [n, columns - 1]."""
+
+    time: Ints
+    segment: Ints
+    arm: Ints
+    flags: Ints
+    bucket: Ints
+    x: NDArray[np.int16]
+
+    def where(self, good: NDArray[np.bool_]) -> Rows:
+        """The rows for which `good` is true."""
+        return Rows(
+            self.time[good], self.segment[good], self.arm[good], self.flags[good], self.bucket[good], self.x[good]
+        )
+
+
+class Totals(NamedTuple):
+    """What reward rows have beside Rows: int64 [n] each; metric -1 for an exposure; delay in ms."""
+
+    metric: Ints
+    old: Ints
+    new: Ints
+    exposes: Ints
+    delay: Ints
+
+
+class State:
+    """All sums of one experiment. Not safe for use by two threads at once."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.buckets: list[Bucket] = []
+        self.index = np.full((0, rules.segments, rules.arms), -1, np.int64)
+        self.delays = np.zeros((0, rules.segments, DELAY_BINS), np.int64)
+        self.counts = np.zeros((0, counts_size(rules.metrics)), np.int64)
+        self.learn = np.zeros((0, learn_size(rules.columns)), np.int64)
+        self.subjects = np.zeros((rules.segments, 2, 1 + rules.metrics, SUBJECT_BUCKETS), np.int64)
+        self.rejected = 0  # rows that named a number the rules do not have; always 0 unless the log is damaged
+        self._free: list[int] = []
+        self._due = 0
+
+    # -- rules -------------------------------------------------------------------------------------------------
+
+    def adopt(self, rules: Rules) -> None:
+        """Go on under new rules; what was summed stays. Sizes may only grow."""
+        old = self.rules
+        if any(new < was for new, was in zip(rules[:4], old[:4], strict=True)):
+            raise ValueError(f"sizes never shrink: {old} to {rules}")
+        self.rules = rules
+        self.index = _grown(self.index, (len(self.buckets), rules.segments, rules.arms), -1)
+        self.delays = _grown(self.delays, (len(self.buckets), rules.segments, DELAY_BINS))
+        self.counts = _grown(self.counts, (len(self.counts), counts_size(rules.metrics)))
+        self.learn = _grown(self.learn, (len(self.learn), learn_size(rules.columns)))
+        self.subjects = _grown(self.subjects, (rules.segments, 2, 1 + rules.metrics, SUBJECT_BUCKETS))
+        self._due = 0
+
+    # -- fold --------------------------------------------------------------------------------------------------
+
+    def add_trials(self, rows: Rows) -> None:
+        """Fold trial rows."""
+        rows = self._known(rows)
+        if len(rows.time):
+            _, block = self._locate(rows)
+            fold_trials(
+                self.counts, self.learn, self.subjects, block, rows.segment, rows.flags, rows.bucket, self._fit(rows.x)
+            )
+
+    def add_rewards(self, rows: Rows, totals: Totals) -> None:
+        """Fold reward rows."""
+        good = self._good(rows) & (totals.metric < self.rules.metrics)
+        if not good.all():
+            self.rejected += int((~good).sum())
+            rows = rows.where(good)
+            totals = Totals(*(c[good] for c in totals))
+        if len(rows.time):
+            period, block = self._locate(rows)
+            rules = self.rules
+            fold_rewards(
+                self.counts, self.learn, self.subjects, self.delays, block, period,
+                rows.segment, rows.flags, rows.bucket, self._fit(rows.x),
+                totals.metric, totals.old, totals.new, totals.exposes, totals.delay,
+                rules.primary, rules.low, rules.high,
+            )  # fmt: skip
+
+    def settle(self, now_ms: int) -> None:
+        """Merge the buckets that are due when the entry of this time is folded."""
+        if now_ms < self._due:
+            return
+        self._rearrange(settle(self.buckets, now_ms, self.rules.horizon_ms))
+        self._due = next_settle(self.buckets, self.rules.horizon_ms)
+
+    def _good(self, rows: Rows) -> NDArray[np.bool_]:
+        good: NDArray[np.bool_] = (rows.segment < self.rules.segments) & (rows.arm < self.rules.arms)
+        return good
+
+    def _known(self, rows: Rows) -> Rows:
+        good = self._good(rows)
+        if good.all():
+            return rows
+        self.rejected += int((~good).sum())
+        return rows.where(good)
+
+    def _fit(self, x: NDArray[np.int16]) -> NDArray[np.int16]:
+        """Features as the kernels take them: contiguous, and no wider than the rules (the rest is zero padding)."""
+        return np.ascontiguousarray(x[:, : self.rules.columns - 1])
+
+    def _locate(self, rows: Rows) -> tuple[Ints, Ints]:
+        """Time bucket and block of each row, opened and allocated where they were missing."""
+        period = self._periods(rows.time)
+        if (period < 0).any():
+            fine = fine_width(self.rules.horizon_ms)
+            missing = {containing(int(t), fine) for t in np.unique(rows.time[period < 0])}
+            self._rearrange(settle([*self.buckets, *missing], -(2**62), self.rules.horizon_ms))
+            self._due = 0
+            period = self._periods(rows.time)
+        block = self.index[period, rows.segment, rows.arm]
+        if (block < 0).any():
+            self._allocate(period[block < 0], rows.segment[block < 0], rows.arm[block < 0])
+            block = self.index[period, rows.segment, rows.arm]
+        return period, block
+
+    def _periods(self, time: Ints) -> Ints:
+        """Index of the bucket that contains each time, -1 where none does."""
+        if not self.buckets:
+            return np.full(len(time), -1, np.int64)
+        starts = np.array([b.start for b in self.buckets], np.int64)
+        ends = np.array([b.end for b in self.buckets], np.int64)
+        at = np.searchsorted(starts, time, side="right") - 1
+        return np.where((at >= 0) & (time < ends[at]), at, -1)
+
+    def _allocate(self, period: Ints, segment: Ints, arm: Ints) -> None:
+        wanted = np.unique(np.stack([period, segment, arm], axis=1), axis=0)
+        while len(self._free) < len(wanted):
+            size = len(self.counts)
+            more = max(16, size, len(wanted))
+            self.counts = _grown(self.counts, (size + more, self.counts.shape[1]))
+            self.learn = _grown(self.learn, (size + more, self.learn.shape[1]))
+            self._free.extend(range(size + more - 1, size - 1, -1))
+        for p, s, a in wanted:
+            self.index[p, s, a] = self._free.pop()
+
+    # -- buckets -----------------------------------------------------------------------------------------------
+
+    def _rearrange(self, buckets: list[Bucket]) -> None:
+        """Go over to other buckets, each of which takes in the old ones that lie inside it."""
+        if buckets == self.buckets:
+            return
+        old, index, delays = self.buckets, self.index, self.delays
+        self.buckets = buckets
+        self.index = np.full((len(buckets), *index.shape[1:]), -1, np.int64)
+        self.delays = np.zeros((len(buckets), *delays.shape[1:]), np.int64)
+        target = self._periods(np.array([b.start for b in old], np.int64))
+        for source, at in enumerate(target):
+            self.delays[at] += delays[source]
+            for s, a in zip(*np.nonzero(index[source] >= 0), strict=True):
+                self._move(int(index[source, s, a]), (int(at), int(s), int(a)))
+
+    def _move(self, row: int, to: tuple[int, int, int]) -> None:
+        into = int(self.index[to])
+        if into < 0:
+            self.index[to] = row
+            return
+        self.counts[into] += self.counts[row]
+        self.learn[into] += self.learn[row]
+        self.counts[row] = 0
+        self.learn[row] = 0
+        self._free.append(row)
+
+    # -- reading -----------------------------------------------------------------------------------------------
+
+    def sums(self, segment: int, weights: NDArray[np.float64] | None = None) -> Sums:
+        """What the policies see of a segment: natural units, weighted by bucket (1 where no weights are given)."""
+        arms, d = self.rules.arms, self.rules.columns
+        w = np.ones(len(self.buckets)) if weights is None else weights
+        n, rewarded, s1, s2 = (np.zeros(arms) for _ in range(4))
+        xx, xr = np.zeros((arms, d, d)), np.zeros((arms, d))
+        gather(
+            np.ascontiguousarray(self.index[:, segment]), w, self.counts, self.learn, self.rules.primary,
+            n, rewarded, s1, s2, xx, xr,
+        )  # fmt: skip
+        # A killed server can lose trials whose rewards arrived: never more rewards than trials.
+        n = np.maximum(n, rewarded)
+        return Sums(n, rewarded, s1 / Q_SCALE, s2 / Q_SCALE**2, xx / X_SCALE**2, xr / (Q_SCALE * X_SCALE))
+
+    def weights(self, now_ms: int, half_life_ms: int | None) -> NDArray[np.float64] | None:
+        """Forgetting: a bucket counts 2^-(age of its middle / half-life); None without a half-life."""
+        if half_life_ms is None:
+            return None
+        middle = np.array([b.start + b.width / 2 for b in self.buckets])
+        aged: NDArray[np.float64] = np.exp2(-np.maximum(now_ms - middle, 0.0) / half_life_ms)
+        return aged
+
+    def lifetime(self, segment: int) -> Ints:
+        """Unweighted counts of a segment's arms over all time, [arms, counts]."""
+        total = np.zeros((self.rules.arms, self.counts.shape[1]), np.int64)
+        for _, s, a, row in self._blocks():
+            if s == segment:
+                total[a] += self.counts[row]
+        return total
+
+    def _blocks(self) -> Iterator[tuple[int, int, int, int]]:
+        for b, s, a in np.argwhere(self.index >= 0):
+            yield int(b), int(s), int(a), int(self.index[b, s, a])
+
+    # -- bytes -------------------------------------------------------------------------------------------------
+
+    def fields(self) -> dict[str, bytes]:
+        """The canonical serialisation, by field name. Trailing zeros are cut, so later columns change nothing."""
+        out: dict[str, bytes] = {}
+        for b, s, a, row in self._blocks():
+            start, width = self.buckets[b]
+            out[f"c/{start}/{width}/{s}/{a}"] = _pair(self.counts[row], self.learn[row])
+        for s in range(self.subjects.shape[0]):
+            for g in range(2):
+                if self.subjects[s, g].any():
+                    out[f"s/{s}/{g}"] = _cut(self.subjects[s, g].ravel())
+        for b, s in np.argwhere(self.delays.any(axis=2)):
+            out[f"d/{self.buckets[b].start}/{self.buckets[b].width}/{s}"] = _cut(self.delays[b, s])
+        return out
+
+    @classmethod
+    def restore(cls, rules: Rules, fields: Mapping[str, bytes]) -> State:
+        """The state whose `fields()` these are. ValueError where they are not such fields."""
+        state = cls(rules)
+        keys = {name: [int(p) for p in name[2:].split("/")] for name in fields if name[:2] in ("c/", "d/")}
+        state._rearrange(_disjoint(Bucket(k[0], k[1]) for k in keys.values()))
+        at = {b: i for i, b in enumerate(state.buckets)}
+        places = [(at[Bucket(k[0], k[1])], k[2], k[3]) for name, k in keys.items() if name[0] == "c"]
+        if places:
+            period, segment, arm = (np.array(c, np.int64) for c in zip(*places, strict=True))
+            state._allocate(period, segment, arm)
+        for name, value in fields.items():
+            state._restore_field(name, value, at)
+        return state
+
+    def _restore_field(self, name: str, value: bytes, at: Mapping[Bucket, int]) -> None:
+        kind, *rest = name.split("/")
+        key = [int(p) for p in rest]
+        if kind == "c":
+            row = int(self.index[at[Bucket(key[0], key[1])], key[2], key[3]])
+            size = int(np.frombuffer(value, "<u4", 1)[0])
+            _fill(self.counts[row], value[4 : 4 + 8 * size])
+            _fill(self.learn[row], value[4 + 8 * size :])
+        elif kind == "s":
+            _fill(self.subjects[key[0], key[1]].reshape(-1), value)
+        elif kind == "d":
+            _fill(self.delays[at[Bucket(key[0], key[1])], key[2]], value)
+        else:
+            raise ValueError(f"unknown field {name!r}")
+
+
+def _grown(array: Ints, shape: tuple[int, ...], fill: int = 0) -> Ints:
+    """A copy of the new shape, the old values in its corner."""
+    if array.shape == shape:
+        return array
+    out = np.full(shape, fill, np.int64)
+    out[tuple(slice(n) for n in array.shape)] = array
+    return out
+
+
+def _disjoint(buckets: Iterable[Bucket]) -> list[Bucket]:
+    out = sorted(set(buckets))
+    if any(out[i].end > out[i + 1].start for i in range(len(out) - 1)):
+        raise ValueError("time buckets overlap")
+    return out
+
+
+def _cut(values: Ints) -> bytes:
+    used = np.flatnonzero(values)
+    return values[: int(used[-1]) + 1 if len(used) else 0].astype("<i8").tobytes()
+
+
+def _pair(counts: Ints, learn: Ints) -> bytes:
+    first = _cut(counts)
+    return np.array([len(first) // 8], "<u4").tobytes() + first + _cut(learn)
+
+
+def _fill(into: Ints, value: bytes) -> None:
+    cells = np.frombuffer(value, "<i8")
+    into[: len(cells)] = cells

@@ -1,0 +1,84 @@
+"""Slow, obvious twins of the fold: dictionaries of Python integers, one row at a time."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from bandits.buckets import Bucket
+from bandits.state import Rules
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the log; `metric` None: a trial row, -1: an exposure."""
+
+    time: int
+    segment: int
+    arm: int
+    flags: int
+    bucket: int
+    x: tuple[int, ...]
+    metric: int | None = None
+    old: int = 0
+    new: int = 0
+    exposes: bool = False
+    entered: int = 0
+
+
+def oracle_grid(total: int, low: int, high: int) -> int:
+    """round-half-even(clip(total) / s), s = max(|low|, |high|) / 32767, by exact fractions; no reward stays 0."""
+    if total == 0:
+        return 0
+    return round(Fraction(min(max(total, low), high) * 32767, max(abs(low), abs(high))))
+
+
+def oracle_group(flags: int) -> int:
+    return 1 if flags & 1 else 2 if flags & 8 else 3 if flags & 4 else 0
+
+
+@dataclass
+class OracleState:
+    """The sums of the log, by what they are sums of. Time buckets are given from outside."""
+
+    rules: Rules
+    rows: list[Row] = field(default_factory=list)
+
+    def cells(self, buckets: list[Bucket]) -> dict[tuple[object, ...], int]:
+        """Every non-zero cell, named in words."""
+        out: dict[tuple[object, ...], int] = defaultdict(int)
+        for row in self.rows:
+            (bucket,) = [b for b in buckets if b.start <= row.time < b.end]
+            self._row(out, row, (bucket.start, bucket.width))
+        return {k: v for k, v in out.items() if v}
+
+    def _row(self, out: dict[tuple[object, ...], int], row: Row, when: tuple[int, int]) -> None:
+        group = oracle_group(row.flags)
+        slot = (*when, row.segment, row.arm)
+        x = (4096, *row.x)
+        teaches = group in (0, 3)
+        if row.metric is None or row.exposes:
+            out["trials", *slot, group] += 1
+            if group < 2:
+                out["subject trials", row.segment, group, row.bucket] += 1
+            if teaches:
+                for j in range(len(x)):
+                    for i in range(j + 1):
+                        out["xx", *slot, i, j] += x[i] * x[j]
+        if row.metric is None or row.metric < 0:
+            return
+        out["rewarded", *slot, group, row.metric] += (row.new != 0) - (row.old != 0)
+        out["total", *slot, group, row.metric] += row.new - row.old
+        out["square", *slot, group, row.metric] += row.new**2 - row.old**2
+        if group < 2:
+            out["subject total", row.segment, group, row.bucket, row.metric] += row.new - row.old
+        if row.metric == self.rules.primary and teaches:
+            new, old = (oracle_grid(t, self.rules.low, self.rules.high) for t in (row.new, row.old))
+            out["q", *slot] += new - old
+            out["qq", *slot] += new**2 - old**2
+            for j in range(len(x)):
+                out["qx", *slot, j] += (new - old) * x[j]
+            if group == 0 and row.old == 0 and row.new != 0:
+                delay = max(row.entered - row.time, 0)
+                out["delay", *when, row.segment, min(31, (delay // 16).bit_length())] += 1

@@ -1,0 +1,154 @@
+"""Slow, obvious twins of the kernels in bandits/: definitions written down with scipy, one number at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import integrate, special, stats
+
+from bandits.posterior import Sums
+
+Floats = NDArray[np.float64]
+MASK = 2**64 - 1
+
+
+class Betas:
+    """K Beta distributions at once."""
+
+    def __init__(self, a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> None:
+        self.law = stats.beta(np.array(a, dtype=float), np.array(b, dtype=float))
+
+    def pdf(self, t: float) -> Floats:
+        return np.asarray(self.law.pdf(t))
+
+    def cdf(self, t: float) -> Floats:
+        return np.asarray(self.law.cdf(t))
+
+    def ppf(self, q: float) -> Floats:
+        return np.asarray(self.law.ppf(q))
+
+    def isf(self, q: float) -> Floats:
+        return np.asarray(self.law.isf(q))
+
+
+class Students:
+    """K Student t distributions at once; normal above 200 degrees of freedom (inf included)."""
+
+    def __init__(self, centre: Floats, scale: Floats, dof: Floats) -> None:
+        self.normal = dof > 200
+        self.gauss = stats.norm(centre, scale)
+        self.heavy = stats.t(np.where(self.normal, 5.0, dof), centre, scale)
+
+    def pdf(self, t: float) -> Floats:
+        return np.asarray(np.where(self.normal, self.gauss.pdf(t), self.heavy.pdf(t)))
+
+    def cdf(self, t: float) -> Floats:
+        return np.asarray(np.where(self.normal, self.gauss.cdf(t), self.heavy.cdf(t)))
+
+    def ppf(self, q: float) -> Floats:
+        return np.asarray(np.where(self.normal, self.gauss.ppf(q), self.heavy.ppf(q)))
+
+    def isf(self, q: float) -> Floats:
+        return np.asarray(np.where(self.normal, self.gauss.isf(q), self.heavy.isf(q)))
+
+
+Laws = Betas | Students
+
+
+def greatest(laws: Laws) -> tuple[Floats, float]:
+    """P(each is the greatest) and E[max] by adaptive quadrature, restarted at many quantiles of every law."""
+    tails = [1e-13, 1e-10, 1e-7, 1e-4, 1e-2, 0.15, 0.5]
+    points = np.unique(np.concatenate([f(q) for q in tails for f in (laws.ppf, laws.isf)]))
+
+    def integrand(t: float) -> Floats:
+        cdf, pdf = laws.cdf(t), laws.pdf(t)
+        p = [pdf[k] * np.prod(np.delete(cdf, k)) for k in range(len(pdf))]
+        return np.array([*p, t * sum(p)])
+
+    ends = (float(points[0]), float(points[-1]))
+    value, _ = integrate.quad_vec(integrand, *ends, points=points[1:-1], epsabs=1e-13, epsrel=1e-13, norm="max")
+    return value[:-1], float(value[-1])
+
+
+def log_beta(a: float, b: float) -> float:
+    """ln B(a, b)."""
+    return float(special.betaln(a, b))
+
+
+def shares(centre: Floats, width: Floats, grid: Floats) -> Floats:
+    """Share of grid points at which each line is the highest, ties split."""
+    out = np.zeros(len(centre))
+    for z in grid:
+        score = [m + z * w for m, w in zip(centre, width, strict=True)]
+        winners = [k for k, s in enumerate(score) if s == max(score)]
+        out[winners] += 1.0 / len(winners) / len(grid)
+    return out
+
+
+def ridge(sums: Sums, k: int, weight: float, m0: float) -> tuple[Floats, Floats]:
+    """Coefficients and inverse precision of one arm's regression."""
+    precision = sums.xx[k] + weight * np.eye(sums.xr.shape[1])
+    prior = np.eye(sums.xr.shape[1])[0] * weight * m0
+    inverse = np.linalg.inv(precision)
+    return inverse @ (sums.xr[k] + prior), inverse
+
+
+def floored(p: Floats, floor: float) -> Floats:
+    """The pmf with `floor` of its mass spread evenly."""
+    return (1 - floor) * p + floor / len(p)
+
+
+def _mix(z: int) -> int:
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
+    return z ^ (z >> 31)
+
+
+def uniform(salt: int, unit: int, number: int) -> float:
+    """The draw's uniform, in Python's integers."""
+    step = 0x9E3779B97F4A7C15
+    start = _mix((unit + _mix((salt + step) & MASK)) & MASK)
+    return ((_mix((start + step * (number + 1)) & MASK) >> 11) + 1) * 2.0**-53
+
+
+def draw(p: Floats, arms: Sequence[int], unit: int, salt: int) -> int:
+    """Position of the arm with the least e_k / p_k."""
+    finish = [-np.log(uniform(salt, unit, k)) / q if q > 0 else np.inf for k, q in zip(arms, p, strict=True)]
+    return int(np.argmin(finish))
+
+
+def sums_of(x: Floats, arm: NDArray[np.int64], reward: Floats, arms: int) -> Sums:
+    """The sums of some trials: x f8[N,d], arm i8[N], reward f8[N]."""
+    own = [arm == k for k in range(arms)]
+    return Sums(
+        np.array([float(o.sum()) for o in own]),
+        np.array([float((reward[o] != 0).sum()) for o in own]),
+        np.array([reward[o].sum() for o in own]),
+        np.array([(reward[o] ** 2).sum() for o in own]),
+        np.array([x[o].T @ x[o] for o in own]),
+        np.array([x[o].T @ reward[o] for o in own]),
+    )
+
+
+def counts(n: Sequence[float] | Floats, rewarded: Sequence[float] | Floats) -> Sums:
+    """Sums of trials with reward 0 or 1 and no features."""
+    n, r = np.array(n, dtype=float), np.array(rewarded, dtype=float)
+    return Sums(n, r, r.copy(), r.copy(), n[:, None, None].copy(), r[:, None].copy())
+
+
+def world(seed: int, arms: int = 4, columns: int = 6, trials: int = 400) -> tuple[Sums, NDArray[np.int16]]:
+    """Sums of made-up trials with some one-hot and some numeric columns, and the feature cells i2[N,d]."""
+    rng = np.random.default_rng(seed)
+    cells = np.zeros((trials, columns), np.int16)
+    cells[:, 0] = 4096
+    half = max(1, columns // 2)
+    if columns > 1:
+        cells[np.arange(trials), rng.integers(1, half + 1, trials)] = 4096
+        cells[:, half + 1 :] = rng.integers(-4096, 4097, (trials, columns - half - 1))
+    x = cells / 4096.0
+    arm = rng.integers(0, arms, trials)
+    slope = rng.normal(size=(arms, columns)) * 0.2
+    reward = np.clip(np.einsum("nd,nd->n", slope[arm], x) + rng.normal(size=trials) * 0.2, -1, 1)
+    return sums_of(x, arm, np.round(reward * 32767) / 32767, arms), cells
