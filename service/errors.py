@@ -1,0 +1,112 @@
+"""Every error Lever answers with, drawn as a tree; one table maps it to a gRPC and an HTTP status.
+
+LeverError
+├── InvalidError        the request is wrong; names the field
+├── NotFoundError       experiment, arm or metric unknown
+├── ConflictError       the version written against is no longer current
+├── PreconditionError   right request, wrong state (a draft asked to choose)
+├── ExhaustedError      a limit was reached (events of a decision, queue, message)
+├── UnavailableError    may be sent again: the store is away, or forgot
+└── CorruptError        stored data does not prove itself
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Violation:
+    """One wrong field: its path (`arms[2].id`), what is wrong, and the line where a file was given."""
+
+    field: str
+    message: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        at = f"line {self.line}: " if self.line is not None else ""
+        return f"{at}{self.field}: {self.message}"
+
+
+class LeverError(Exception):
+    """Root. `reason` is a stable UPPER_SNAKE word for programs; the text is for people."""
+
+    reason = "INTERNAL"
+
+    def __init__(self, message: str, reason: str | None = None) -> None:
+        super().__init__(message)
+        if reason is not None:
+            self.reason = reason
+
+
+class InvalidError(LeverError):
+    """A field of the request is wrong."""
+
+    reason = "INVALID"
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        super().__init__("; ".join(str(v) for v in violations))
+        self.violations = tuple(violations)
+
+    @classmethod
+    def field(cls, field: str, message: str) -> InvalidError:
+        """An error about a single field."""
+        return cls([Violation(field, message)])
+
+
+class NotFoundError(LeverError):
+    """The thing named does not exist; `field` says which name was not known."""
+
+    reason = "NOT_FOUND"
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field_name = field
+
+
+class ConflictError(LeverError):
+    """Somebody else wrote first."""
+
+    reason = "VERSION_CONFLICT"
+
+
+class PreconditionError(LeverError):
+    """The experiment is not in a state that allows this."""
+
+    reason = "FAILED_PRECONDITION"
+
+
+class ExhaustedError(LeverError):
+    """A limit was reached."""
+
+    reason = "EXHAUSTED"
+
+
+class UnavailableError(LeverError):
+    """Try again: nothing was applied, or a retry will be recognised. `retry_s` says how long to wait."""
+
+    reason = "STORE_UNAVAILABLE"
+
+    def __init__(self, message: str, reason: str | None = None, retry_s: float = 0.5) -> None:
+        super().__init__(message, reason)
+        self.retry_s = retry_s
+
+
+class CorruptError(LeverError):
+    """Stored bytes do not decode or do not match their digest."""
+
+    reason = "CORRUPT"
+
+
+# gRPC status name and HTTP status of each class; handlers never name a status.
+STATUS: dict[type[LeverError], tuple[str, int]] = {
+    InvalidError: ("INVALID_ARGUMENT", 400),
+    NotFoundError: ("NOT_FOUND", 404),
+    ConflictError: ("ABORTED", 409),
+    PreconditionError: ("FAILED_PRECONDITION", 412),
+    ExhaustedError: ("RESOURCE_EXHAUSTED", 429),
+    UnavailableError: ("UNAVAILABLE", 503),
+    CorruptError: ("DATA_LOSS", 500),
+    LeverError: ("INTERNAL", 500),
+}

@@ -1,0 +1,216 @@
+"""What the redis store puts on the wire and reads from it: scripts, key names, packed claims, log entries."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from service.errors import CorruptError
+from service.store import START, Checkpoint, Claim, Entry
+from service.store.claims import EXACT, digest
+
+DAY_MS = 86_400_000
+WINDOW_BITS = 8  # counters of one claim shard: 256 fields, half of what would make a hash leave listpack
+
+# decision, metric, aggregate, deferred, value, limit, deadline, expires, digest; see claim.lua
+_CLAIM = struct.Struct("<IHBBqqqq8s")
+_DECISION = struct.Struct("<II")
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A Lua script of this package with the SHA-1 the engine knows it by."""
+
+    text: bytes
+    sha: str
+
+    @classmethod
+    def load(cls, name: str) -> Script:
+        """The script in the file `<name>.lua` beside this module."""
+        text = importlib.resources.files("service.store").joinpath(f"{name}.lua").read_bytes()
+        return cls(text, hashlib.sha1(text, usedforsecurity=False).hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Every key name. An experiment's keys share the hash tag {uid}; names and deletion marks share another."""
+
+    prefix: str
+
+    @property
+    def names(self) -> str:
+        """Hash: experiment name to uid."""
+        return f"{self.prefix}:{{registry}}:names"
+
+    @property
+    def deleted(self) -> str:
+        """Hash: uid to the time of its deletion."""
+        return f"{self.prefix}:{{registry}}:deleted"
+
+    @property
+    def secrets(self) -> str:
+        """Hash: name to secret bytes."""
+        return f"{self.prefix}:secrets"
+
+    def config(self, uid: str) -> str:
+        """Hash: version, record, deleting."""
+        return f"{self.prefix}:{{{uid}}}:cfg"
+
+    def history(self, uid: str) -> str:
+        """Hash: version to record."""
+        return f"{self.prefix}:{{{uid}}}:hist"
+
+    def log(self, uid: str) -> str:
+        """Stream: the log."""
+        return f"{self.prefix}:{{{uid}}}:log"
+
+    def watermarks(self, uid: str) -> str:
+        """Hash: writer to "sequence:time"."""
+        return f"{self.prefix}:{{{uid}}}:wm"
+
+    def checkpoint(self, uid: str) -> str:
+        """Hash: the checkpoint, its fields named f:..."""
+        return f"{self.prefix}:{{{uid}}}:ck"
+
+    def all(self, uid: str) -> list[str]:
+        """Every key of an experiment but its claims, which expire by themselves."""
+        return [self.config(uid), self.history(uid), self.log(uid), self.watermarks(uid), self.checkpoint(uid)]
+
+    def shard(self, uid: str, claim: Claim) -> str:
+        """Hash: low byte of the counter to the claim, for one decision day and 256 consecutive counters."""
+        window = claim.counter >> WINDOW_BITS
+        return f"{self.prefix}:{{{uid}}}:c:{claim.time // DAY_MS}:{claim.prefix:x}:{window}"
+
+    def overflow(self, uid: str, claim: Claim) -> str:
+        """String: the claim of a decision that outgrew its shard."""
+        return f"{self.prefix}:{{{uid}}}:o:{claim.prefix:x}:{claim.counter}"
+
+
+def claim_call(keys: Keys, uid: str, claims: Sequence[Claim]) -> tuple[list[str], list[bytes]]:
+    """Keys and arguments of claim.lua, without the stride: rows, claims, decisions."""
+    shards: dict[str, int] = {}
+    decisions: dict[tuple[int, int, int], int] = {}
+    overflows: list[str] = []
+    packed_decisions: list[bytes] = []
+    packed: list[bytes] = []
+    for claim in claims:
+        name = (claim.prefix, claim.counter, claim.time)
+        number = decisions.get(name)
+        if number is None:
+            number = decisions[name] = len(decisions)
+            shard = shards.setdefault(keys.shard(uid, claim), len(shards))
+            packed_decisions.append(_DECISION.pack(shard, claim.counter & ((1 << WINDOW_BITS) - 1)))
+            overflows.append(keys.overflow(uid, claim))
+        packed.append(
+            _CLAIM.pack(
+                number,
+                claim.metric,
+                claim.aggregate,
+                claim.deferred,
+                max(-EXACT, min(EXACT, claim.value)),
+                claim.limit,
+                claim.deadline,
+                max(claim.expires, claim.deadline),
+                digest(claim.event),
+            )
+        )
+    rows = b"".join(claim.row for claim in claims)
+    return [*shards, *overflows], [rows, b"".join(packed), b"".join(packed_decisions)]
+
+
+def pairs(reply: Any) -> Iterable[tuple[Any, Any]]:
+    """The pairs of a map reply, whichever protocol version it came in."""
+    if isinstance(reply, dict):
+        return reply.items()
+    if reply and isinstance(reply[0], (list, tuple)):
+        return ((pair[0], pair[1]) for pair in reply)
+    return zip(reply[::2], reply[1::2], strict=True) if reply else ()
+
+
+def decode_entry(key: bytes, reply: Any) -> Entry:
+    """One stream entry. CorruptError if its fields are not those of an entry."""
+    fields = dict(pairs(reply))
+    name = key.decode()
+    try:
+        if b"c" in fields:
+            return Entry(name, config=fields[b"c"])
+        stride = int(fields[b"s"])
+        if b"t" in fields:
+            return Entry(name, stride, trials=fields[b"t"])
+        if b"l" in fields:
+            return Entry(name, stride, rewards=fields[b"l"], late=True)
+        totals = [(int(old), int(new), exposes == b"1") for old, new, exposes in _triples(fields[b"o"])]
+        return Entry(name, stride, rewards=fields[b"r"], totals=totals)
+    except (KeyError, ValueError) as error:
+        raise CorruptError(f"log entry {name} is not one of ours: {error!r}") from error
+
+
+def _triples(text: bytes) -> Iterable[list[bytes]]:
+    return (part.split(b":") for part in text.split(b","))
+
+
+def checkpoint_arguments(checkpoint: Checkpoint) -> list[str | int | bytes]:
+    """Arguments of checkpoint.lua."""
+    arguments: list[str | int | bytes] = [
+        checkpoint.id,
+        checkpoint.base or "",
+        checkpoint.rows,
+        checkpoint.size,
+        checkpoint.digest,
+        checkpoint.keep,
+        len(checkpoint.removed),
+        *(f"f:{name}" for name in checkpoint.removed),
+    ]
+    for name, value in checkpoint.fields.items():
+        arguments += (f"f:{name}", value)
+    return arguments
+
+
+def decode_checkpoint(reply: Mapping[bytes, bytes]) -> Checkpoint | None:
+    """The stored checkpoint, base None; None if there is none. CorruptError if its sizes do not add up."""
+    if not reply:
+        return None
+    fields = {name[2:].decode(): value for name, value in reply.items() if name.startswith(b"f:")}
+    try:
+        found = Checkpoint(
+            id=reply[b"id"].decode(),
+            base=None,
+            rows=int(reply[b"rows"]),
+            size=int(reply[b"size"]),
+            digest=reply[b"digest"].decode(),
+            fields=fields,
+        )
+    except (KeyError, ValueError) as error:
+        raise CorruptError(f"the checkpoint's head does not decode: {error!r}") from error
+    size = sum(map(len, fields.values()))
+    if size != found.size:
+        raise CorruptError(f"the checkpoint at {found.id} has {size} bytes of fields, not {found.size}")
+    return found
+
+
+def order(name: str) -> tuple[int, int]:
+    """A stream id as numbers that compare in log order."""
+    time, _, number = (name or START).partition("-")
+    return int(time), int(number)
+
+
+def info_lines(text: str) -> dict[str, str]:
+    """The answer to INFO as name to value."""
+    lines = (line.partition(":") for line in text.splitlines() if ":" in line)
+    return {name: value for name, _, value in lines}
+
+
+def engine_facts(info: Mapping[str, str]) -> dict[str, str]:
+    """Backend.facts as far as INFO tells them: all but the fsync policy."""
+    valkey = info.get("valkey_version")
+    limit = int(info.get("maxmemory", "0"))
+    return {
+        "engine": "valkey" if valkey else "redis",
+        "version": valkey or info.get("redis_version", "unknown"),
+        "eviction": info.get("maxmemory_policy", "unknown"),
+        "memory": f"{info.get('used_memory', '?')} of {limit or 'unlimited'} bytes",
+    }
