@@ -1,0 +1,222 @@
+"""The parts of an experiment's file about choosing and earning: arms, metrics, algorithm."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from fractions import Fraction
+
+from service.document import Item
+from service.fields import Fields
+from service.spec import (
+    DAY_MS,
+    MAX_ARMS,
+    MAX_METRICS,
+    MAX_PAYLOAD,
+    AlgorithmSpec,
+    ArmSpec,
+    FeatureSpec,
+    MetricSpec,
+)
+
+ARM_STATES = ("active", "paused", "retired")
+AGGREGATES = ("first", "sum", "last", "max")
+MAX_EVENTS = 64  # distinct events of one decision and metric
+MAX_TOTAL = 2**31 - 1
+_WINDOW_MS = 400 * DAY_MS
+_BIG = 1e12
+
+
+def read_arms(fields: Fields) -> list[ArmSpec]:
+    """The arms, in the order of the file."""
+    arms: list[ArmSpec] = []
+    seen: set[str] = set()
+    for path, item in fields.items("arms", required=True):
+        arm = _arm(Fields(fields.problems, path, item))
+        if arm.id and arm.id in seen:
+            fields.problems.add(f"{path}.id", f'the arm "{arm.id}" is given twice')
+        seen.add(arm.id)
+        arms.append(arm)
+    if len(arms) > MAX_ARMS:
+        fields.add("arms", f"{len(arms)} arms are too many, at most {MAX_ARMS}")
+    return arms
+
+
+def _arm(fields: Fields) -> ArmSpec:
+    arm_id = fields.ident("id", required=True)
+    payload = _payload(fields, fields.item("payload"))
+    attributes = _attributes(fields.child("attributes"))
+    segments = fields.texts("segments")
+    state = fields.choice("state", ARM_STATES, "active")
+    start, end = fields.span()
+    fields.done()
+    return ArmSpec(arm_id or "", payload, attributes, segments, state, start, end)
+
+
+def _payload(fields: Fields, item: Item | None) -> str:
+    if item is None:
+        return "null"
+    before = len(fields.problems.violations)
+    text = json.dumps(item.plain(), ensure_ascii=False, separators=(",", ":"), default=lambda _: None)
+    size = len(text.encode())
+    if size > MAX_PAYLOAD and len(fields.problems.violations) == before:
+        fields.add("payload", f"{size:,} bytes as JSON are too many, at most {MAX_PAYLOAD:,}")
+    return text
+
+
+def _attributes(fields: Fields | None) -> dict[str, str | bool | int | float]:
+    found: dict[str, str | bool | int | float] = {}
+    for key in fields.names() if fields else ():
+        assert fields is not None
+        item = fields.item(key)
+        if item is not None and isinstance(item.value, (str, bool, int, float)):
+            found[key] = item.value
+        else:
+            fields.add(key, "must be a text, a number or a flag")
+    return found
+
+
+def read_metrics(fields: Fields) -> list[MetricSpec]:
+    """The metrics, exactly one of them primary."""
+    found: list[tuple[MetricSpec, bool]] = []
+    for path, item in fields.items("metrics", required=True):
+        part = Fields(fields.problems, path, item)
+        metric = _metric(part)
+        if metric.id and any(metric.id == other.id for other, _ in found):
+            part.add("id", f'the metric "{metric.id}" is given twice')
+        found.append((metric, metric.primary))
+    if len(found) > MAX_METRICS:
+        fields.add("metrics", f"{len(found)} metrics are too many, at most {MAX_METRICS}")
+    primaries = [number for number, (_, primary) in enumerate(found) if primary]
+    if len(found) > 1 and not primaries:
+        fields.add("metrics", "one of them must say `primary: true`")
+    for number in primaries[1:]:
+        fields.problems.add(f"metrics[{number}].primary", "only one metric can be the primary one")
+    chosen = primaries[0] if primaries else 0
+    return [_with_primary(metric, number == chosen) for number, (metric, _) in enumerate(found)]
+
+
+def _with_primary(metric: MetricSpec, primary: bool) -> MetricSpec:
+    return MetricSpec(**{name: getattr(metric, name) for name in metric.__struct_fields__} | {"primary": primary})
+
+
+def _metric(fields: Fields) -> MetricSpec:
+    metric_id = fields.ident("id", required=True)
+    primary = fields.flag("primary", False)
+    unit = fields.number("unit", 1e-9, _BIG)
+    low, high = fields.number("min", -_BIG, _BIG), fields.number("max", -_BIG, _BIG)
+    window = fields.duration("window", 16, _WINDOW_MS)
+    grace = fields.duration("grace", 0, _WINDOW_MS)
+    aggregate = fields.choice("aggregate", AGGREGATES, "first")
+    clip = fields.choice("outliers", ("refuse", "clip"), "refuse") == "clip"
+    fields.done()
+    metric = MetricSpec(
+        id=metric_id or "",
+        primary=primary,
+        unit=1.0 if unit is None else unit,
+        min=0.0 if low is None else low,
+        max=1.0 if high is None else high,
+        window_ms=DAY_MS if window is None else window,
+        grace_ms=grace or 0,
+        aggregate=aggregate,
+        clip=clip,
+    )
+    if fields.fine("unit", "min", "max"):
+        _check_range(fields, metric)
+    return metric
+
+
+def _check_range(fields: Fields, metric: MetricSpec) -> None:
+    """Whole multiples of the unit, and totals that every int64 cell can hold for ever (design decision 4)."""
+    if metric.max <= metric.min:
+        fields.add("max", f"must be above min, {metric.min:g}")
+        return
+    for key, bound in (("min", metric.min), ("max", metric.max)):
+        count = _exact(bound) / _exact(metric.unit)
+        if abs(count - round(count)) > Fraction(1, 10**9):
+            fields.add(key, f"{bound:g} is not a whole multiple of the unit, {metric.unit:g}")
+    total = total_limit(metric)
+    if total > MAX_TOTAL:
+        events = f"{MAX_EVENTS} x " if metric.aggregate == "sum" else ""
+        largest = max(abs(metric.min), abs(metric.max))
+        fields.add(
+            "unit",
+            f"too small for the range: a total may reach {events}{largest:g} / {metric.unit:g} = {total:,} units, "
+            f"at most {MAX_TOTAL:,}",
+        )
+
+
+def total_limit(metric: MetricSpec) -> int:
+    """The largest |total| of one decision in units: 64 events of the largest value for `sum`, else that value."""
+    largest = math.ceil(_exact(max(abs(metric.min), abs(metric.max))) / _exact(metric.unit) - Fraction(1, 10**9))
+    return largest * (MAX_EVENTS if metric.aggregate == "sum" else 1)
+
+
+def _exact(value: float) -> Fraction:
+    """The decimal number that was written, so that 0.3 is three times 0.1."""
+    return Fraction(Decimal(repr(value)))
+
+
+def read_algorithm(
+    fields: Fields, arms: Sequence[ArmSpec], features: Mapping[str, FeatureSpec], metrics: Sequence[MetricSpec]
+) -> AlgorithmSpec:
+    """The algorithm and its settings; the default follows from features and the primary metric."""
+    from bandits.policy import POLICIES
+
+    item = fields.item("algorithm")
+    default = default_algorithm(features, metrics)
+    part: Fields | None = None
+    if item is not None and isinstance(item.value, str):
+        name = fields.choice("algorithm", tuple(POLICIES), default)
+    elif item is not None:
+        part = Fields(fields.problems, "algorithm", item)
+        name = part.choice("name", tuple(POLICIES), default)
+    else:
+        name = default
+    declared = POLICIES[name].settings
+    settings: dict[str, float] = {}
+    weights = _weights(part or fields, part, arms) if name == "fixed" else {}
+    for key in declared if part else ():
+        assert part is not None
+        value = part.number(key, declared[key].low, declared[key].high)
+        if value is not None:
+            settings[key] = value
+    if part:
+        part.done()
+    floor = fields.number("floor", declared["floor"].low, declared["floor"].high)
+    if floor is not None:
+        if "floor" in settings:
+            fields.add("floor", "given twice: here and under algorithm")
+        settings["floor"] = floor
+    return AlgorithmSpec(name, settings, weights)
+
+
+def default_algorithm(features: Mapping[str, FeatureSpec], metrics: Sequence[MetricSpec]) -> str:
+    """Take linucb with features; without, beta for a yes-or-no primary metric and nig for any other."""
+    if features:
+        return "linucb"
+    primary = next((metric for metric in metrics if metric.primary), None)
+    binary = primary is None or (primary.min == 0 and primary.max == primary.unit and primary.aggregate != "sum")
+    return "beta" if binary else "nig"
+
+
+def _weights(fields: Fields, part: Fields | None, arms: Sequence[ArmSpec]) -> dict[str, float]:
+    """The weights of `fixed`, by arm id."""
+    weights = part.child("weights", required=True) if part else None
+    if weights is None:
+        if part is None:
+            fields.add("algorithm", "fixed needs weights: {name: fixed, weights: {an-arm: 1}}")
+        return {}
+    known = {arm.id for arm in arms}
+    found: dict[str, float] = {}
+    for key in weights.names():
+        value = weights.number(key, 0.0, 1e6)
+        if key not in known:
+            weights.add(key, f'there is no arm "{key[:80]}"')
+        elif value is not None:
+            found[key] = value
+    if not any(found.values()) and weights.readable:
+        fields.add("weights", "at least one must be above zero")
+    return found
