@@ -1,0 +1,89 @@
+"""Experiments as people see them: put, get, list, delete."""
+
+from __future__ import annotations
+
+import secrets
+
+from service.clock import Clock
+from service.directory import Directory
+from service.errors import ConflictError
+from service.experiment import Experiment, build, read
+from service.feed import Feed
+from service.report import Report
+from service.schema import parse
+from service.store import Put, Store
+
+_ATTEMPTS = 5
+
+
+class Catalogue:
+    """Reads the published configurations; writes through the store and returns once the write is in force here."""
+
+    def __init__(self, store: Store, directory: Directory, feed: Feed, clock: Clock, state_max: int) -> None:
+        self._store = store
+        self._directory = directory
+        self._feed = feed
+        self._clock = clock
+        self._state_max = state_max
+
+    def put(self, text: str, expected: int | None) -> tuple[Experiment, bool]:
+        """Create or update from YAML or JSON; true if that changed anything.
+
+        `expected` is the version to be replaced (0: none may exist); None writes over whatever stands there.
+        Raises InvalidError with lines, ConflictError, UnavailableError.
+        """
+        spec = parse(text)
+        for attempt in range(_ATTEMPTS):
+            self._feed.refresh()
+            old = self._directory.by_name.get(spec.experiment)
+            current = old.experiment if old is not None else None
+            check_version(spec.experiment, current, expected)
+            if current is not None and current.text == text:
+                return current, False
+            try:
+                return self._write(build_put(spec, text, current, self._clock.now_ms(), self._state_max)), True
+            except ConflictError:
+                if expected is not None or attempt == _ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _write(self, put: Put) -> Experiment:
+        self._store.put(put)
+        self._feed.refresh()
+        assert put.record is not None
+        return read(put.record)
+
+    def get(self, name: str) -> Experiment:
+        """One experiment; NotFoundError."""
+        return self._directory.named(name).experiment
+
+    def list(self) -> list[Experiment]:
+        """All experiments, by name."""
+        return [s.experiment for _, s in sorted(self._directory.by_name.items())]
+
+    def delete(self, name: str, expected: int | None) -> None:
+        """Delete an experiment and all it has learned. NotFoundError, ConflictError, UnavailableError."""
+        self._feed.refresh()
+        current = self._directory.named(name).experiment
+        check_version(name, current, expected)
+        self._store.put(Put(current.uid, name, current.version, current.version, None))
+        self._feed.refresh()
+
+    def report(self, name: str) -> Report:
+        """What the experiment has shown, earned and learned. NotFoundError, UnavailableError."""
+        return self._feed.report(name)
+
+
+def check_version(name: str, current: Experiment | None, expected: int | None) -> None:
+    """ConflictError unless the current version is the one a writer expects."""
+    version = current.version if current is not None else 0
+    if expected is not None and expected != version:
+        raise ConflictError(f"experiment {name!r} is at version {version}, not {expected}")
+
+
+def build_put(spec: object, text: str, current: Experiment | None, now_ms: int, state_max: int) -> Put:
+    """The write that brings an experiment from `current` to what `spec` says."""
+    uid = current.uid if current is not None else secrets.token_hex(8)
+    record = build(spec, text, uid, now_ms, current, state_max)  # type: ignore[arg-type]
+    new = read(record)
+    return Put(uid, new.name, new.version, new.version - 1, record)

@@ -1,0 +1,147 @@
+"""The decision id: an authenticated, encrypted record of the decision itself.
+
+Layout: format (1 byte), key id (1), nonce (12: prefix u64 and counter u32, little endian, which also name the claim),
+AES-256-GCM ciphertext and tag; format and key id are authenticated too. Inside: experiment uid, subject hash, how
+long claims must live, then exactly what a row of the log says of the decision (rows.HEAD without its first two
+fields, and the features). So a row is the nonce and the inside's tail: the same bytes are sealed and logged.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import itertools
+import os
+import struct
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from service.errors import InvalidError
+
+FORMAT = 1
+NONCE = struct.Struct("<QI")
+WHOSE = struct.Struct("<QQI")  # uid, subject hash, horizon in seconds
+WHAT = struct.Struct("<IqQdHHHBB")  # rows.HEAD from `version` on
+_OVERHEAD = 2 + NONCE.size + 16
+_SMALLEST = _OVERHEAD + WHOSE.size + WHAT.size
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a decision id says."""
+
+    prefix: int
+    counter: int
+    uid: str
+    subject: int
+    horizon_ms: int
+    version: int
+    time: int
+    unit: int
+    propensity: float
+    segment: int
+    arm: int
+    flags: int
+    bucket: int
+    head: bytes  # the decision's rows.HEAD
+    x: bytes  # its features
+
+
+class Namer:
+    """Gives every decision of this process its nonce: a random prefix and a counter, never the same twice.
+
+    Single decisions and batches have a prefix each, so that the former need no lock.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._single = (_prefix(), itertools.count())
+        self._batch = _prefix()
+        self._taken = 0
+
+    def next(self) -> tuple[int, int]:
+        """A fresh (prefix, counter)."""
+        single = self._single
+        counter = next(single[1])  # atomic in CPython
+        if counter <= _LAST:
+            return single[0], counter
+        with self._lock:
+            if self._single is single:
+                self._single = (_prefix(), itertools.count())
+        return self.next()
+
+    def take(self, n: int) -> tuple[int, int]:
+        """n fresh names in a row: (prefix, first counter)."""
+        with self._lock:
+            if self._taken + n > _LAST:
+                self._batch, self._taken = _prefix(), 0
+            first = self._taken
+            self._taken += n
+            return self._batch, first
+
+
+_LAST = 0xFFFFFFFF
+
+
+def _prefix() -> int:
+    return int.from_bytes(os.urandom(8), "little")
+
+
+class TokenKeys:
+    """Seals with the first key, opens with any. A key is 16 to 64 bytes of secret; ids are derived from it."""
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        if not keys:
+            raise ValueError("at least one token key is needed")
+        self._by_id: dict[int, AESGCM] = {}
+        for key in reversed(keys):
+            derived = hashlib.blake2b(key, digest_size=33, person=b"lever-token").digest()
+            self._by_id[derived[32]] = AESGCM(derived[:32])
+            self._head = bytes([FORMAT, derived[32]])
+            self._encrypt = self._by_id[derived[32]].encrypt
+
+    def seal(self, nonce: bytes, plain: bytes) -> bytes:
+        """The token of `plain` (WHOSE + WHAT + features) under a nonce used once."""
+        head = self._head
+        return head + nonce + self._encrypt(nonce, plain, head)
+
+    def open(self, token: bytes) -> Opened:
+        """What the token says; InvalidError if it was not sealed by one of the keys."""
+        cipher = self._by_id.get(token[1]) if len(token) >= _SMALLEST and token[0] == FORMAT else None
+        if cipher is None:
+            raise _forged()
+        nonce = token[2 : 2 + NONCE.size]
+        try:
+            plain = cipher.decrypt(nonce, token[2 + NONCE.size :], token[:2])
+        except InvalidTag:
+            raise _forged() from None
+        uid, subject, horizon_s = WHOSE.unpack_from(plain)
+        version, time, unit, propensity, segment, arm, flags, bucket, _ = WHAT.unpack_from(plain, WHOSE.size)
+        prefix, counter = NONCE.unpack(nonce)
+        cut = WHOSE.size + WHAT.size
+        return Opened(
+            prefix, counter, f"{uid:016x}", subject, horizon_s * 1000, version, time, unit, propensity,
+            segment, arm, flags, bucket, nonce + plain[WHOSE.size : cut], plain[cut:],
+        )  # fmt: skip
+
+
+def _forged() -> InvalidError:
+    return InvalidError.field("decision_id", "not a decision id of this service")
+
+
+def to_text(token: bytes) -> str:
+    """The token as unpadded URL-safe base64."""
+    return base64.urlsafe_b64encode(token).rstrip(b"=").decode("ascii")
+
+
+def from_text(text: str) -> bytes:
+    """The token's bytes; InvalidError if the text is not unpadded URL-safe base64."""
+    try:
+        return base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (ValueError, binascii.Error):
+        raise _forged() from None

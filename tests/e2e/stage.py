@@ -1,0 +1,79 @@
+"""Servers of a test: services over one real store, each with its own connections, as separate processes would be."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from service.metrics import Metrics
+from service.personalizer import Decision, Mode
+from service.rewarder import RewardEvent
+from service.service import Secrets, Service, build
+from service.store import Outcome
+from service.store.redis import RedisStore
+from service.token import from_text
+
+KEYS = Secrets([b"a token key for tests only"], b"a subject key for tests only")
+
+
+@dataclass
+class Stage:
+    """Services that share one store under a prefix of their own."""
+
+    url: str
+    prefix: str = field(default_factory=lambda: "t" + secrets.token_hex(6))
+    services: list[Service] = field(default_factory=list)
+
+    def store(self) -> RedisStore:
+        """Another connection to the same data."""
+        return RedisStore(self.url, prefix=self.prefix)
+
+    def service(self, poll_ms: int = 20, flush_ms: int = 20) -> Service:
+        """One more server, started and ready."""
+        service = build(self.store(), KEYS, Metrics(), poll_ms=poll_ms, flush_ms=flush_ms)
+        self.services.append(service)
+        service.start()
+        service.feed.refresh(10.0)
+        return service
+
+    def settle(self) -> None:
+        """Everything that was decided is flushed, and every server has folded it."""
+        for service in self.services:
+            service.feed.flushed(10.0)
+        for service in self.services:
+            service.feed.refresh(10.0)
+
+    def stop(self) -> None:
+        """Stop all servers."""
+        for service in self.services:
+            service.stop()
+
+
+@contextmanager
+def stage(url: str) -> Iterator[Stage]:
+    """A stage that is cleared away at the end."""
+    built = Stage(url)
+    try:
+        yield built
+    finally:
+        built.stop()
+
+
+def choose(service: Service, experiment: str, subject: str, **given: object) -> Decision:
+    """Select with the rest left at its defaults."""
+    mode = given.get("mode", Mode.NORMAL)
+    return service.personalizer.select(
+        experiment, subject, given.get("context", {}), given.get("arms", ()), given.get("previous", ""),
+        given.get("deferred", False), mode,
+    )  # fmt: skip
+
+
+def reward(service: Service, decision: Decision | bytes, **given: object) -> Outcome:
+    """One reward; raises what it is answered with if that is an error."""
+    token = decision if isinstance(decision, bytes) else from_text(decision.decision_id)
+    answer = service.personalizer.reward([RewardEvent(token, **given)])[0]  # type: ignore[arg-type]
+    if isinstance(answer, Exception):
+        raise answer
+    return answer

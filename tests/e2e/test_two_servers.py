@@ -1,0 +1,166 @@
+"""Two servers on one store: whatever the order, the duplicates and the cuts, they come to the same bits."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from bandits.state import State
+from service import rows as layout
+from service.logbook import entries
+from service.replica import Replica
+from service.rewarder import RewardEvent
+from service.service import Service
+from service.store import Loaded, Outcome
+from service.store.embedded import Embedded
+from service.token import from_text
+from tests.e2e.stage import Stage, choose, stage
+from tests.oracle import OracleState, Row
+from tests.unit.test_state import cells
+
+CONFIG = """
+experiment: pair
+arms: [{id: a}, {id: b}, {id: c}, {id: d}]
+default_arm: a
+algorithm: linucb
+features:
+  source: {type: category, values: [ads, search, mail]}
+  visits: {type: number, min: 0, max: 20}
+segments:
+  - {id: mail, when: {source: mail}}
+  - {id: loyal, when: {visits: {min: 10}}}
+holdout: {share: 0.1, serve: uniform}
+metrics:
+  - {id: click, primary: true, window: 1h}
+  - {id: spend, unit: 0.01, min: -50, max: 50, aggregate: sum, window: 1h}
+"""
+DECISIONS, REWARDS = 10_000, 10_000
+
+
+@pytest.fixture(params=["valkey", "debian_redis"])
+def engine(request: pytest.FixtureRequest) -> Embedded:
+    built: Embedded = request.getfixturevalue(request.param)
+    return built
+
+
+def traffic(world: Stage, rng: random.Random) -> tuple[list[bytes], dict[tuple[bytes, str], set[str]]]:
+    """Decisions and rewards through both servers, with duplicates, in no order; what was acknowledged as applied."""
+    tokens = []
+    for i in range(DECISIONS):
+        context = {"source": rng.choice(["ads", "search", "mail"]), "visits": float(rng.randrange(25))}
+        deferred = rng.random() < 0.1
+        server = world.services[i % 2]
+        tokens.append(from_text(choose(server, "pair", f"s{i}", context=context, deferred=deferred).decision_id))
+    events = []
+    for i in range(REWARDS):
+        token = rng.choice(tokens)
+        if rng.random() < 0.5:
+            events.append(RewardEvent(token, "click"))
+        else:
+            events.append(RewardEvent(token, "spend", rng.randint(-5000, 5000) / 100, f"e{i}"))
+    events += rng.sample(events, REWARDS // 5)
+    rng.shuffle(events)
+    batches = [events[i : i + 23] for i in range(0, len(events), 23)]
+    applied: dict[tuple[bytes, str], set[str]] = defaultdict(set)
+
+    def send(numbered: tuple[int, list[RewardEvent]]) -> None:
+        number, batch = numbered
+        answers = world.services[number % 2].personalizer.reward(batch)
+        for event, answer in zip(batch, answers, strict=True):
+            assert answer in (Outcome.APPLIED, Outcome.DUPLICATE)
+            if answer == Outcome.APPLIED:
+                assert event.event_id not in applied[event.decision, event.metric]
+                applied[event.decision, event.metric].add(event.event_id)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(send, enumerate(batches)))
+    sent: dict[tuple[bytes, str], set[str]] = defaultdict(set)
+    for event in events:
+        sent[event.decision, event.metric].add(event.event_id)
+    assert {k: v for k, v in applied.items() if v} == dict(sent)
+    return tokens, applied
+
+
+def oracle_rows(world: Stage, uid: str) -> list[Row]:
+    """The log, row by row, by the plainest reading of its layout."""
+    out = []
+    for entry in entries(world.store(), uid):
+        data = entry.trials or entry.rewards or b""
+        for i in range(len(data) // entry.stride if data else 0):
+            row = data[i * entry.stride : (i + 1) * entry.stride]
+            _, _, _, time, _, _, segment, arm, flags, bucket, _ = layout.HEAD_STRUCT.unpack_from(row)
+            if entry.trials:
+                x = tuple(np.frombuffer(row[48:], "<i2").tolist())
+                out.append(Row(time, segment, arm, flags, bucket, x))
+                continue
+            x = tuple(np.frombuffer(row[50:], "<i2").tolist())
+            (metric,) = layout.TAIL_STRUCT.unpack_from(row, 48)
+            old, new, exposes = entry.totals[i]
+            named = -1 if metric == layout.NO_METRIC else metric
+            out.append(Row(time, segment, arm, flags, bucket, x, named, old, new, exposes, entry.time))
+    return out
+
+
+def folded(world: Stage, uid: str, step: int) -> Replica:
+    """The log folded from its first entry, `step` entries at a time."""
+    replica = Replica(uid, Loaded(b""))
+    log = list(entries(world.store(), uid))
+    for i in range(0, len(log), step):
+        replica.fold(log[i : i + step])
+        replica.cut = None
+    return replica
+
+
+def beliefs(server: Service) -> list[bytes]:
+    """The posteriors of a published snapshot, as bytes."""
+    return [slot.posterior.packed.tobytes() for slot in server.directory.by_name["pair"].slots]
+
+
+def test_two_servers_fold_to_the_bits_of_a_serial_replay(engine: Embedded) -> None:
+    with stage(engine.url) as world:
+        first, _ = world.service(), world.service()
+        first.catalogue.put(CONFIG, 0)
+        world.settle()
+        uid = first.catalogue.get("pair").uid
+        traffic(world, random.Random(12345))
+        world.settle()
+
+        serial = folded(world, uid, step=1)
+        rows = oracle_rows(world, uid)
+        assert sum(r.metric is None or r.exposes for r in rows) >= DECISIONS * 0.9
+        assert cells(serial.state) == OracleState(serial.state.rules, rows).cells(serial.state.buckets)
+
+        live = [s.feed.replicas[uid] for s in world.services]
+        assert live[0].cursor == live[1].cursor == serial.cursor
+        assert live[0].fields() == live[1].fields() == serial.fields() == folded(world, uid, step=77).fields()
+        assert beliefs(world.services[0]) == beliefs(world.services[1])
+
+        assert live[0].stored is not None, "at 20,000 rows a checkpoint is due"
+        late = world.service()
+        assert late.feed.replicas[uid].fields() == serial.fields()
+        assert late.feed.replicas[uid].stored is not None
+        assert beliefs(late) == beliefs(first)
+
+
+def test_a_checkpoint_and_its_tail_equal_the_fold_from_the_start(engine: Embedded) -> None:
+    with stage(engine.url) as world:
+        server = world.service()
+        server.catalogue.put(CONFIG, 0)
+        uid = server.catalogue.get("pair").uid
+        for i in range(12_000):
+            choose(server, "pair", f"s{i}", context={"source": "ads"})
+        world.settle()
+        loaded = world.store().load(uid)
+        assert loaded.checkpoint is not None
+        assert loaded.checkpoint.rows >= 10_000
+        restored = Replica(uid, loaded)
+        log = list(entries(world.store(), uid))
+        restored.fold(
+            [e for e in log if tuple(map(int, e.id.split("-"))) > tuple(map(int, restored.cursor.split("-")))]
+        )
+        assert restored.fields() == folded(world, uid, step=5).fields()
+        assert State.restore(restored.state.rules, restored.state.fields()).fields() == restored.state.fields()
