@@ -1,0 +1,86 @@
+"""Errors as gRPC tells them: a status code, a text, and the google.rpc details that programs read.
+
+One place turns a LeverError into all three: BadRequest for wrong fields, ErrorInfo for the stable reason, RetryInfo
+for what may be sent again (https://cloud.google.com/apis/design/errors).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+from google.rpc import error_details_pb2, status_pb2
+
+from service.errors import STATUS, InvalidError, LeverError, NotFoundError, UnavailableError, Violation
+
+DOMAIN = "lever"
+METADATA_KEY = "grpc-status-details-bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """An error as it goes over the wire."""
+
+    code: grpc.StatusCode
+    text: str
+    status: status_pb2.Status
+
+
+class GrpcStatus(grpc.Status):
+    """What `ServicerContext.abort_with_status` takes."""
+
+    def __init__(self, told: Told) -> None:
+        self.code = told.code
+        self.details = told.text
+        self.trailing_metadata = ((METADATA_KEY, told.status.SerializeToString()),)
+
+
+def code_of(error: LeverError) -> grpc.StatusCode:
+    """The status code of an error's class, or of the nearest class above it."""
+    for kind in type(error).__mro__:
+        if kind in STATUS:
+            return grpc.StatusCode[STATUS[kind][0]]
+    return grpc.StatusCode.INTERNAL
+
+
+def number_of(code: grpc.StatusCode) -> int:
+    """The canonical number of a status code (14 for UNAVAILABLE)."""
+    number: int = code.value[0]
+    return number
+
+
+def violations_of(error: LeverError) -> tuple[Violation, ...]:
+    """The fields an error is about; a name that is not known is one too."""
+    if isinstance(error, InvalidError):
+        return error.violations
+    if isinstance(error, NotFoundError):
+        return (Violation(error.field_name, str(error)),)
+    return ()
+
+
+def tell(error: LeverError) -> Told:
+    """The error's code, text and details."""
+    code, text = code_of(error), str(error)
+    status = status_pb2.Status(code=number_of(code), message=text)
+    info = error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN)
+    violations = violations_of(error)
+    if violations:
+        bad = error_details_pb2.BadRequest()
+        for index, violation in enumerate(violations):
+            bad.field_violations.add(field=violation.field, description=violation.message)
+            if violation.line is not None:
+                # BadRequest has no place for a line; keyed by index, as one field can be wrong in two ways.
+                info.metadata[f"line.{index}"] = str(violation.line)
+        status.details.add().Pack(bad)
+    status.details.add().Pack(info)
+    if isinstance(error, UnavailableError):
+        status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=duration(error.retry_s)))
+    return Told(code, text, status)
+
+
+def duration(seconds: float) -> Duration:
+    """Seconds as the wire has them."""
+    message = Duration()
+    message.FromMilliseconds(round(seconds * 1000))
+    return message

@@ -1,0 +1,55 @@
+"""The metric families Lever exports: names, labels, buckets. Plain data, known to those who count and who render.
+
+RPC families have go-grpc-prometheus' names, which public dashboards know. No label is unbounded: never a subject,
+a decision or a context value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+Key = tuple[str, ...]  # label values, in the order of the family's labels
+Samples = list[tuple[Key, list[float]]]  # a counter or gauge: [value]; a histogram: counts a bucket, then the sum
+
+RPC_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
+DELAY_BOUNDS = (1.0, 10.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0, 86400.0, 259200.0, 604800.0, 2592000.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One family. `merge` says how gauges of several workers become one: max or min."""
+
+    name: str
+    kind: str  # counter, gauge or histogram
+    help: str
+    labels: tuple[str, ...] = ()
+    bounds: tuple[float, ...] = ()
+    merge: str = "max"
+
+
+_RPC = ("grpc_type", "grpc_service", "grpc_method")
+
+_ALL = (
+    Family("grpc_server_started_total", "counter", "RPCs that began.", _RPC),
+    Family("grpc_server_handled_total", "counter", "RPCs that ended, by status code.", (*_RPC, "grpc_code")),
+    Family("grpc_server_handling_seconds", "histogram", "Time in Lever's handler, seconds.", _RPC, RPC_BOUNDS),
+    Family("lever_decisions_total", "counter", "Choices made.", ("experiment", "arm", "reason")),
+    Family("lever_rewards_total", "counter", "Rewards and exposures answered.", ("experiment", "outcome")),
+    Family("lever_reward_delay_seconds", "histogram", "From decision to reward, seconds.", (), DELAY_BOUNDS),
+    Family("lever_features_clipped_total", "counter", "Numbers outside their declared range.", ("experiment",)),
+    Family("lever_features_unknown_total", "counter", "Categories and names not declared.", ("experiment",)),
+    Family("lever_trials_dropped_total", "counter", "Trials lost from the log.", ("experiment", "cause")),
+    Family("lever_snapshot_age_seconds", "gauge", "Since the snapshot was last known to be current.", ("experiment",)),
+    Family("lever_checkpoint_age_seconds", "gauge", "Since the last checkpoint.", ("experiment",)),
+    Family("lever_log_entries", "gauge", "Log entries folded since the last checkpoint.", ("experiment",)),
+    Family("lever_flush_age_seconds", "gauge", "Since buffered trials last reached the store."),
+    Family("lever_store_up", "gauge", "1 while every worker reaches the store.", merge="min"),
+    Family("lever_store_errors_total", "counter", "Calls of the store that failed.", ("kind",)),
+    Family("lever_store_seconds", "histogram", "Time of a call of the store, seconds.", ("call",), RPC_BOUNDS),
+    Family("lever_shed_total", "counter", "RPCs refused because too many were waiting.", ("pool",)),
+    Family("lever_divergence", "gauge", "1 where two servers folded one log to different states.", ("experiment",)),
+    Family("lever_build_info", "gauge", "Always 1; the version is in the label.", ("version",)),
+    Family("lever_worker_ready", "gauge", "1 while the worker answers choices.", ("worker",)),
+)
+
+FAMILIES = {family.name: family for family in _ALL}

@@ -1,0 +1,69 @@
+"""Applies experiment files to a running server over gRPC, as `lever serve --experiments` does once it is ready."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import grpc
+import structlog
+from google.protobuf.any_pb2 import Any as Packed
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+
+from service.pb.lever.v1 import experiment_pb2 as pb
+from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
+
+SUFFIXES = (".yaml", ".yml", ".json")
+TIMEOUT_S = 30.0
+
+
+class Refused(Exception):  # noqa: N818  # says what happened
+    """A file was refused; `lines` say why, `file:line: field: message` where that is known."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("; ".join(lines))
+        self.lines = lines
+
+
+def files_of(path: Path) -> list[Path]:
+    """The file itself, or the experiment files of a folder by name."""
+    return sorted(file for file in path.iterdir() if file.suffix in SUFFIXES) if path.is_dir() else [path]
+
+
+def apply(path: Path, address: str) -> None:
+    """Create or update every experiment of a file or folder, and log what changed. Refused if one is wrong."""
+    log = structlog.get_logger("lever.apply")
+    files = files_of(path)
+    if not files:
+        raise Refused([f"{path}: no {', '.join(SUFFIXES)} files"])
+    with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
+        stub = ExperimentServiceStub(channel)
+        for file in files:
+            answer = _put(stub, file)
+            said = "applied" if answer.changed else "unchanged"
+            log.info(said, file=str(file), experiment=answer.experiment.name, version=answer.experiment.version)
+
+
+def _put(stub: ExperimentServiceStub, file: Path) -> pb.PutExperimentResponse:
+    try:
+        config = file.read_text(encoding="utf-8")
+        return stub.PutExperiment(pb.PutExperimentRequest(config=config), timeout=TIMEOUT_S, wait_for_ready=True)
+    except (OSError, UnicodeDecodeError) as error:
+        raise Refused([f"{file}: {error}"]) from error
+    except grpc.RpcError as error:
+        raise Refused(_lines(file, error)) from error
+
+
+def _lines(file: Path, error: grpc.RpcError) -> list[str]:
+    status = rpc_status.from_call(error)
+    details: list[Packed] = list(status.details) if status is not None else []
+    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    for detail in details:
+        for kind in (info, bad):
+            detail.Unpack(kind)
+    lines = []
+    for index, wrong in enumerate(bad.field_violations):
+        line = info.metadata.get(f"line.{index}")
+        where = f"{file}:{line}" if line else f"{file}"
+        lines.append(f"{where}: {wrong.field}: {wrong.description}")
+    return lines or [f"{file}: {error.details()}"]

@@ -1,0 +1,177 @@
+"""The gRPC server of one worker: who answers which method, in which pool of threads, within which limits.
+
+Synchronous threads, not asyncio: measured cheaper here, as nothing on the path awaits. Open streams occupy a
+thread each, rewards wait for the store, and a batch computes for milliseconds; so each has its own pool and none
+can keep a choice waiting.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+
+from service.interceptors import Doorman, Gate, Guard, Handler, Pool
+from service.metrics import Metrics
+from service.pb.lever.v1 import experiment_pb2_grpc, personalization_pb2_grpc
+from service.rpc import PersonalizationServicer
+from service.rpc_experiments import Experiments, ExperimentServicer
+from service.rpc_streams import Streams
+from service.service import UseCases
+
+MESSAGE_BYTES = 32 << 20
+PERSONALIZATION = "lever.v1.PersonalizationService"
+EXPERIMENTS = "lever.v1.ExperimentService"
+STORE = "lever.store"  # the store's own health name
+
+OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.so_reuseport", 1),  # several workers on one port
+    ("grpc.max_receive_message_length", MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MESSAGE_BYTES),
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
+    # Connections are renewed, so that new workers get traffic; an open stream may finish within the grace.
+    ("grpc.max_connection_age_ms", 600_000),
+    ("grpc.max_connection_age_grace_ms", 600_000),
+)
+
+# Pool of each method; what is not named here is administration.
+POOLS = {
+    "Select": "choices",
+    "SelectBatch": "batches",
+    "Reward": "rewards",
+    "Expose": "rewards",
+    "StreamRewards": "streams",
+    "ServerReflectionInfo": "streams",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Threads of each pool and open streams. Choices never wait for anything, so few threads do."""
+
+    choices: int = 4
+    rewards: int = 16
+    streams: int = 32
+    waiting: int = 256  # calls a pool may have waiting before more are refused
+
+
+class _Recorder:
+    """Takes the handlers that generated code registers, so that they can be wrapped."""
+
+    def __init__(self) -> None:
+        self.services: dict[str, Mapping[str, Handler[Any, Any]]] = {}
+
+    def add_generic_rpc_handlers(self, generic_rpc_handlers: object) -> None:
+        """The generated code's older way; the newer one says the same."""
+
+    def add_registered_method_handlers(self, service_name: str, method_handlers: Mapping[str, Any]) -> None:
+        """One service's handlers by method name."""
+        self.services[service_name] = method_handlers
+
+
+class Server:
+    """A gRPC server around the use cases and a catalogue. Bind, start, say when it is ready, stop."""
+
+    def __init__(self, uses: UseCases, catalogue: Experiments, metrics: Metrics, limits: Limits | None = None) -> None:
+        self._limits = limits = limits or Limits()
+        self._gate = Gate()
+        self._metrics = metrics
+        self._streams = Streams(limits.streams)
+        self._guard = Guard(metrics, self._streams)
+        self._pools = _pools(limits)
+        self._health = health.HealthServicer()
+        self._server = grpc.server(
+            self._pools["admin"],
+            handlers=[self._doorman(uses, catalogue)],
+            options=OPTIONS,
+            # The last line only: pools refuse first, each for itself.
+            maximum_concurrent_rpcs=limits.streams + len(self._pools) * (limits.waiting + 64),
+        )
+        self.set_ready(ready=False, why="starting")
+        self.set_store(up=False)
+
+    def bind(self, address: str) -> int:
+        """Listen on host:port; the port it got. RuntimeError where it is taken."""
+        return self._server.add_insecure_port(address)
+
+    def start(self) -> None:
+        """Take calls."""
+        self._server.start()
+
+    def set_ready(self, *, ready: bool, why: str = "") -> None:
+        """Open or shut the gate, and say so to who asks for health."""
+        self._gate.why = why
+        self._gate.open = ready
+        for name in ("", PERSONALIZATION, EXPERIMENTS):
+            self._set(name, ready)
+
+    def set_store(self, *, up: bool) -> None:
+        """Health of the store, under its own name."""
+        self._set(STORE, up)
+
+    def stop(self, grace_s: float) -> None:
+        """Take no more calls, let those that run end (at most `grace_s`), then cut what is left."""
+        self._health.enter_graceful_shutdown()
+        stopped = self._server.stop(grace_s)
+        self._streams.end()
+        deadline = time.monotonic() + grace_s
+        while time.monotonic() < deadline and self._metrics.in_flight() and not stopped.is_set():
+            time.sleep(0.02)
+        # What is still open now are health watches, which nobody ends; answers get a moment to leave.
+        if not stopped.wait(0.25):
+            self._server.stop(None)
+        for pool in self._pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _set(self, name: str, up: bool) -> None:
+        status = health_pb2.HealthCheckResponse
+        self._health.set(name, status.SERVING if up else status.NOT_SERVING)
+
+    def _doorman(self, uses: UseCases, catalogue: Experiments) -> Doorman:
+        recorder: Any = _Recorder()
+        personalization_pb2_grpc.add_PersonalizationServiceServicer_to_server(
+            PersonalizationServicer(uses, self._guard), recorder
+        )
+        experiment_pb2_grpc.add_ExperimentServiceServicer_to_server(ExperimentServicer(catalogue), recorder)
+        lever = set(recorder.services)
+        names = (*sorted(lever), health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.ReflectionServicer(names), recorder)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, recorder)
+        doorman = Doorman()
+        for service, handlers in recorder.services.items():
+            for method, handler in handlers.items():
+                self._admit(doorman, service, method, handler, gated=service in lever)
+        return doorman
+
+    def _admit(self, doorman: Doorman, service: str, method: str, handler: Handler[Any, Any], *, gated: bool) -> None:
+        path = f"/{service}/{method}"
+        if service == health.SERVICE_NAME and method != "Check":
+            doorman.add(path, handler)  # Watch and List: the first holds no thread, and must keep its attributes
+            return
+        name = "choices" if service == health.SERVICE_NAME else POOLS.get(method, "admin")
+        pool = self._pools[name]
+        wrapped = self._guard.wrap(service, method, handler, pool, self._gate if gated else Gate(open=True))
+        if handler.request_streaming:
+            doorman.add(path, wrapped)
+        else:
+            doorman.add(path, wrapped, pool, self._guard.refuse(handler, pool, self._pools["refusals"]))
+
+
+def _pools(limits: Limits) -> dict[str, Pool]:
+    return {
+        "choices": Pool("choices", limits.choices, limits.waiting),
+        "batches": Pool("batches", 2, limits.waiting),
+        "rewards": Pool("rewards", limits.rewards, limits.waiting),
+        # Two threads more than streams, which tell the rest that there are too many.
+        "streams": Pool("streams", limits.streams + 2, limits.waiting),
+        "admin": Pool("admin", 4, limits.waiting),
+        "refusals": Pool("refusals", 2, limits.waiting),
+    }

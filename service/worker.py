@@ -1,0 +1,155 @@
+"""A serving process: the working parts of service.py behind a gRPC server. Started by the supervisor, one or more."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from bandits.warmup import warm
+from service import __version__, child, keys, logs
+from service.config import Settings
+from service.errors import UnavailableError
+from service.metrics import Metrics
+from service.reporter import Reporter
+from service.rpc_experiments import Experiments
+from service.rpc_server import Limits, Server
+from service.service import UseCases, build
+from service.store.redis import RedisStore
+
+# A thread that computes in Python keeps the interpreter this long while a choice waits; the default is ten times
+# as much. 0.5 ms costs nothing measurable: switches happen only where somebody waits.
+SWITCH_S = 0.0005
+# A worker joins the port once it can answer, but no later than this: from then on it says why it cannot.
+JOIN_S = 2.0
+TICK_S = 0.05
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a worker serves. `ready` and `store_up` are asked often; `stop` flushes."""
+
+    uses: UseCases
+    catalogue: Experiments
+    start: Callable[[], None]
+    stop: Callable[[], None]
+    ready: Callable[[], bool]
+    store_up: Callable[[], bool]
+
+
+Make = Callable[[Settings, str, Metrics], Parts]
+
+
+def make(settings: Settings, url: str, metrics: Metrics) -> Parts:
+    """The real parts, over the store at `url`. UnavailableError while the store does not give the keys."""
+    warm()
+    store = RedisStore(url)
+    try:
+        secrets = keys.find(settings.token_keys, None if settings.redis_url else settings.data_dir, store.secret)
+    except UnavailableError:
+        store.close()
+        raise
+    service = build(
+        store, secrets, metrics, poll_ms=settings.poll_ms, flush_ms=settings.flush_ms,
+        buffer_bytes=settings.buffer_bytes, state_max=settings.state_max,
+    )  # fmt: skip
+
+    def stop() -> None:
+        service.stop()
+        store.close()
+
+    return Parts(
+        service.personalizer, service.catalogue, service.start, stop,
+        lambda: service.feed.ready, lambda: service.feed.store_up,
+    )  # fmt: skip
+
+
+def run(orders: child.Orders, make: Make = make) -> int:
+    """Serve until a signal, then let running calls end, flush, and return 0."""
+    settings = orders.resolved()
+    logs.configure(settings.log_level, settings.log_json, worker=orders.name)
+    log = structlog.get_logger("lever.worker")
+    sys.setswitchinterval(SWITCH_S)
+    metrics = Metrics()
+    metrics.build_info.set(1, (__version__,))
+    reporter = Reporter(Path(orders.report), orders.name, metrics)
+    reporter.start()
+    with child.stopping() as stop:
+        parts = _made(make, settings, orders.url, metrics, reporter, stop)
+        if parts is not None:
+            parts.start()
+            _serve(parts, orders.address, settings, metrics, reporter, stop)
+            log.info("stopping: flushing trials")
+            parts.stop()
+        reporter.stop()
+    log.info("stopped")
+    return 0
+
+
+def _made(
+    make: Make, settings: Settings, url: str, metrics: Metrics, reporter: Reporter, stop: threading.Event
+) -> Parts | None:
+    """The parts, as soon as the store lets them be made; None if asked to stop before."""
+    log = structlog.get_logger("lever.worker")
+    told = ""
+    while not stop.is_set():
+        try:
+            return make(settings, url, metrics)
+        except UnavailableError as error:
+            if str(error) != told:
+                told = str(error)
+                log.warning("waiting for the store", error=told)
+            reporter.say(ready=False, why=f"waiting for the store: {error}")
+            stop.wait(0.25)
+    return None
+
+
+def _serve(
+    parts: Parts, address: str, settings: Settings, metrics: Metrics, reporter: Reporter, stop: threading.Event
+) -> None:
+    """Take calls until asked to stop, saying whether we are ready as that changes."""
+    limits = Limits(settings.choice_threads, settings.reward_threads, settings.max_streams)
+    server = Server(parts.uses, parts.catalogue, metrics, limits)
+    join = time.monotonic() + JOIN_S
+    while not (parts.ready() or stop.is_set()) and time.monotonic() < join:
+        stop.wait(TICK_S)
+    server.bind(address)
+    server.start()
+    ready = store_up = False
+    why = "nothing is loaded yet: the store has not answered"
+    while not stop.is_set():
+        if store_up != parts.store_up():
+            store_up = not store_up
+            server.set_store(up=store_up)
+        if not ready and parts.ready():
+            ready, why = True, ""
+            _settle()
+            server.set_ready(ready=True)
+            child.say("ready")
+        elif not ready:
+            server.set_ready(ready=False, why=why)
+        reporter.say(ready=ready, why=why)
+        stop.wait(TICK_S)
+    reporter.say(ready=False, why="stopping")
+    server.stop(settings.grace_s)
+
+
+def _settle() -> None:
+    """What was made by now stays: the collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
+
+
+def main() -> None:
+    """Entry point of a worker process."""
+    sys.exit(run(child.orders()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,144 @@
+"""A stand-in for the personalizer and the catalogue: canned decisions, and errors by name. For what the wire does."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import numpy as np
+
+from service.batch import BatchDecision
+from service.errors import ConflictError, InvalidError, LeverError, NotFoundError, PreconditionError, UnavailableError
+from service.features import Column
+from service.metrics import Metrics
+from service.personalizer import Decision, Mode, Reason, Value
+from service.report import ArmReport, Report, SegmentReport
+from service.rewarder import RewardEvent
+from service.rpc_server import Limits, Server
+from service.service import UseCases
+from service.store import Outcome
+
+LOCAL = [("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+
+RAISES: dict[str, Exception] = {
+    "missing": NotFoundError("experiment", "experiment 'missing' does not exist"),
+    "draft": PreconditionError("experiment 'draft' is a draft", "DRAFT"),
+    "away": UnavailableError("the store does not answer", retry_s=1.25),
+    "broken": RuntimeError("secret detail of the inside"),
+}
+
+
+@dataclass
+class Standin:
+    """Records what it was asked. Experiments named in RAISES raise; `hold` keeps a choice until it is released."""
+
+    asked: list[tuple[Any, ...]] = field(default_factory=list)
+    entered: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    release: threading.Event = field(default_factory=threading.Event)
+    answers: dict[str, Outcome | LeverError] = field(default_factory=dict)
+
+    def _maybe_raise(self, experiment: str) -> None:
+        if experiment in RAISES:
+            raise RAISES[experiment]
+        if experiment == "hold":
+            self.entered.release()
+            assert self.release.wait(20)
+
+    def select(
+        self, experiment: str, subject: str, context: Mapping[str, Value], arms: Sequence[str],
+        previous: str, deferred: bool, mode: Mode,
+    ) -> Decision:  # fmt: skip
+        self.asked.append((experiment, subject, dict(context), list(arms), previous, deferred, mode))
+        self._maybe_raise(experiment)
+        return Decision("dG9rZW4", "calm", '{"a":1}', 0.25, "visitors", True, True, 7, Reason.POLICY)
+
+    def select_batch(
+        self, experiment: str, subjects: Sequence[str], columns: Mapping[str, Column], arms: Sequence[str],
+        deferred: bool, mode: Mode,
+    ) -> BatchDecision:  # fmt: skip
+        self.asked.append((experiment, list(subjects), columns, list(arms), deferred, mode))
+        n = len(subjects)
+        return BatchDecision(
+            [b"%d" % i for i in range(n)], np.arange(n) % 2, ("calm", "loud"), ("1", "2"), np.full(n, 0.5),
+            np.zeros(n, np.int64), ("default",), np.full(n, 1), bytes(n), False, 3,
+        )  # fmt: skip
+
+    def reward(self, events: Sequence[RewardEvent]) -> list[Outcome | LeverError]:
+        self.asked.append(tuple(events))
+        if any(event.metric == "broken" for event in events):
+            raise RAISES["broken"]
+        if any(event.metric == "hold" for event in events):
+            self._maybe_raise("hold")
+        return [self.answers.get(event.metric, Outcome.APPLIED) for event in events]
+
+    def expose(self, decision: bytes) -> Outcome:
+        self.asked.append((decision,))
+        return Outcome.DUPLICATE
+
+    @property
+    def uses(self) -> UseCases:
+        return UseCases(self.select, self.select_batch, self.reward, self.expose)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """As much of an experiment as the wire shows."""
+
+    name: str = "hero"
+    uid: str = "00ff"
+    version: int = 4
+    state: str = "active"
+    text: str = "experiment: hero\n"
+    applied_at_ms: int = 12
+    arms: tuple[Any, ...] = ()
+    algorithm: str = "beta"
+
+
+class Catalogue:
+    """One experiment, `hero`, at version 4."""
+
+    def put(self, text: str, expected: int | None) -> tuple[Any, bool]:
+        if expected not in (None, 4):
+            raise ConflictError(f"experiment 'hero' is at version 4, not {expected}")
+        if text == "bad":
+            from service.errors import Violation
+
+            raise InvalidError([Violation("arms[0].id", "must be given", 3), Violation("state", "is unknown")])
+        return Kept(text=text), text != Kept().text
+
+    def get(self, name: str) -> Any:
+        if name != "hero":
+            raise NotFoundError("name", f"experiment {name!r} does not exist")
+        return Kept()
+
+    def list(self) -> list[Any]:
+        return [Kept()]
+
+    def delete(self, name: str, expected: int | None) -> None:
+        self.get(name)
+
+    def report(self, name: str) -> Report:
+        self.get(name)
+        arm = ArmReport("calm", "active", 10, 4, 4.0, 0.4, 0.1, 0.7, 0.9, 0.01, 1.0, 2, 1.0, 0.39)
+        return Report("hero", 4, "beta", "click", "5-0", True, (SegmentReport("default", (arm,)),))
+
+
+@contextmanager
+def served(
+    standin: Standin, limits: Limits | None = None, metrics: Metrics | None = None
+) -> Iterator[tuple[grpc.Channel, Server]]:
+    """A real server around the stand-in on a free loopback port, ready, and a channel to it."""
+    server = Server(standin.uses, Catalogue(), metrics or Metrics(), limits)
+    port = server.bind("127.0.0.1:0")
+    server.start()
+    server.set_ready(ready=True)
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{port}", options=LOCAL) as channel:
+            yield channel, server
+    finally:
+        standin.release.set()
+        server.stop(5)
