@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 from numba import types
+from numba.core.compiler_lock import global_compiler_lock
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,10 +55,14 @@ def entry(*signature: types.Type, nogil: bool = False) -> Callable[[F], F]:
     def wrap(function: F) -> F:
         dispatcher = numba.njit(cache=True, error_model="numpy", nogil=nogil)(function)
 
+        compiled: list[Any] = []
+
         def first(*args: Any) -> Any:
-            compiled = dispatcher.compile(signature)
-            dispatcher.disable_compile()
-            return compiled  # the dispatcher calls it with the arguments
+            with global_compiler_lock:  # several threads may make the first call at once
+                if not compiled:
+                    compiled.append(dispatcher.compile(signature))
+                    dispatcher.disable_compile()
+            return compiled[0]  # the dispatcher calls it with the arguments
 
         dispatcher._compile_for_args = first  # type: ignore[attr-defined]  # noqa: SLF001 - see the docstring
         return cast("F", dispatcher)

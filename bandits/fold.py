@@ -21,6 +21,7 @@ from bandits.cells import (
     delay_bin,
     grid,
 )
+from bandits.expansion import expand
 
 Ints = NDArray[np.int64]
 
@@ -53,6 +54,14 @@ def _add_trial(counts: Ints, learn: Ints, group: int, x: NDArray[np.int16]) -> N
             learn[at + 1 + j] += xj * xj
 
 
+@jit
+def _learn_from(x: NDArray[np.int16], place: Ints, terms: Ints, z: Ints, wide: NDArray[np.int16]) -> None:
+    """Fill `wide` with the learning columns of a row, the constant left out; z is scratch."""
+    expand(x, 1, place, terms, z)
+    for j in range(wide.shape[0]):
+        wide[j] = z[j + 1]
+
+
 @jit_nogil
 def fold_trials(
     counts: NDArray[np.int64],
@@ -63,14 +72,23 @@ def fold_trials(
     flags: Ints,
     bucket: Ints,
     x: NDArray[np.int16],
+    place: Ints,
+    terms: Ints,
+    columns: int,
 ) -> None:
     """Add n trials. counts [blocks, .], learn [blocks, .], subjects [segments, 2, 1 + metrics, 256] are added to.
 
-    block, segment, flags, bucket (of the subject): [n]; x: [n, columns - 1] in units of 2^-12, without the constant.
+    block, segment, flags, bucket (of the subject): [n]; x: [n, F - 1] in units of 2^-12, without the constant.
+    place, terms as in expansion.Design, which has `columns` learning columns.
     """
+    z, wide = np.zeros(columns, np.int64), np.zeros(columns - 1, np.int16)
     for row in range(block.shape[0]):
         group = group_of(flags[row])
-        _add_trial(counts[block[row]], learn[block[row]], group, x[row])
+        if terms.shape[0]:
+            _learn_from(x[row], place, terms, z, wide)
+            _add_trial(counts[block[row]], learn[block[row]], group, wide)
+        else:
+            _add_trial(counts[block[row]], learn[block[row]], group, x[row])
         if group <= HELD:
             subjects[segment[row], group, 0, bucket[row]] += 1
 
@@ -106,17 +124,26 @@ def fold_rewards(
     primary: int,
     low: int,
     high: int,
+    place: Ints,
+    terms: Ints,
+    columns: int,
 ) -> None:
     """Add n reward rows (metric < 0: an exposure only). See fold_trials; delays [buckets, segments, 32] is added to.
 
     period [n] is the row's time bucket; old and new totals in `reward.unit`; exposes 0 or 1; delay in ms.
     primary is the number of the metric that teaches, low and high its bounds in its unit.
     """
+    z, wide = np.zeros(columns, np.int64), np.zeros(columns - 1, np.int16)
     for row in range(block.shape[0]):
         group = group_of(flags[row])
         cells = counts[block[row]]
+        if terms.shape[0]:
+            _learn_from(x[row], place, terms, z, wide)
         if exposes[row]:
-            _add_trial(cells, learn[block[row]], group, x[row])
+            if terms.shape[0]:
+                _add_trial(cells, learn[block[row]], group, wide)
+            else:
+                _add_trial(cells, learn[block[row]], group, x[row])
             if group <= HELD:
                 subjects[segment[row], group, 0, bucket[row]] += 1
         if metric[row] < 0:
@@ -130,7 +157,11 @@ def fold_rewards(
         if group <= HELD:
             subjects[segment[row], group, 1 + metric[row], bucket[row]] += after - before
         if metric[row] == primary and group in (POLICY, HISTORY):
-            _add_learning(learn[block[row]], grid(before, low, high), grid(after, low, high), x[row])
+            was, now = grid(before, low, high), grid(after, low, high)
+            if terms.shape[0]:
+                _add_learning(learn[block[row]], was, now, wide)
+            else:
+                _add_learning(learn[block[row]], was, now, x[row])
             if group == POLICY and before == 0 and after != 0:
                 delays[period[row], segment[row], delay_bin(delay[row])] += 1
 

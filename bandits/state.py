@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bandits.buckets import Bucket, containing, fine_width, next_settle, settle
 from bandits.cells import DELAY_BINS, Q_SCALE, SUBJECT_BUCKETS, X_SCALE, counts_size, learn_size
+from bandits.expansion import Design, plain
 from bandits.fold import fold_rewards, fold_trials, gather
 from bandits.posterior import Sums
 
@@ -26,11 +27,17 @@ class Rules(NamedTuple):
     segments: int
     arms: int
     metrics: int
-    columns: int  # including the constant
+    columns: int  # learning columns, the constant included
     primary: int
     low: int  # bounds of the primary metric, in its unit
     high: int
     horizon_ms: int
+    products: Design | None = None  # None: no products, every learning column is a main one
+
+    @property
+    def design(self) -> Design:
+        """What the columns are."""
+        return self.products or plain(self.columns)
 
 
 class Rows(NamedTuple):
@@ -97,9 +104,11 @@ class State:
         rows = self._known(rows)
         if len(rows.time):
             _, block = self._locate(rows)
+            design = self.rules.design
             fold_trials(
-                self.counts, self.learn, self.subjects, block, rows.segment, rows.flags, rows.bucket, self._fit(rows.x)
-            )
+                self.counts, self.learn, self.subjects, block, rows.segment, rows.flags, rows.bucket,
+                self._fit(rows.x), design.place, design.terms, self.rules.columns,
+            )  # fmt: skip
 
     def add_rewards(self, rows: Rows, totals: Totals) -> None:
         """Fold reward rows."""
@@ -110,12 +119,12 @@ class State:
             totals = Totals(*(c[good] for c in totals))
         if len(rows.time):
             period, block = self._locate(rows)
-            rules = self.rules
+            rules, design = self.rules, self.rules.design
             fold_rewards(
                 self.counts, self.learn, self.subjects, self.delays, block, period,
                 rows.segment, rows.flags, rows.bucket, self._fit(rows.x),
                 totals.metric, totals.old, totals.new, totals.exposes, totals.delay,
-                rules.primary, rules.low, rules.high,
+                rules.primary, rules.low, rules.high, design.place, design.terms, rules.columns,
             )  # fmt: skip
 
     def settle(self, now_ms: int) -> None:
@@ -138,7 +147,7 @@ class State:
 
     def _fit(self, x: NDArray[np.int16]) -> NDArray[np.int16]:
         """Features as the kernels take them: contiguous, and no wider than the rules (the rest is zero padding)."""
-        return np.ascontiguousarray(x[:, : self.rules.columns - 1])
+        return np.ascontiguousarray(x[:, : len(self.rules.design.place) - 1])
 
     def _locate(self, rows: Rows) -> tuple[Ints, Ints]:
         """Time bucket and block of each row, opened and allocated where they were missing."""

@@ -10,6 +10,7 @@ from google.protobuf.any_pb2 import Any as Packed
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
+from service.errors import UnavailableError
 from service.pb.lever.v1 import experiment_pb2 as pb
 from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
 
@@ -31,7 +32,10 @@ def files_of(path: Path) -> list[Path]:
 
 
 def apply(path: Path, address: str) -> None:
-    """Create or update every experiment of a file or folder, and log what changed. Refused if one is wrong."""
+    """Create or update every experiment of a file or folder, and log what changed.
+
+    Raises Refused where one is wrong, UnavailableError where the server could not write it.
+    """
     log = structlog.get_logger("lever.apply")
     files = files_of(path)
     if not files:
@@ -51,6 +55,8 @@ def _put(stub: ExperimentServiceStub, file: Path) -> pb.PutExperimentResponse:
     except (OSError, UnicodeDecodeError) as error:
         raise Refused([f"{file}: {error}"]) from error
     except grpc.RpcError as error:
+        if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+            raise UnavailableError(f"{file}: {error.details()}") from error
         raise Refused(_lines(file, error)) from error
 
 
