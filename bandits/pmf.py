@@ -19,8 +19,9 @@ from bandits._jit import (
     jit,
 )
 from bandits.draw import race
+from bandits.expansion import expand
 from bandits.linucb import shares
-from bandits.posterior import ALPHA, ARMS, COLUMNS, FLOOR, GRID, HEADER, KIND, RULE
+from bandits.posterior import ALPHA, ARMS, COLUMNS, FLOOR, GRID, HEADER, KIND, MAINS, RULE, TERMS
 
 Floats = NDArray[np.float64]
 
@@ -62,6 +63,22 @@ def scores(packed: Floats, x: Floats, centre: Floats, variance: Floats) -> None:
             row = cov[j * (j + 1) // 2 + i]
             for k in range(arms):
                 variance[k] += factor * row[k]
+
+
+@jit
+def features(packed: Floats, x: NDArray[np.int16]) -> Floats:
+    """What the scores are linear in, units of 1: x (i2[<= F], units of 2^-12), or its learning columns."""
+    mains, terms = int(packed[MAINS]), int(packed[TERMS])
+    if terms == 0:
+        values = np.empty(x.size)
+        for j in range(x.size):
+            values[j] = UNIT * x[j]
+        return values
+    end = packed.size - int(packed[RULE]) - int(packed[GRID])
+    start = end - 4 * terms
+    z = np.zeros(int(packed[COLUMNS]), np.int64)
+    expand(x, 0, packed[start - mains : start], packed[start:end].reshape(terms, 4), z)
+    return UNIT * z
 
 
 @jit
@@ -149,10 +166,7 @@ def decide(packed: Floats, x: NDArray[np.int16], arms: NDArray[np.int64], unit: 
     arm numbers, ascending and below K; unit and salt are below 2^64. Any array but out may be read-only. Any
     policy works; for a context-free one a cached pmf and draw() are faster.
     """
-    values = np.empty(x.size)
-    for j in range(x.size):
-        values[j] = UNIT * x[j]
-    masses(packed, values, arms, out)
+    masses(packed, features(packed, x), arms, out)
     return race(out, arms, np.uint64(unit), np.uint64(salt))
 
 
@@ -169,12 +183,9 @@ def decide_rows(
     """decide() for each row of i2[N,d]; a context-free pmf is computed once. See policy.decide_batch."""
     kind = int(packed[KIND])
     out = np.empty(arms.size)
-    values = np.empty(rows.shape[1])
     for i in range(units.size):
         if i == 0 or kind >= LINUCB:
-            for j in range(values.size):
-                values[j] = UNIT * rows[i, j]
-            masses(packed, values, arms, out)
+            masses(packed, features(packed, rows[i]), arms, out)
         winner = race(out, arms, units[i], np.uint64(salt))
         chosen[i] = winner
         propensity[i] = out[winner]

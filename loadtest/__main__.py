@@ -12,6 +12,7 @@ from collections.abc import Sequence
 # command: (module, what it does)
 COMMANDS: dict[str, tuple[str, str]] = {
     "replay": ("loadtest.replay", "real logs of a fashion shop through the live server: what is learning worth?"),
+    "rpc": ("loadtest.rpc", "a full decision beside an empty call: CPU, calls a second, latency"),
 }
 
 

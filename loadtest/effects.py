@@ -3,13 +3,16 @@
     logit P(click | item k, context x) = x . (b + g_k)       x = (1, one indicator a category value)
     b = (intercept, context effects ~ N(0, context^2))       g_k = (item effect ~ N(0, item^2), item x context effects
                                                                     ~ N(0, interaction^2))
-The estimate is the posterior mode at given scales. No policy is looked at here.
+The estimate is the posterior mode at given scales. No policy is looked at here. Two worlds differ in the item scale:
+"logged" leaves the items' rates as they were logged, "shrunk" lets the likelihood choose that scale too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import product
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -21,9 +24,15 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 # Standard deviations on the logit scale; 0 is "no such effect". 0.7 doubles a rate.
-ITEM_GRID = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
+ITEM_GRIDS: Mapping[str, tuple[float, ...]] = MappingProxyType(
+    {
+        "logged": (3.0,),  # weak: an item never clicked may have a rate near zero
+        "shrunk": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0),
+    }
+)
 CONTEXT_GRID = (0.0, 0.1, 0.2, 0.4)
 INTERACTION_GRID = (0.0, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6)
+NEAR_TIES: Mapping[str, float] = MappingProxyType({"logged": 1.0, "shrunk": 0.0})  # nats; see pick()
 FOLDS = 10
 REPEATS = 3
 ABSENT = 1e-3  # stands for a scale of 0: an effect of a thousandth is none
@@ -164,23 +173,29 @@ def held_out(rows: Rows, scales: Scales, repeats: int = REPEATS) -> float:
     return total / repeats
 
 
-def choose(rows: Rows, tick: Callable[[], None] = lambda: None) -> tuple[Scales, float, float]:
-    """The best scales of the grid, their held-out log-likelihood, and that of no effects at all. Calls `tick` a point.
+def grid(kind: str) -> list[Scales]:
+    """The scales a world of this kind is chosen from."""
+    return [Scales(*point) for point in product(ITEM_GRIDS[kind], CONTEXT_GRID, INTERACTION_GRID)]
 
-    Ties and near ties are not judged: the highest number is taken.
+
+def choose(rows: Rows, kind: str, tick: Callable[[], None] = lambda: None) -> Scales:
+    """The scales of a world, by held-out likelihood alone. Calls `tick` a point of the grid."""
+    values = {}
+    for scales in grid(kind):
+        values[scales] = held_out(rows, scales)
+        tick()
+    return pick(values, NEAR_TIES[kind])
+
+
+def pick(values: Mapping[Scales, float], tie: float) -> Scales:
+    """The scales with the highest held-out log-likelihood, or those which are as good as that and interact least.
+
+    As good is: fewer than `tie` nats lower, with a non-zero interaction. Of these the least interaction is taken, then
+    the highest likelihood: rates are to depend on item and context, but on no more than the logs ask for.
     """
-    best, best_value = Scales(0.0, 0.0, 0.0), -np.inf
-    null = 0.0
-    for item in ITEM_GRID:
-        for context in CONTEXT_GRID:
-            for interaction in INTERACTION_GRID:
-                scales = Scales(item, context, interaction)
-                value = held_out(rows, scales)
-                null = value if scales == (0.0, 0.0, 0.0) else null
-                if value > best_value:
-                    best, best_value = scales, value
-                tick()
-    return best, best_value, null
-
-
-GRID_POINTS = len(ITEM_GRID) * len(CONTEXT_GRID) * len(INTERACTION_GRID)
+    top = max(values.values())
+    near = [s for s, value in values.items() if s.interaction > 0 and top - value < tie]
+    if near:
+        least = min(s.interaction for s in near)
+        return max((s for s in near if s.interaction == least), key=values.__getitem__)
+    return max(values, key=values.__getitem__)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from loadtest.dataset import Dataset
-from loadtest.player import CONTEXTUAL, TIMEOUT, Tick, arm_id, config, context_of, counted, delete, history_rate, put
+from loadtest.player import KNOWN, TIMEOUT, Tick, arm_id, config, context_of, counted, delete, history_rate, put
 from loadtest.serve import channel
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1 import personalization_pb2_grpc as rpc
@@ -79,7 +79,7 @@ def match(address: str, data: Dataset, policy: str, prior: str, tick: Tick) -> M
 
         def choose(row: int) -> int:
             nonlocal last
-            known = context_of(data, row) if policy == CONTEXTUAL else {}
+            known = context_of(data, row) if KNOWN[policy].contextual else {}
             request = pb.SelectRequest(experiment=name, subject=f"row-{row}", context=known, deferred=True)
             answer = stub.Select(request, timeout=TIMEOUT)
             last = answer.decision_id

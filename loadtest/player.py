@@ -12,6 +12,7 @@ from queue import SimpleQueue
 import grpc
 import numpy as np
 
+from bandits.policy import POLICIES as KNOWN
 from loadtest.dataset import Dataset
 from loadtest.effects import Floats, Ints
 from loadtest.serve import channel
@@ -54,14 +55,15 @@ def arm_id(item: int) -> str:
 def config(data: Dataset, name: str, policy: str, rate: float | None) -> str:
     """An experiment over the items of a campaign, as JSON.
 
-    `rate` is the click rate known from history, for the prior: one click in 1/rate views an item. For LinUCB the
-    same belief is a ridge of 1/rate: a coefficient's prior deviation noise / sqrt(lambda) = sqrt(rate) / sqrt(1/rate)
-    is then the rate itself. None leaves the settings as they come.
+    `rate` is the click rate known from history, for the prior: one click in 1/rate views an item. For linear policies
+    the same belief is a ridge of 1/rate: a coefficient's prior deviation noise / sqrt(lambda) = sqrt(rate) / sqrt(1/rate)
+    is then the rate itself. None, and a policy with neither setting, leaves the settings as they come.
     """
     algorithm: dict[str, object] = {"name": policy}
     if rate is not None:
         views = round(1.0 / rate)
-        algorithm |= {"prior_a": 1, "prior_b": views - 1} if policy == CONTEXT_FREE else {"lambda": views}
+        prior = {"prior_a": 1, "prior_b": views - 1, "lambda": views}
+        algorithm |= {name: value for name, value in prior.items() if name in KNOWN[policy].settings}
     experiment: dict[str, object] = {
         "experiment": name,
         "description": f"{data.name}: which item to recommend",
@@ -70,7 +72,7 @@ def config(data: Dataset, name: str, policy: str, rate: float | None) -> str:
         "algorithm": algorithm,
         "metrics": [{"id": "click", "window": "1d"}],
     }
-    if policy == CONTEXTUAL:
+    if KNOWN[policy].contextual:
         experiment["features"] = {f.name: {"type": "category", "values": list(f.values)} for f in data.features}
     return json.dumps(experiment)
 
@@ -122,7 +124,7 @@ def play_unary(
             for visitor in range(first, decisions, threads):
                 context = context_of(world.data, int(contexts[visitor]))
                 for policy, name in names.items():
-                    known = context if policy == CONTEXTUAL else {}
+                    known = context if KNOWN[policy].contextual else {}
                     request = pb.SelectRequest(experiment=name, subject=f"{seed}-{visitor}", context=known)
                     answer = stub.Select(request, timeout=TIMEOUT)
                     arm = arms[answer.arm]
@@ -198,7 +200,7 @@ def play_batches(
             subjects = [f"{seed}-{v}" for v in visitors.tolist()]
             context = batch_columns(world.data, world.contexts(seed, visitors))
             for policy, name in names.items():
-                known = context if policy == CONTEXTUAL else []
+                known = context if KNOWN[policy].contextual else []
                 request = pb.SelectBatchRequest(experiment=name, subjects=subjects, context=known)
                 answer = stub.SelectBatch(request, timeout=TIMEOUT)
                 numbers = np.array([int(a.removeprefix("item-")) for a in answer.arm_ids], dtype=np.int64)

@@ -143,3 +143,9 @@ class Figure:
         if kind is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.figure.savefig(self.path, dpi=120)
+
+
+def save(path: Path, record: Mapping[str, object]) -> None:
+    """A record as a file that is read by people and by diff."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n", encoding="utf-8")

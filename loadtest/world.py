@@ -6,8 +6,9 @@ order, from any thread. docs/replay.md tells how the rates come about.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +17,22 @@ from loadtest.dataset import Dataset
 from loadtest.effects import Effects, Floats, Ints, Scales, choose, fit, rows_of
 
 # What `choose` gave for the published logs, by their digest: it takes minutes. `--refit` does it again.
-CHOSEN: dict[str, Scales] = {
-    "f6e007313eaa9ee3041922e2f5e88d492d8aaa0364c3e20c90de229ef2a0ea91": Scales(0.4, 0.1, 0.0),  # obd-men
-    "abd94e0c0c6ef4673a17128e95012779f8cc3327144ee31efb3de8b001091df5": Scales(0.0, 0.0, 0.1),  # obd-women
-    "bdf81d3a6b864ea43fe1daa0bc88e300f4c805a97d6df1a90785fc51191dac7d": Scales(0.0, 0.0, 0.4),  # obd-all
-}
+CHOSEN: Mapping[str, Mapping[str, Scales]] = MappingProxyType(
+    {
+        "f6e007313eaa9ee3041922e2f5e88d492d8aaa0364c3e20c90de229ef2a0ea91": {  # obd-men
+            "logged": Scales(3.0, 0.1, 0.1),
+            "shrunk": Scales(0.4, 0.1, 0.0),
+        },
+        "abd94e0c0c6ef4673a17128e95012779f8cc3327144ee31efb3de8b001091df5": {  # obd-women
+            "logged": Scales(3.0, 0.0, 0.1),
+            "shrunk": Scales(0.0, 0.0, 0.1),
+        },
+        "bdf81d3a6b864ea43fe1daa0bc88e300f4c805a97d6df1a90785fc51191dac7d": {  # obd-all
+            "logged": Scales(3.0, 0.0, 0.4),
+            "shrunk": Scales(0.0, 0.0, 0.4),
+        },
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -61,12 +73,15 @@ def implied(rates: Floats) -> Implied:
     return Implied(float(means.mean()), float(means.max()), float(rates.max(axis=1).mean()), int(means.argmax()))
 
 
-def build(data: Dataset, refit: bool = False, tick: Callable[[], None] = lambda: None) -> World:
-    """Fit the world to the logs. The scales of published logs are on record; others are chosen here, `tick` a point."""
+def build(
+    data: Dataset, kind: str = "logged", refit: bool = False, tick: Callable[[], None] = lambda: None
+) -> World:
+    """Fit a world of a kind of effects.ITEM_GRIDS to the logs.
+
+    The scales of published logs are on record; others are chosen here, `tick` a point.
+    """
     rows = rows_of(data)
-    scales = CHOSEN.get(data.digest)
-    if scales is None or refit:
-        scales = choose(rows, tick)[0]
+    scales = choose(rows, kind, tick) if refit or not known(data) else CHOSEN[data.digest][kind]
     effects = fit(rows, scales)
     return World(data, 1.0 / (1.0 + np.exp(-effects.logits(rows.columns))), scales, effects)
 

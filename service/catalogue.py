@@ -14,6 +14,7 @@ from service.schema import parse
 from service.store import Put, Store
 
 _ATTEMPTS = 5
+REFRESH_S = 10.0  # a person waits here; a busy server may take its time
 
 
 class Catalogue:
@@ -34,7 +35,7 @@ class Catalogue:
         """
         spec = parse(text)
         for attempt in range(_ATTEMPTS):
-            self._feed.refresh()
+            self._feed.refresh(REFRESH_S)
             old = self._directory.by_name.get(spec.experiment)
             current = old.experiment if old is not None else None
             check_version(spec.experiment, current, expected)
@@ -49,7 +50,7 @@ class Catalogue:
 
     def _write(self, put: Put) -> Experiment:
         self._store.put(put)
-        self._feed.refresh()
+        self._feed.refresh(REFRESH_S)
         assert put.record is not None
         return read(put.record)
 
@@ -63,11 +64,11 @@ class Catalogue:
 
     def delete(self, name: str, expected: int | None) -> None:
         """Delete an experiment and all it has learned. NotFoundError, ConflictError, UnavailableError."""
-        self._feed.refresh()
+        self._feed.refresh(REFRESH_S)
         current = self._directory.named(name).experiment
         check_version(name, current, expected)
         self._store.put(Put(current.uid, name, current.version, current.version, None))
-        self._feed.refresh()
+        self._feed.refresh(REFRESH_S)
 
     def report(self, name: str) -> Report:
         """What the experiment has shown, earned and learned. NotFoundError, UnavailableError."""

@@ -12,7 +12,7 @@ import grpc
 from google.protobuf.duration_pb2 import Duration
 from google.rpc import error_details_pb2, status_pb2
 
-from service.errors import STATUS, InvalidError, LeverError, NotFoundError, UnavailableError, Violation
+from service.errors import STATUS, InvalidError, LeverError, NotFoundError, Violation
 
 DOMAIN = "lever"
 METADATA_KEY = "grpc-status-details-bin"
@@ -74,7 +74,7 @@ def tell(error: LeverError) -> Told:
                 info.metadata[f"line.{index}"] = str(violation.line)
         status.details.add().Pack(bad)
     status.details.add().Pack(info)
-    if isinstance(error, UnavailableError):
+    if error.retry_s is not None:
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=duration(error.retry_s)))
     return Told(code, text, status)
 

@@ -2,6 +2,8 @@
 
 LeverError
 ├── InvalidError        the request is wrong; names the field
+├── UnauthenticatedError  no API key, or one that is not known
+├── DeniedError         the key does not allow this; names the scope that would
 ├── NotFoundError       experiment, arm or metric unknown
 ├── ConflictError       the version written against is no longer current
 ├── PreconditionError   right request, wrong state (a draft asked to choose)
@@ -33,6 +35,7 @@ class LeverError(Exception):
     """Root. `reason` is a stable UPPER_SNAKE word for programs; the text is for people."""
 
     reason = "INTERNAL"
+    retry_s: float | None = None  # how long to wait before it may be sent again; None: that would not help
 
     def __init__(self, message: str, reason: str | None = None) -> None:
         super().__init__(message)
@@ -53,6 +56,18 @@ class InvalidError(LeverError):
     def field(cls, field: str, message: str) -> InvalidError:
         """An error about a single field."""
         return cls([Violation(field, message)])
+
+
+class UnauthenticatedError(LeverError):
+    """Nobody knows who asks."""
+
+    reason = "UNAUTHENTICATED"
+
+
+class DeniedError(LeverError):
+    """Who asks may not do this."""
+
+    reason = "PERMISSION_DENIED"
 
 
 class NotFoundError(LeverError):
@@ -78,9 +93,13 @@ class PreconditionError(LeverError):
 
 
 class ExhaustedError(LeverError):
-    """A limit was reached."""
+    """A limit was reached; with `retry_s` one that passes."""
 
     reason = "EXHAUSTED"
+
+    def __init__(self, message: str, reason: str | None = None, retry_s: float | None = None) -> None:
+        super().__init__(message, reason)
+        self.retry_s = retry_s
 
 
 class UnavailableError(LeverError):
@@ -90,7 +109,7 @@ class UnavailableError(LeverError):
 
     def __init__(self, message: str, reason: str | None = None, retry_s: float = 0.5) -> None:
         super().__init__(message, reason)
-        self.retry_s = retry_s
+        self.retry_s: float = retry_s
 
 
 class CorruptError(LeverError):
@@ -102,6 +121,8 @@ class CorruptError(LeverError):
 # gRPC status name and HTTP status of each class; handlers never name a status.
 STATUS: dict[type[LeverError], tuple[str, int]] = {
     InvalidError: ("INVALID_ARGUMENT", 400),
+    UnauthenticatedError: ("UNAUTHENTICATED", 401),
+    DeniedError: ("PERMISSION_DENIED", 403),
     NotFoundError: ("NOT_FOUND", 404),
     ConflictError: ("ABORTED", 409),
     PreconditionError: ("FAILED_PRECONDITION", 412),

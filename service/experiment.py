@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -125,6 +125,7 @@ class Experiment:
     metrics: tuple[Metric, ...]
     metric_numbers: Mapping[str, int]
     primary: Metric
+    priors: Mapping[int, tuple[float, float]]  # by arm number: mean / scale of the primary metric, weight
     holdout_share: float
     holdout_uniform: bool
     sticky_ms: int | None
@@ -208,6 +209,7 @@ def _compile(record: Record) -> Experiment:
         metrics=metrics,
         metric_numbers={metric.id: metric.number for metric in metrics if metric.live},
         primary=next(metric for metric in metrics if metric.primary),
+        priors=_priors(numbers.arms, next(metric for metric in metrics if metric.primary)),
         holdout_share=spec.holdout_share,
         holdout_uniform=spec.holdout_uniform,
         sticky_ms=spec.sticky_ms,
@@ -243,6 +245,11 @@ def _metric(place: int, spec: MetricSpec, live: bool) -> Metric:
         scale=max(abs(spec.min), abs(spec.max)),
         live=live,
     )
+
+
+def _priors(arms: Sequence[ArmSpec], primary: Metric) -> Mapping[int, tuple[float, float]]:
+    given = [(number, arm.prior) for number, arm in enumerate(arms) if arm.prior is not None]
+    return {number: (prior.mean / primary.scale, prior.weight) for number, prior in given}
 
 
 def _settings(spec: Spec, arm_numbers: Mapping[str, int]) -> Mapping[str, float]:

@@ -156,7 +156,9 @@ class Replica:
             known = self._slots.get(segment)
             if segment in self._changed or known is None or not np.array_equal(known.arms, arms):
                 sums = state.sums(segment, weights)
-                self._slots[segment] = Slot.derive(segment, arms, policy, experiment.settings, sums)
+                self._slots[segment] = Slot.derive(
+                    segment, arms, policy, experiment.settings, sums, experiment.priors
+                )
         self._changed.clear()
         slots = tuple(self._slots[s] for s in range(state.rules.segments))
         return Snapshot(experiment, slots, self.cursor, experiment.next_change(now_ms))

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from service.document import Item, load
 from service.errors import InvalidError
 from service.fields import ID, Fields, Problems
-from service.schema_arms import read_algorithm, read_arms, read_metrics
+from service.schema_arms import check_priors, read_algorithm, read_arms, read_metrics
 from service.schema_context import read_features, read_segments
 from service.spec import DAY_MS, ArmSpec, SegmentSpec, Spec
 
@@ -48,6 +48,7 @@ def _experiment(root: Item, problems: Problems) -> Spec:
     features = read_features(fields)
     segments = read_segments(fields, features)
     metrics = read_metrics(fields)
+    check_priors(fields, arms, metrics)
     algorithm = read_algorithm(fields, arms, features, metrics)
     share, uniform = _holdout(fields)
     sticky = fields.duration("sticky", 1, 400 * DAY_MS)

@@ -19,6 +19,7 @@ from service.spec import (
     ArmSpec,
     FeatureSpec,
     MetricSpec,
+    PriorSpec,
 )
 
 ARM_STATES = ("active", "paused", "retired")
@@ -51,8 +52,28 @@ def _arm(fields: Fields) -> ArmSpec:
     segments = fields.texts("segments")
     state = fields.choice("state", ARM_STATES, "active")
     start, end = fields.span()
+    prior = _prior(fields.child("prior"))
     fields.done()
-    return ArmSpec(arm_id or "", payload, attributes, segments, state, start, end)
+    return ArmSpec(arm_id or "", payload, attributes, segments, state, start, end, prior)
+
+
+def _prior(fields: Fields | None) -> PriorSpec | None:
+    if fields is None:
+        return None
+    mean = fields.number("mean", -_BIG, _BIG, required=True)
+    weight = fields.number("weight", 0.0, 1e6, required=True)
+    fields.done()
+    return None if mean is None or weight is None else PriorSpec(mean, weight)
+
+
+def check_priors(fields: Fields, arms: Sequence[ArmSpec], metrics: Sequence[MetricSpec]) -> None:
+    """A prior mean is one that the primary metric can have."""
+    primary = next((metric for metric in metrics if metric.primary), None)
+    for number, arm in enumerate(arms):
+        if primary is None or arm.prior is None or primary.min <= arm.prior.mean <= primary.max:
+            continue
+        path = f"arms[{number}].prior.mean"
+        fields.problems.add(path, f'must be between {primary.min:g} and {primary.max:g}, as the metric "{primary.id}"')
 
 
 def _payload(fields: Fields, item: Item | None) -> str:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from bandits.policy import Policy, probabilities
 from bandits.posterior import Posterior, Sums
+from bandits.prior import with_priors
 from service.experiment import Experiment
 
 _SUBSETS = 256  # cached pmfs of arm subsets, a slot
@@ -30,10 +31,16 @@ class Slot:
 
     @classmethod
     def derive(
-        cls, segment: int, arms: NDArray[np.int64], policy: Policy, settings: Mapping[str, float], sums: Sums
+        cls,
+        segment: int,
+        arms: NDArray[np.int64],
+        policy: Policy,
+        settings: Mapping[str, float],
+        sums: Sums,
+        priors: Mapping[int, tuple[float, float]] | None = None,
     ) -> Slot:
-        """Derive a slot from its sums; a pure function."""
-        posterior = policy.derive(sums, settings, arms)
+        """Derive a slot from its sums and the arms' priors; a pure function."""
+        posterior = policy.derive(with_priors(sums, priors or {}), settings, arms)
         total = sums.xx[:, 0, :].sum(axis=0)
         mean = total / total[0] if total[0] > 0 else np.eye(1, sums.xr.shape[1])[0]
         pmf = np.zeros(0) if policy.contextual or len(arms) == 0 else probabilities(posterior, mean, arms)

@@ -18,6 +18,13 @@ DEFAULT_SEGMENT = "default"
 DAY_MS = 86_400_000
 
 
+class PriorSpec(msgspec.Struct, frozen=True):
+    """What is expected of an arm: mean reward of the primary metric, worth `weight` trials."""
+
+    mean: float
+    weight: float
+
+
 class ArmSpec(msgspec.Struct, frozen=True):
     """One variant. `payload` is JSON text; `segments` None means everywhere."""
 
@@ -28,6 +35,7 @@ class ArmSpec(msgspec.Struct, frozen=True):
     state: str = "active"
     start_ms: int | None = None
     end_ms: int | None = None
+    prior: PriorSpec | None = None
 
 
 class FeatureSpec(msgspec.Struct, frozen=True):

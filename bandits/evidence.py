@@ -1,0 +1,101 @@
+"""How much prior and which columns: chosen by the marginal likelihood of what was seen.
+
+-2 ln ML = N ln(sum Q / N) + sum_k (ln|S_k + D| - ln|D|) with Q the quadratic form that is left of the rewards, noise
+integrated out; D = ridge on main columns, ridge x ratio on products, ratio inf: no products. So products switch
+themselves on where they pay. A pure function of the sums.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bandits._jit import FLOATS, FLOATS2, FLOATS3, FLOATS_OUT, INTS, entry
+from bandits.expansion import Design
+from bandits.linear import factorise
+from bandits.posterior import Floats, Sums
+
+RIDGES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+RATIOS = (1.0, 3.0, 10.0, 30.0, 100.0, math.inf)
+ENOUGH = 16.0  # trials before anything is chosen
+MOST_ARMS = 32  # that are asked, those with the most trials: they carry the evidence
+
+
+class Choice(NamedTuple):
+    """What was chosen: prior precision of main columns, and how many times more of products (inf: none)."""
+
+    ridge: float = 0.3
+    ratio: float = math.inf
+
+
+def prior_of(choice: Choice, design: Design, columns: int) -> Floats:
+    """The diagonal of D over `columns` learning columns."""
+    prior = np.full(columns, choice.ridge)
+    products = np.ones(columns, np.bool_)
+    products[design.place] = False
+    prior[products] *= choice.ratio
+    return prior
+
+
+def choose(sums: Sums, mains: Sums, design: Design) -> Choice:
+    """The choice for these sums: over learning columns, and the same over main columns only."""
+    if math.fsum(sums.n.tolist()) < ENOUGH:
+        return Choice()
+    few = mains if len(design.terms) == 0 else sums
+    asked = np.argsort(-sums.n, kind="stable")[:MOST_ARMS].astype(np.int64)
+    asked = np.sort(asked[sums.n[asked] > 0.0])
+
+    def score(choice: Choice) -> float:
+        chosen = mains if math.isinf(choice.ratio) else few
+        d = chosen.xr.shape[1]
+        prior = np.full(d, choice.ridge) if math.isinf(choice.ratio) else prior_of(choice, design, d)
+        return deviance(chosen, prior, asked)
+
+    best = min((Choice(ridge, math.inf) for ridge in RIDGES), key=score)
+    if len(design.terms) == 0:
+        return best
+    best = min((Choice(best.ridge, ratio) for ratio in RATIOS), key=score)
+    return min((Choice(ridge, best.ratio) for ridge in RIDGES), key=score)
+
+
+def deviance(sums: Sums, prior: Floats, asked: NDArray[np.int64]) -> float:
+    """-2 ln ML of the asked arms together, up to a constant; the prior's mean is their mean reward."""
+    n, s1, s2 = (math.fsum(column[asked].tolist()) for column in (sums.n, sums.s1, sums.s2))
+    mean = np.zeros(len(prior))
+    mean[0] = s1 / n
+    found = np.zeros(2)
+    forms(sums.xx, sums.xr, prior, mean, asked, found)
+    left = s2 + len(asked) * prior[0] * mean[0] ** 2 - found[0]
+    # A thousandth of the rewards' own variance: a perfect fit of a few trials is no proof.
+    small = 1e-3 * max(s2 - s1 * s1 / n, 0.0) + 1e-12
+    return n * math.log((max(left, 0.0) + small) / n) + float(found[1])
+
+
+@entry(FLOATS3, FLOATS2, FLOATS, FLOATS, INTS, FLOATS_OUT, nogil=True)
+def forms(
+    xx: NDArray[np.float64],
+    xr: NDArray[np.float64],
+    prior: NDArray[np.float64],
+    mean: NDArray[np.float64],
+    arms: NDArray[np.int64],
+    out: NDArray[np.float64],
+) -> None:
+    """out[0] = sum of (b + D m)' A^-1 (b + D m), out[1] = sum of ln|A| - ln|D|, over the arms; A = S + D."""
+    d = xr.shape[1]
+    y = np.empty(d)
+    out[0] = out[1] = 0.0
+    for k in arms:
+        work = xx[k].copy()
+        for i in range(d):
+            work[i, i] += prior[i]
+            y[i] = xr[k, i] + prior[i] * mean[i]
+        factorise(work)
+        for i in range(d):
+            y[i] /= work[i, i]
+            for j in range(i + 1, d):
+                y[j] -= work[i, j] * y[i]
+            out[0] += y[i] * y[i]
+            out[1] += 2.0 * math.log(work[i, i]) - math.log(prior[i])
