@@ -11,7 +11,7 @@ PROTOS := $(wildcard proto/lever/v1/*.proto)
 OUT ?= .
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format proto generate bench clean
+.PHONY: help setup run test faults check format proto generate bench soak clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,10 +30,14 @@ $(STAMP): pyproject.toml
 	@touch $@
 
 run: $(STAMP) ## serve the example experiments with the embedded store; data in .lever
-	$(BIN)/lever serve --data-dir .lever --experiments deploy/examples
+	$(BIN)/lever serve --data-dir .lever --experiments deploy/examples --door-port 8081
 
 test: $(STAMP) ## run every test; ARGS="-k word" narrows
 	$(BIN)/python -m pytest $(ARGS)
+
+faults: $(STAMP) ## all tests of faults, on both engines, then the chaos run
+	$(BIN)/python -m pytest tests/faults -m "" $(ARGS)
+	$(BIN)/python -m loadtest faults --json
 
 check: $(STAMP) ## lint, formatting, types, contract
 	$(BIN)/ruff check
@@ -53,9 +57,14 @@ generate:
 	$(BIN)/python -m grpc_tools.protoc -I service/pb=proto --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc \
 		--python_out=$(OUT) --pyi_out=$(OUT) --grpc_python_out=$(OUT) --mypy_grpc_out=quiet:$(OUT) $(PROTOS)
 
-bench: $(STAMP) ## measure kernels and the server on this machine
-	$(BIN)/python -m loadtest kernels
-	$(BIN)/python -m loadtest rpc
+bench: $(STAMP) ## measure kernels and the server on this machine; numbers in docs/numbers
+	$(BIN)/python -m loadtest kernels --out docs/numbers/kernels.json
+	$(BIN)/python -m loadtest rpc --out docs/numbers/rpc.json
+	$(BIN)/python -m loadtest open --out docs/numbers
+	$(BIN)/python -m loadtest scale --out docs/numbers
+
+soak: $(STAMP) ## ten minutes of traffic: do memory and descriptors grow? MINUTES=60 for longer
+	$(BIN)/python -m loadtest soak --minutes $(or $(MINUTES),10) --json
 
 clean: ## remove the environment and all caches; data in .lever stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits._jit import FLOATS2, FLOATS2_OUT, FLOATS3, FLOATS3_OUT, entry, jit
-from bandits.expansion import LEFT, RIGHT, SIGN, TARGET, Design
+from bandits.expansion import LEFT, RIGHT, TARGET, Design
 from bandits.posterior import Floats
 
 SEEN = 2.0  # trials that the prior of a number's mean (0) and variance (1/3, a uniform number's) is worth
@@ -48,7 +48,8 @@ def _products(t: Floats, total: Floats, design: Design, middle: Floats) -> None:
         t[target, 0] += sign * middle[i] * middle[j]
     share = min(1.0, int(is_number.sum()) / max(len(columns), 1))
     for c in columns:
-        square = max(float(t[c] @ total @ t[c]), 0.0)
+        used = np.flatnonzero(t[c])
+        square = max(math.fsum((t[c, used, None] * total[np.ix_(used, used)] * t[c, used]).ravel().tolist()), 0.0)
         t[c] *= math.sqrt(share * (total[0, 0] + SEEN) / (square + SEEN / 9.0))
 
 

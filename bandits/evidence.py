@@ -19,6 +19,7 @@ from bandits.linear import factorise
 from bandits.posterior import Floats, Sums
 
 RIDGES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+FEW = RIDGES[:4]  # where arms start from one constant; more would keep an arm near it for long
 RATIOS = (1.0, 3.0, 10.0, 30.0, 100.0, math.inf)
 ENOUGH = 16.0  # trials before anything is chosen
 MOST_ARMS = 32  # that are asked, those with the most trials: they carry the evidence
@@ -54,48 +55,66 @@ def choose(sums: Sums, mains: Sums, design: Design) -> Choice:
         prior = np.full(d, choice.ridge) if math.isinf(choice.ratio) else prior_of(choice, design, d)
         return deviance(chosen, prior, asked)
 
-    best = min((Choice(ridge, math.inf) for ridge in RIDGES), key=score)
+    best = min((Choice(ridge, math.inf) for ridge in FEW), key=score)
     if len(design.terms) == 0:
         return best
     best = min((Choice(best.ridge, ratio) for ratio in RATIOS), key=score)
-    return min((Choice(ridge, best.ratio) for ridge in RIDGES), key=score)
+    return min((Choice(ridge, best.ratio) for ridge in FEW), key=score)
 
 
 def deviance(sums: Sums, prior: Floats, asked: NDArray[np.int64]) -> float:
-    """-2 ln ML of the asked arms together, up to a constant; the prior's mean is their mean reward."""
+    """-2 ln ML of the asked arms together, up to a constant; the prior's mean is the likeliest common constant."""
     n, s1, s2 = (math.fsum(column[asked].tolist()) for column in (sums.n, sums.s1, sums.s2))
-    mean = np.zeros(len(prior))
-    mean[0] = s1 / n
-    found = np.zeros(2)
-    forms(sums.xx, sums.xr, prior, mean, asked, found)
-    left = s2 + len(asked) * prior[0] * mean[0] ** 2 - found[0]
+    found = np.zeros(4)
+    forms(sums.xx, sums.xr, prior, asked, found)
+    left = s2 - found[0] - found[2] * found[2] / found[3]
     # A thousandth of the rewards' own variance: a perfect fit of a few trials is no proof.
     small = 1e-3 * max(s2 - s1 * s1 / n, 0.0) + 1e-12
     return n * math.log((max(left, 0.0) + small) / n) + float(found[1])
 
 
-@entry(FLOATS3, FLOATS2, FLOATS, FLOATS, INTS, FLOATS_OUT, nogil=True)
+def constant(sums: Sums, prior: Floats, arms: NDArray[np.int64]) -> float:
+    """The likeliest common constant: arms that differ count alike, however often each was shown.
+
+    The mean of all trials would be that of the favourite arm, and an arm that nobody knows would start as high.
+    """
+    found = np.zeros(4)
+    forms(sums.xx, sums.xr, prior, arms, found)
+    return float(found[2] / found[3]) if found[3] > 0.0 else 0.0
+
+
+@entry(FLOATS3, FLOATS2, FLOATS, INTS, FLOATS_OUT, nogil=True)
 def forms(
     xx: NDArray[np.float64],
     xr: NDArray[np.float64],
     prior: NDArray[np.float64],
-    mean: NDArray[np.float64],
     arms: NDArray[np.int64],
     out: NDArray[np.float64],
 ) -> None:
-    """out[0] = sum of (b + D m)' A^-1 (b + D m), out[1] = sum of ln|A| - ln|D|, over the arms; A = S + D."""
+    """Fill out (f8[4]) with sums over the arms, A = S + D, e the constant's unit vector, D_0 its prior precision.
+
+    b' A^-1 b; ln|A| - ln|D|; D_0 e' A^-1 b; D_0 - D_0^2 e' A^-1 e. With a prior mean m e the quadratic form that is left
+    of the rewards is sum r^2 - out[0] - 2 m out[2] + m^2 out[3], least at m = out[2] / out[3].
+    """
     d = xr.shape[1]
-    y = np.empty(d)
-    out[0] = out[1] = 0.0
+    y, z = np.empty(d), np.empty(d)
+    out[:] = 0.0
     for k in arms:
         work = xx[k].copy()
         for i in range(d):
             work[i, i] += prior[i]
-            y[i] = xr[k, i] + prior[i] * mean[i]
+            y[i] = xr[k, i]
+            z[i] = 0.0
+        z[0] = 1.0
         factorise(work)
+        out[3] += prior[0]
         for i in range(d):
             y[i] /= work[i, i]
+            z[i] /= work[i, i]
             for j in range(i + 1, d):
                 y[j] -= work[i, j] * y[i]
+                z[j] -= work[i, j] * z[i]
             out[0] += y[i] * y[i]
             out[1] += 2.0 * math.log(work[i, i]) - math.log(prior[i])
+            out[2] += prior[0] * z[i] * y[i]
+            out[3] -= prior[0] * prior[0] * z[i] * z[i]

@@ -188,6 +188,8 @@ def gather(
     d = xr.shape[1]
     for b in range(index.shape[0]):
         w = weights[b]
+        if w == 0.0:
+            continue
         for k in range(index.shape[1]):
             row = index[b, k]
             if row < 0:

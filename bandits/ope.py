@@ -72,6 +72,14 @@ class Estimate(NamedTuple):
     any_high: float
 
 
+def folds(n: int) -> Ints:
+    """i8[n], the fold of each row: equal shares, shuffled by a fixed seed.
+
+    Dealt out in turn they would follow any rhythm in the log: a visitor from every country once in each fold, or never.
+    """
+    return np.random.default_rng(_SEED).permutation(np.arange(n, dtype=np.int64) % FOLDS)
+
+
 def weights(log: Logged) -> Floats:
     """f8[n], the importance weights."""
     taken: Floats = log.target[np.arange(log.arm.size), log.arm]

@@ -22,10 +22,12 @@ from bandits.draw import race
 from bandits.expansion import expand
 from bandits.linucb import shares
 from bandits.posterior import ALPHA, ARMS, COLUMNS, FLOOR, GRID, HEADER, KIND, MAINS, RULE, TERMS
+from bandits.revenue import product_shares
+from bandits.squarecb import inverse_gaps
 
 Floats = NDArray[np.float64]
 
-UNIFORM, FIXED, BETA, NIG, LINUCB, LINTS = range(6)  # as posterior.Kind; kernels want plain ints
+UNIFORM, FIXED, BETA, NIG, LINUCB, LINTS, SQUARECB, REVENUE = range(8)  # as posterior.Kind; kernels want plain ints
 UNIT = 2.0**-12  # of a feature cell
 
 # Panel lengths in scales. With the nodes of posterior.py the error of a probability is below 1e-12 for a Beta (1e-8
@@ -78,7 +80,10 @@ def features(packed: Floats, x: NDArray[np.int16]) -> Floats:
     start = end - 4 * terms
     z = np.zeros(int(packed[COLUMNS]), np.int64)
     expand(x, 0, packed[start - mains : start], packed[start:end].reshape(terms, 4), z)
-    return UNIT * z
+    values = np.empty(z.size)
+    for j in range(z.size):
+        values[j] = UNIT * z[j]
+    return values
 
 
 @jit
@@ -134,6 +139,16 @@ def indexed(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> 
 
 
 @jit
+def gapped(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> None:
+    """Fill out with the SquareCB pmf."""
+    centre, variance = np.empty(int(packed[ARMS])), np.empty(int(packed[ARMS]))
+    scores(packed, x, centre, variance)
+    for i in range(arms.size):
+        centre[i] = centre[arms[i]]
+    inverse_gaps(centre[: arms.size], packed[ALPHA], out)
+
+
+@jit
 def masses(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> None:
     """Fill out (f8[n]) with the floored pmf over `arms` at x (units of 1)."""
     kind, n = int(packed[KIND]), arms.size
@@ -143,6 +158,10 @@ def masses(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> N
         weighted(packed, arms, out)
     elif kind == LINUCB:
         indexed(packed, x, arms, out)
+    elif kind == SQUARECB:
+        gapped(packed, x, arms, out)
+    elif kind == REVENUE:
+        product_shares(packed, arms, out)
     else:
         family = quadrature.BETA if kind == BETA else quadrature.STUDENT
         step = BETA_STEP if kind == BETA else STUDENT_STEP
@@ -184,7 +203,7 @@ def decide_rows(
     kind = int(packed[KIND])
     out = np.empty(arms.size)
     for i in range(units.size):
-        if i == 0 or kind >= LINUCB:
+        if i == 0 or kind in (LINUCB, LINTS, SQUARECB):
             masses(packed, features(packed, rows[i]), arms, out)
         winner = race(out, arms, units[i], np.uint64(salt))
         chosen[i] = winner

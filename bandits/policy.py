@@ -10,13 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits import belief
+from bandits.auto import ALPHA, Side, auto
 from bandits.draw import draw
+from bandits.expansion import expanded
+from bandits.greedy import greedy
 from bandits.pmf import decide, decide_rows, fill
 from bandits.posterior import Posterior, Sums
+from bandits.revenue import revenue
+from bandits.squarecb import squarecb
 
 __all__ = ["POLICIES", "Policy", "Setting", "decide", "decide_batch", "draw", "probabilities"]
 
 Derive = Callable[[Sums, Mapping[str, float], NDArray[np.int64]], Posterior]
+Informed = Callable[[Sums, Mapping[str, float], NDArray[np.int64], Side], Posterior]
 
 
 @dataclass(frozen=True)
@@ -41,14 +47,18 @@ class Policy:
     contextual: bool
     settings: Mapping[str, Setting]
     derive: Derive
+    informed: Informed | None = None  # takes sums over learning columns and what else the slot knows
 
 
 def probabilities(post: Posterior, x: NDArray[np.float64], arms: NDArray[np.int64]) -> NDArray[np.float64]:
     """The floored pmf, f8[n], sum 1, over `arms` (i8[n], eligible arm numbers, ascending, n >= 1).
 
-    x is f8[<= d] in units of 1 (padded with zeros); context-free policies do not read it. The same kernel as
-    decide(), so the same bits for x a multiple of 2^-12.
+    x is f8[<= F], main columns in units of 1 (padded with zeros); context-free policies do not read it. The same
+    kernel as decide(), so the same bits for x a multiple of 2^-12; with products x is rounded to such multiples.
     """
+    if post.design is not None:
+        cells = np.rint(x * 4096.0).astype(np.int16)[None, :]
+        x = expanded(cells, post.design)[0] / 4096.0
     out = np.empty(arms.size)
     fill(post.packed, x, arms, out)
     return out
@@ -79,6 +89,17 @@ def _table() -> Mapping[str, Policy]:
     ridge = Setting(1.0, 1e-3, 1e6, "Prior precision of every coefficient (ridge).")
     pooled = Setting(1.0, 0.0, 1.0, "1: arms start from the mean reward of all arms; 0: from zero.")
     policies = (
+        Policy(
+            "auto",
+            contextual=True,
+            settings={
+                "alpha": Setting(ALPHA, 0.0, 100.0, "How much uncertainty is worth."),
+                "detector": Setting(1.0, 0.0, 1.0, "1: what lies before a detected change is left out; 0: it counts."),
+                "floor": Setting(nan, 0.0, 0.5, f"{floor.help} Unset: 0.01, falling to 0.002 as trials come in."),
+            },
+            derive=auto,
+            informed=auto,
+        ),
         Policy(
             "beta",
             contextual=False,
@@ -119,6 +140,41 @@ def _table() -> Mapping[str, Policy]:
             contextual=True,
             settings={"lambda": ridge, "a0": shape, "b0": variance, "pooled": pooled, "floor": floor},
             derive=belief.lints,
+        ),
+        Policy(
+            "greedy",
+            contextual=True,
+            settings={
+                "epsilon": Setting(0.05, 0.0, 1.0, "Share of the traffic that explores, all arms alike."),
+                "lambda": ridge,
+                "pooled": pooled,
+                "floor": no_floor,
+            },
+            derive=greedy,
+        ),
+        Policy(
+            "squarecb",
+            contextual=True,
+            settings={
+                "gamma_scale": Setting(10.0, 1e-3, 1e6, "How fast exploration ends: gamma = scale n^exponent."),
+                "gamma_exponent": Setting(0.5, 0.0, 1.0, "See gamma_scale."),
+                "lambda": ridge,
+                "pooled": pooled,
+                "floor": no_floor,
+            },
+            derive=squarecb,
+        ),
+        Policy(
+            "revenue",
+            contextual=False,
+            settings={
+                "prior_a": Setting(1.0, 0.01, 1e6, "Prior rewarded trials of each arm."),
+                "prior_b": Setting(1.0, 0.01, 1e6, "Prior unrewarded trials of each arm."),
+                "kappa0": Setting(1.0, 1e-3, 1e6, "Orders that the prior mean value is worth."),
+                "a0": shape,
+                "floor": floor,
+            },
+            derive=revenue,
         ),
         Policy("uniform", contextual=False, settings={"floor": no_floor}, derive=belief.uniform),
         Policy("fixed", contextual=False, settings={"floor": no_floor}, derive=belief.fixed),

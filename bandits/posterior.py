@@ -23,6 +23,8 @@ class Kind(enum.IntEnum):
     NIG = 3
     LINUCB = 4
     LINTS = 5
+    SQUARECB = 6
+    REVENUE = 7
 
 
 class Sums(NamedTuple):
@@ -91,7 +93,7 @@ def pack(
     upper = np.tril_indices(columns)  # row by row of the lower is column by column of the upper
     triangle = np.ascontiguousarray(cov[:, upper[1], upper[0]].T)
     parts = [header, par.T.ravel(), dof, theta.T.ravel(), triangle.ravel(), place, terms.ravel(), grid, panel]
-    packed = np.concatenate(parts)
+    packed: Floats = np.concatenate(parts, dtype=np.float64)
     for array in (par, theta, cov, dof, grid):
         array.flags.writeable = False
     return Posterior(int(kind), par, theta, cov, dof, float(alpha), grid, float(floor), packed, design)

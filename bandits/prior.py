@@ -28,5 +28,3 @@ def with_priors(sums: Sums, priors: Mapping[int, tuple[float, float]]) -> Sums:
         made.xx[arm, 0, 0] += weight
         made.xr[arm, 0] += weight * mean
     return made
-
-

@@ -36,7 +36,7 @@ def bootstrap(
     """
     if top.size > _GROUPS:
         group = np.arange(top.size) % _GROUPS
-        top, bottom = np.bincount(group, top), np.bincount(group, bottom)
+        top, bottom = (np.bincount(group, column).astype(np.float64) for column in (top, bottom))
     values = np.empty(replicates)
     for b in range(replicates):
         drawn = random.integers(0, top.size, top.size)

@@ -79,6 +79,7 @@ class State:
         self.learn = np.zeros((0, learn_size(rules.columns)), np.int64)
         self.subjects = np.zeros((rules.segments, 2, 1 + rules.metrics, SUBJECT_BUCKETS), np.int64)
         self.rejected = 0  # rows that named a number the rules do not have; always 0 unless the log is damaged
+        self.cuts: frozenset[int] = frozenset()  # times that no merge of buckets may cross
         self._free: list[int] = []
         self._due = 0
 
@@ -131,8 +132,13 @@ class State:
         """Merge the buckets that are due when the entry of this time is folded."""
         if now_ms < self._due:
             return
-        self._rearrange(settle(self.buckets, now_ms, self.rules.horizon_ms))
-        self._due = next_settle(self.buckets, self.rules.horizon_ms)
+        self._rearrange(settle(self.buckets, now_ms, self.rules.horizon_ms, self.cuts))
+        self._due = next_settle(self.buckets, self.rules.horizon_ms, self.cuts)
+
+    def bar(self, cuts: frozenset[int]) -> None:
+        """From now on no merge of buckets crosses these times, and others may be crossed again."""
+        if cuts != self.cuts:
+            self.cuts, self._due = cuts, 0
 
     def _good(self, rows: Rows) -> NDArray[np.bool_]:
         good: NDArray[np.bool_] = (rows.segment < self.rules.segments) & (rows.arm < self.rules.arms)
@@ -227,12 +233,18 @@ class State:
         n = np.maximum(n, rewarded)
         return Sums(n, rewarded, s1 / Q_SCALE, s2 / Q_SCALE**2, xx / X_SCALE**2, xr / (Q_SCALE * X_SCALE))
 
-    def weights(self, now_ms: int, half_life_ms: int | None) -> NDArray[np.float64] | None:
-        """Forgetting: a bucket counts 2^-(age of its middle / half-life); None without a half-life."""
-        if half_life_ms is None:
+    def weights(self, now_ms: int, half_life_ms: int | None, cut_ms: int = 0) -> NDArray[np.float64] | None:
+        """Forgetting: a bucket counts 2^-(age of its middle / half-life), and 0 where it ends before the cut.
+
+        None where every bucket counts 1: without a half-life and a cut.
+        """
+        if half_life_ms is None and not cut_ms:
             return None
-        middle = np.array([b.start + b.width / 2 for b in self.buckets])
-        aged: NDArray[np.float64] = np.exp2(-np.maximum(now_ms - middle, 0.0) / half_life_ms)
+        aged = np.ones(len(self.buckets))
+        if half_life_ms is not None:
+            middle = np.array([b.start + b.width / 2 for b in self.buckets])
+            aged = np.exp2(-np.maximum(now_ms - middle, 0.0) / half_life_ms)
+        aged[[b.end <= cut_ms for b in self.buckets]] = 0.0
         return aged
 
     def lifetime(self, segment: int) -> Ints:

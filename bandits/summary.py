@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits import quadrature
-from bandits._jit import FLOATS, FLOATS2_OUT, INTS, entry
-from bandits.pmf import BETA, BETA_STEP, STUDENT_STEP, panel, table_of
+from bandits._jit import FLOATS, FLOATS2_OUT, INTS, entry, jit
+from bandits.pmf import BETA, BETA_STEP, REVENUE, STUDENT_STEP, panel, table_of
 from bandits.posterior import KIND, Floats, Posterior
+from bandits.revenue import DRAWS, product_draws, product_shares
 
 
 class Summary(NamedTuple):
@@ -30,9 +31,25 @@ def summary(post: Posterior, x: Floats, arms: NDArray[np.int64]) -> Summary:
     return Summary(*out)
 
 
+@jit
+def drawn(packed: Floats, arms: NDArray[np.int64], out: Floats) -> None:
+    """The rows of a Summary from draws, for revenue."""
+    greatest = product_shares(packed, arms, out[3])
+    draws = np.empty((arms.size, DRAWS))
+    product_draws(packed, arms, draws)
+    for i in range(arms.size):
+        ordered = np.sort(draws[i])
+        out[0, i] = draws[i].mean()
+        out[1, i], out[2, i] = ordered[int(0.025 * DRAWS)], ordered[int(0.975 * DRAWS)]
+        out[4, i] = max(0.0, greatest - out[0, i])
+
+
 @entry(FLOATS, FLOATS, INTS, FLOATS2_OUT, nogil=True)
 def summarise(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> None:
     """Fill out (f8[5,n]) with the rows of a Summary."""
+    if int(packed[KIND]) == REVENUE:
+        drawn(packed, arms, out)
+        return
     family = quadrature.BETA if int(packed[KIND]) == BETA else quadrature.STUDENT
     step = BETA_STEP if family == quadrature.BETA else STUDENT_STEP
     table, rule = table_of(packed, x, arms), panel(packed)

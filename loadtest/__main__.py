@@ -6,13 +6,28 @@ A command's module has `main(arguments: Sequence[str]) -> int`, which returns th
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
 
+from service.caches import use_kernel_cache
+
 # command: (module, what it does)
 COMMANDS: dict[str, tuple[str, str]] = {
+    "faults": (
+        "loadtest.faults",
+        "kills, cuts and freezes under load: is anything acknowledged lost or counted twice?",
+    ),
     "replay": ("loadtest.replay", "real logs of a fashion shop through the live server: what is learning worth?"),
+    "learning": ("loadtest.learning.runner", "Lever and other libraries on the same problems: who collects more?"),
+    "fuzz": ("loadtest.fuzz", "malformed input against a real server: no crash, no internal error, flat memory"),
+    "overload": ("loadtest.overload", "more calls than it can answer: what is still answered, and how fast"),
+    "soak": ("loadtest.soak", "minutes or hours of traffic: do memory and descriptors grow?"),
+    "http": ("loadtest.http", "an evaluation through the OFREP door beside a gRPC Select, on one core"),
     "rpc": ("loadtest.rpc", "a full decision beside an empty call: CPU, calls a second, latency"),
+    "kernels": ("loadtest.kernels", "decide and learn in process, beside bare NumPy and other libraries"),
+    "open": ("loadtest.open", "an open loop with a mixed load: latency at 25 to 90 % of capacity"),
+    "scale": ("loadtest.scale", "cost of a decision, start and memory as everything grows"),
 }
 
 
@@ -32,8 +47,11 @@ def main(arguments: Sequence[str]) -> int:
     if name not in COMMANDS:
         print(f"unknown command {name!r}\n\n{usage()}", file=sys.stderr)
         return 2
+    use_kernel_cache()
     return int(importlib.import_module(COMMANDS[name][0]).main(rest))
 
 
 if __name__ == "__main__":
+    # So that a server that was started ends with whoever started it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(main(sys.argv[1:]))

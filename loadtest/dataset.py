@@ -9,18 +9,19 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import os
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 from numpy.typing import NDArray
+
+from service.caches import cache_dir
 
 ATTRIBUTION = "Open Bandit Data (ZOZO, Inc.), CC BY 4.0"
 REQUIREMENT = "obp==0.4.1"
@@ -61,13 +62,6 @@ class Dataset:
     def texts(self, row: int) -> dict[str, str]:
         """The context of one row, by feature name."""
         return {f.name: f.values[c] for f, c in zip(self.features, self.context[row].tolist(), strict=True)}
-
-
-def cache_dir(env: Mapping[str, str] = os.environ) -> Path:
-    """Where downloads are kept: LEVER_CACHE, else the user's cache directory."""
-    if env.get("LEVER_CACHE"):
-        return Path(env["LEVER_CACHE"])
-    return Path(env.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lever"
 
 
 def sha256(path: Path) -> str:

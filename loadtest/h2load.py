@@ -36,7 +36,22 @@ def frame(message: bytes) -> bytes:
 
 
 def run(address: str, path: str, body: Path, calls: int, scratch: Path, core: int, width: tuple[int, int]) -> Driven:
-    """Send the body `calls` times from `width` = (connections, calls open on each). Raises DriverError."""
+    """Send a gRPC body `calls` times from `width` = (connections, calls open on each). Raises DriverError."""
+    headers = ["-H", "te: trailers", "-H", "content-type: application/grpc"]
+    return _drive(headers, f"http://{address}{path}", body, calls, scratch, core, width)
+
+
+def run_http(
+    address: str, path: str, body: Path, calls: int, scratch: Path, core: int, width: tuple[int, int]
+) -> Driven:
+    """The same as `run` for a JSON body over HTTP/1.1."""
+    headers = ["--h1", "-H", "content-type: application/json"]
+    return _drive(headers, f"http://{address}{path}", body, calls, scratch, core, width)
+
+
+def _drive(
+    options: list[str], url: str, body: Path, calls: int, scratch: Path, core: int, width: tuple[int, int]
+) -> Driven:
     binary = shutil.which("h2load")
     if binary is None:
         message = "h2load is not on PATH; Debian and Ubuntu have it in nghttp2-client"
@@ -44,7 +59,7 @@ def run(address: str, path: str, body: Path, calls: int, scratch: Path, core: in
     log = scratch / "h2load.log"
     log.unlink(missing_ok=True)
     command = [binary, "-n", str(calls), "-c", str(width[0]), "-m", str(width[1]), "-t", "1", f"--log-file={log}"]
-    command += ["-H", "te: trailers", "-H", "content-type: application/grpc", "-d", str(body), f"http://{address}{path}"]
+    command += [*options, "-d", str(body), url]
     ended = subprocess.run(
         command, capture_output=True, text=True, check=False, preexec_fn=lambda: os.sched_setaffinity(0, {core})
     )

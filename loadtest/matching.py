@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bandits.policy import POLICIES as KNOWN
 from loadtest.dataset import Dataset
-from loadtest.player import KNOWN, TIMEOUT, Tick, arm_id, config, context_of, counted, delete, history_rate, put
+from loadtest.player import TIMEOUT, Tick, arm_id, config, context_of, counted, delete, history_rate, put
 from loadtest.serve import channel
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1 import personalization_pb2_grpc as rpc

@@ -13,11 +13,14 @@ import grpc
 import numpy as np
 from rich.console import Console
 
+from bandits.policy import POLICIES as KNOWN
 from loadtest import report, score
 from loadtest.dataset import ATTRIBUTION, CAMPAIGNS, DataError, Dataset, load
-from loadtest.effects import GRID_POINTS
+from loadtest.effects import ITEM_GRIDS, grid
 from loadtest.matching import match, matched_record
 from loadtest.player import (
+    CONTEXT_FREE,
+    CONTEXTUAL,
     POLICIES,
     Played,
     PlayError,
@@ -50,6 +53,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--chunk", type=int, default=2000, help="visitors a SelectBatch (1 to 10,000)")
     made.add_argument("--settle", type=float, default=0.25, help="seconds between chunks for the server to learn")
     made.add_argument("--prior", choices=["history", "none"], default="history", help="start from the known click rate")
+    made.add_argument("--policies", type=_policies, default=POLICIES, help="comma-separated; default: linucb,beta")
+    made.add_argument("--fit", choices=list(ITEM_GRIDS), default="logged", help="item rates of the world")
     made.add_argument("--refit", action="store_true", help="choose the world's scales again (minutes)")
     made.add_argument("--target", help="host:port of a running server; default: start one")
     made.add_argument("--out", type=Path, help="folder for plots")
@@ -62,6 +67,14 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError("must be at least 1")
     return value
+
+
+def _policies(text: str) -> tuple[str, ...]:
+    names = tuple(dict.fromkeys(text.split(",")))
+    for name in names:
+        if name not in KNOWN:
+            raise argparse.ArgumentTypeError(f"unknown policy {name!r}: some of {', '.join(KNOWN)}")
+    return names
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -89,10 +102,10 @@ def main(arguments: Sequence[str]) -> int:
 def _world(options: argparse.Namespace, data: Dataset, out: Console) -> dict[str, object]:
     if options.refit or not known(data):
         with report.progress(out) as bar:
-            task = bar.add_task("fitting the world", total=GRID_POINTS)
-            world = build(data, options.refit, lambda: bar.advance(task))
+            task = bar.add_task("fitting the world", total=len(grid(options.fit)))
+            world = build(data, options.fit, options.refit, lambda: bar.advance(task))
     else:
-        world = build(data)
+        world = build(data, options.fit)
     describe(world, out)
     started = time.monotonic()
     with server(options.target) as address, report.progress(out) as bar:
@@ -102,7 +115,8 @@ def _world(options: argparse.Namespace, data: Dataset, out: Console) -> dict[str
             played = _play(options, address, world, seed, lambda n: bar.advance(task, n))
             runs.append(score.score(world, seed, played))
     record = summarise(options.dataset, runs, time.monotonic() - started)
-    record |= {"prior": options.prior, "machine": report.machine()}
+    fitted = {"fit": options.fit, "scales": world.scales._asdict(), "prior": options.prior}
+    record |= {**fitted, "machine": report.machine()}
     show(runs, record, out)
     if options.out is not None:
         plot(options.out, options.dataset, runs)
@@ -130,7 +144,7 @@ def describe(world: World, out: Console) -> None:
 def _play(options: argparse.Namespace, address: str, world: World, seed: int, tick: Tick) -> dict[str, Played]:
     rate = history_rate(world.data) if options.prior == "history" else None
     tag = uuid.uuid4().hex[:8]
-    names = {policy: f"replay-{options.dataset}-{policy}-{seed}-{tag}" for policy in POLICIES}
+    names = {policy: f"replay-{options.dataset}-{policy}-{seed}-{tag}" for policy in options.policies}
     for policy, name in names.items():
         put(address, config(world.data, name, policy, rate))
     try:
@@ -171,9 +185,9 @@ def summarise(dataset: str, runs: Sequence[Run], seconds: float) -> dict[str, ob
         "policy": best,
         "single_reward_rate": score.mean([r.single_rate for r in runs]),
         "seeds": [r.seed for r in runs],
-        "overtakes": score.overtakes(runs),
-        "ahead": score.mean(score.ahead(runs)),
-        "ahead_interval": score.interval(score.ahead(runs)),
+        "overtakes": score.overtakes(runs) if score.compared(runs) else None,
+        "ahead": score.mean(score.ahead(runs)) if score.compared(runs) else None,
+        "ahead_interval": score.interval(score.ahead(runs)) if score.compared(runs) else None,
         "policies": policies,
     }
 
@@ -187,7 +201,7 @@ def show(runs: Sequence[Run], record: dict[str, object], out: Console) -> None:
         clicks = str(sum(r.clicked[policy] for r in runs))
         lift = f"{report.percent(score.mean(true))}"
         interval = report.between(score.interval(true))
-        rows.append((report.NAMES[policy], clicks, f"{rate:.5f}", report.percent(score.mean(drawn)), lift, interval))
+        rows.append((report.name(policy), clicks, f"{rate:.5f}", report.percent(score.mean(drawn)), lift, interval))
     uniform = score.mean([r.uniform_rate for r in runs])
     for name, value in (
         ("best single item", score.mean([r.single_rate for r in runs])),
@@ -198,6 +212,8 @@ def show(runs: Sequence[Run], record: dict[str, object], out: Console) -> None:
     title = f"{runs[0].visitors:,} visitors, {len(runs)} seed(s)"
     header = ("policy", "clicks", "click rate", "lift as drawn", "lift, true rates", "95 % over seeds")
     out.print(report.table(title, header, rows))
+    if not score.compared(runs):
+        return
     at, lead, spread = record["overtakes"], record["ahead"], score.interval(score.ahead(runs))
     text = f"contextual minus context-free at the end: {lead:+.1f} expected clicks"
     text += f" (95 % over seeds {spread[0]:+.1f} to {spread[1]:+.1f})" if spread else ""
@@ -211,7 +227,9 @@ def plot(folder: Path, dataset: str, runs: Sequence[Run]) -> None:
     uniform, oracle = np.stack([r.uniform_curve for r in runs]), np.stack([r.oracle_curve for r in runs])
     curves = {policy: np.stack([r.curves[policy] for r in runs]) for policy in runs[0].curves}
     report.plot_learning(folder / f"{dataset}-learning.png", title, marks, uniform, oracle, curves)
-    ahead = curves[POLICIES[0]] - curves[POLICIES[1]]
+    if not score.compared(runs):
+        return
+    ahead = curves[CONTEXTUAL] - curves[CONTEXT_FREE]
     report.plot_overtaking(folder / f"{dataset}-overtaking.png", title, marks, ahead, score.overtakes(runs))
 
 
@@ -219,13 +237,13 @@ def _matching(options: argparse.Namespace, data: Dataset, out: Console) -> dict[
     started = time.monotonic()
     with server(options.target) as address, report.progress(out) as bar:
         rows = int(data.uniform.sum())
-        task = bar.add_task("logged rows", total=rows * len(POLICIES))
-        results = {p: match(address, data, p, options.prior, lambda n: bar.advance(task, n)) for p in POLICIES}
+        task = bar.add_task("logged rows", total=rows * len(options.policies))
+        results = {p: match(address, data, p, options.prior, lambda n: bar.advance(task, n)) for p in options.policies}
     record = matched_record(options.dataset, data, results, time.monotonic() - started)
     record["machine"] = report.machine()
     lines = [
         (
-            report.NAMES[p],
+            report.name(p),
             str(m.rows),
             str(m.clicks),
             f"{m.rate or 0:.5f}",

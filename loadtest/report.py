@@ -24,7 +24,7 @@ from loadtest.effects import Floats
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-NAMES = {"linucb": "contextual (linucb)", "beta": "context-free (beta)"}
+NAMES = {"linucb": "contextual (linucb)", "beta": "context-free (beta)", "auto": "automatic (auto)"}
 
 
 def console() -> Console:
@@ -73,6 +73,11 @@ def table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> T
     return made
 
 
+def name(policy: str) -> str:
+    """A policy for people."""
+    return NAMES.get(policy, policy)
+
+
 def percent(value: float) -> str:
     """With sign."""
     return f"{value:+.1%}"
@@ -89,7 +94,7 @@ def plot_learning(
     """PNG of the lift over uniform in each tenth of a run up to a point; curves are [seeds, marks] cumulative sums."""
     with Figure(path) as axes:
         for policy, curve in curves.items():
-            _band(axes, marks, _windowed(marks, curve) / _windowed(marks, uniform) - 1.0, NAMES.get(policy, policy))
+            _band(axes, marks, _windowed(marks, curve) / _windowed(marks, uniform) - 1.0, name(policy))
         ceiling = (_windowed(marks, oracle) / _windowed(marks, uniform) - 1.0).mean(axis=0)
         axes.plot(marks, ceiling, color="black", linestyle="--", label="oracle")
         axes.axhline(0.0, color="grey", linestyle=":", label="uniform")

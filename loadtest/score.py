@@ -97,6 +97,11 @@ def better(runs: Sequence[Run]) -> str:
     return max(runs[0].expected, key=lambda policy: mean([r.expected[policy] for r in runs]))
 
 
+def compared(runs: Sequence[Run]) -> bool:
+    """Whether both the contextual and the context-free policy were played."""
+    return {CONTEXTUAL, CONTEXT_FREE} <= set(runs[0].curves)
+
+
 def ahead(runs: Sequence[Run]) -> list[float]:
     """Expected clicks of the contextual policy minus those of the context-free one, at the end of each run."""
     return [float(r.curves[CONTEXTUAL][-1] - r.curves[CONTEXT_FREE][-1]) for r in runs]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
@@ -25,6 +27,16 @@ class ServerError(Exception):
     """The server did not come up; the text is for people."""
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server of our own: where it is, its supervisor's process id, and its log."""
+
+    address: str
+    http: str
+    pid: int
+    log: Path
+
+
 @contextlib.contextmanager
 def server(target: str | None = None, workers: int = 1, data_dir: Path | None = None) -> Iterator[str]:
     """The address of a server that is SERVING: `target` if given, else one that lives as long as the block.
@@ -35,6 +47,15 @@ def server(target: str | None = None, workers: int = 1, data_dir: Path | None = 
         wait_serving(target, START_SECONDS)
         yield target
         return
+    with running(workers, data_dir) as own:
+        yield own.address
+
+
+@contextlib.contextmanager
+def running(
+    workers: int = 1, data_dir: Path | None = None, variables: Mapping[str, str] | None = None
+) -> Iterator[Running]:
+    """A server with these LEVER_ variables, for as long as the block. Raises ServerError."""
     with tempfile.TemporaryDirectory(prefix="lever-loadtest-") as scratch:
         folder = data_dir or Path(scratch) / "data"
         port, http_port = free_ports(2)
@@ -42,10 +63,12 @@ def server(target: str | None = None, workers: int = 1, data_dir: Path | None = 
         command += ["--grpc-port", str(port), "--http-port", str(http_port)]
         log = Path(scratch) / "server.log"
         with log.open("wb") as output:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **(variables or {})}
+            )
         try:
             wait_serving(f"127.0.0.1:{port}", START_SECONDS, process, log)
-            yield f"127.0.0.1:{port}"
+            yield Running(f"127.0.0.1:{port}", f"127.0.0.1:{http_port}", process.pid, log)
         finally:
             stop(process)
 

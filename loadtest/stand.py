@@ -14,7 +14,7 @@ import sys
 import tempfile
 import urllib.request
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,34 +42,45 @@ class Stand:
     engine: Path  # socket of the store
     core: int  # the worker's
     other: int  # everybody else's
+    door: str = ""  # of the HTTP door, where one was asked for
+    door_pid: int = 0  # on the worker's core too
 
     def served(self, method: str = "Select") -> int:
         """Calls of a method that the worker itself says it answered with OK."""
-        page = urllib.request.urlopen(f"http://{self.http}/metrics", timeout=5).read().decode()  # noqa: S310
-        want = f'grpc_method="{method}"'
-        lines = (line for line in page.splitlines() if line.startswith("grpc_server_handled_total{"))
-        return round(sum(float(line.split()[-1]) for line in lines if want in line and 'grpc_code="OK"' in line))
+        return self._counted("grpc_server_handled_total{", f'grpc_method="{method}"', 'grpc_code="OK"')
+
+    def flags_served(self) -> int:
+        """Evaluations of single flags that the door says it answered with 200."""
+        return self._counted("lever_http_requests_total{", 'route="ofrep_flag"', 'status="200"')
+
+    def _counted(self, name: str, *labels: str) -> int:
+        page = urllib.request.urlopen(f"http://{self.http}/metrics", timeout=5).read().decode()
+        lines = (line for line in page.splitlines() if line.startswith(name))
+        return round(sum(float(line.split()[-1]) for line in lines if all(label in line for label in labels)))
 
 
 @contextlib.contextmanager
-def lever() -> Iterator[Stand]:
-    """A server for as long as the block; the calling process moves to the other core. Raises ServerError."""
+def lever(*, door: bool = False) -> Iterator[Stand]:
+    """A server, on request with an HTTP door, for as long as the block; the calling process moves to the other core. Raises ServerError."""
     core, other = process.cores()
     was = os.sched_getaffinity(0)
     with tempfile.TemporaryDirectory(prefix="lever-loadtest-") as scratch:
-        port, http_port = free_ports(2)
+        port, http_port, door_port = free_ports(3)
         folder, log = Path(scratch) / "data", Path(scratch) / "server.log"
         command = [sys.executable, "-m", "service", "serve", "--data-dir", str(folder), "--workers", "1"]
         command += ["--grpc-port", str(port), "--http-port", str(http_port)]
+        command += ["--door-port", str(door_port)] if door else []
         with log.open("wb") as output:
             served = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         try:
             address = f"127.0.0.1:{port}"
             wait_serving(address, START_SECONDS, served, log)
             (worker,) = process.children(served.pid, "service.worker")
+            doors = process.children(served.pid, "service.door")
             for task in [served.pid, *process.children(served.pid, ""), os.getpid()]:
-                process.pin(task, core if task == worker else other)
-            yield Stand(address, f"127.0.0.1:{http_port}", worker, folder / "engine.sock", core, other)
+                process.pin(task, core if task == worker or task in doors else other)
+            made = Stand(address, f"127.0.0.1:{http_port}", worker, folder / "engine.sock", core, other)
+            yield replace(made, door=f"127.0.0.1:{door_port}", door_pid=doors[0]) if door else made
         finally:
             stop(served)
             os.sched_setaffinity(0, was)

@@ -22,6 +22,7 @@ from loadtest.h2load import frame
 DATA, HEADERS, RESET, SETTINGS, PING, GOAWAY, WINDOW = 0, 1, 3, 4, 6, 7, 8
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
 WIDE = 2**31 - 1
+MOST_OPEN = 90  # calls on a connection; Lever's own bound is 100
 # HEADER_TABLE_SIZE 0: answers need no decoder of ours; INITIAL_WINDOW_SIZE: answers are never held back.
 _HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _SETTINGS = struct.pack(">HIHI", 1, 0, 4, WIDE)
@@ -73,58 +74,77 @@ class Answers:
 
 
 class Wire:
+    """Some connections to one server: a server takes a bounded number of calls on each."""
+
+    def __init__(self, address: str, connections: int = 8) -> None:
+        self._lines = [_Line(address) for _ in range(connections)]
+
+    def close(self) -> None:
+        """Hang up."""
+        for line in self._lines:
+            line.socket.close()
+
+    def drive(
+        self, times: Sequence[float], calls: Sequence[Call], keep: bool = False, patience_s: float = 5.0
+    ) -> Answers:
+        """Send call i at `times[i]` seconds from now, ascending; return when all are answered or patience ends."""
+        answers = Answers(np.full(len(times), np.nan))
+        begun = time.perf_counter()
+        by_socket = {line.socket: line for line in self._lines}
+        sent, total = 0, len(times)
+        while sent < total or any(line.open for line in self._lines):
+            now = time.perf_counter() - begun
+            line = self._lines[sent % len(self._lines)]
+            free = sent < total and line.free  # else it waits here, which its latency will tell
+            if free and times[sent] <= now:
+                line.send(sent, times[sent], calls[sent])
+                sent += 1
+                continue
+            wait = times[sent] - now if free else patience_s
+            readable, _, _ = select.select(list(by_socket), [], [], max(0.0, wait))
+            for one in readable:
+                by_socket[one].read(answers, begun, keep)
+            if not readable and not free:
+                break
+        for line in self._lines:
+            line.open.clear()
+        return answers
+
+
+class _Line:
     """One connection."""
 
     def __init__(self, address: str) -> None:
         host, _, port = address.rpartition(":")
         self._authority = address
         self._blocks: dict[str, bytes] = {}
-        self._socket = socket.create_connection((host, int(port)))
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket.sendall(_HELLO + _frame(SETTINGS, 0, 0, _SETTINGS) + _frame(WINDOW, 0, 0, _open(WIDE - 65535)))
+        self.socket = socket.create_connection((host, int(port)))
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.sendall(_HELLO + _frame(SETTINGS, 0, 0, _SETTINGS) + _frame(WINDOW, 0, 0, _open(WIDE - 65535)))
         self._unread = b""
         self._stream = 1
         self._window = 65535  # bytes the server still takes on this connection
         self._granted = 0  # bytes we have read since we last widened the server's window
-        self._open: dict[int, tuple[int, float]] = {}  # stream -> (number of the call, when it was meant to go)
+        self.open: dict[int, tuple[int, float]] = {}  # stream -> (number of the call, when it was meant to go)
         self._answered: dict[int, list[bytes]] = {}
 
-    def close(self) -> None:
-        """Hang up."""
-        self._socket.close()
+    @property
+    def free(self) -> bool:
+        """Whether the server takes another call here."""
+        return self._window > 20_000 and len(self.open) < MOST_OPEN
 
-    def drive(self, times: Sequence[float], calls: Sequence[Call], keep: bool = False, patience_s: float = 5.0) -> Answers:
-        """Send call i at `times[i]` seconds from now, ascending; return when all are answered or patience ends."""
-        answers = Answers(np.full(len(times), np.nan))
-        begun = time.perf_counter()
-        sent, total = 0, len(times)
-        while sent < total or self._open:
-            now = time.perf_counter() - begun
-            if sent < total and times[sent] <= now and self._window > 20_000:
-                self._send(sent, times[sent], calls[sent])
-                sent += 1
-                continue
-            wait = times[sent] - now if sent < total and self._window > 20_000 else patience_s
-            readable, _, _ = select.select([self._socket], [], [], max(0.0, wait))
-            if readable:
-                self._read(answers, begun, keep)
-            elif sent == total:
-                break
-        self._open.clear()
-        return answers
-
-    def _send(self, number: int, meant: float, call: Call) -> None:
+    def send(self, number: int, meant: float, call: Call) -> None:
         block = self._blocks.get(call.path)
         if block is None:
             block = self._blocks[call.path] = _header_block(call.path, self._authority)
         body = frame(call.next())
         stream, self._stream = self._stream, self._stream + 2
-        self._open[stream] = (number, meant)
+        self.open[stream] = (number, meant)
         self._window -= len(body)
-        self._socket.sendall(_frame(HEADERS, END_HEADERS, stream, block) + _frame(DATA, END_STREAM, stream, body))
+        self.socket.sendall(_frame(HEADERS, END_HEADERS, stream, block) + _frame(DATA, END_STREAM, stream, body))
 
-    def _read(self, answers: Answers, begun: float, keep: bool) -> None:
-        got = self._socket.recv(1 << 18)
+    def read(self, answers: Answers, begun: float, keep: bool) -> None:
+        got = self.socket.recv(1 << 18)
         if not got:
             message = "the server hung up"
             raise WireError(message)
@@ -145,10 +165,10 @@ class Wire:
             self._answered.setdefault(stream, []).append(payload)
             self._granted += len(payload)
             if self._granted > 1 << 30:
-                self._socket.sendall(_frame(WINDOW, 0, 0, _open(self._granted)))
+                self.socket.sendall(_frame(WINDOW, 0, 0, _open(self._granted)))
                 self._granted = 0
         elif kind in {HEADERS, RESET} and (kind == RESET or flags & END_STREAM):
-            number, meant = self._open.pop(stream, (-1, 0.0))
+            number, meant = self.open.pop(stream, (-1, 0.0))
             body = self._answered.pop(stream, None)
             if kind == HEADERS and body is not None and number >= 0:  # an error has no message
                 answers.latencies[number] = time.perf_counter() - begun - meant
@@ -157,9 +177,9 @@ class Wire:
         elif kind == WINDOW and stream == 0:
             self._window += struct.unpack(">I", payload)[0]
         elif kind == SETTINGS and not flags & ACK:
-            self._socket.sendall(_frame(SETTINGS, ACK, 0))
+            self.socket.sendall(_frame(SETTINGS, ACK, 0))
         elif kind == PING and not flags & ACK:
-            self._socket.sendall(_frame(PING, ACK, 0, payload))
+            self.socket.sendall(_frame(PING, ACK, 0, payload))
         elif kind == GOAWAY:
             raise WireError(f"the server says goodbye: {payload[8:].decode('utf-8', 'replace')}")
 

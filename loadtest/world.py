@@ -73,9 +73,7 @@ def implied(rates: Floats) -> Implied:
     return Implied(float(means.mean()), float(means.max()), float(rates.max(axis=1).mean()), int(means.argmax()))
 
 
-def build(
-    data: Dataset, kind: str = "logged", refit: bool = False, tick: Callable[[], None] = lambda: None
-) -> World:
+def build(data: Dataset, kind: str = "logged", refit: bool = False, tick: Callable[[], None] = lambda: None) -> World:
     """Fit a world of a kind of effects.ITEM_GRIDS to the logs.
 
     The scales of published logs are on record; others are chosen here, `tick` a point.

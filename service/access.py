@@ -22,6 +22,8 @@ from service.errors import InvalidError, Violation
 from service.fields import Fields, Problems
 
 SCOPES = ("decide", "reward", "admin", "read")
+PUBLIC_SCOPES = frozenset({"decide", "reward"})
+ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 HEADER = "authorization"
 PREFIX = "lever_"
 MAX_KEYS = 256  # an unknown key is compared with every one of them
@@ -43,21 +45,29 @@ _DIGESTS: Mapping[str, Callable[[bytes], str]] = {"blake2b": _blake2b, "sha256":
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One line of the file: a name for people, `algorithm:hex`, and what the key allows."""
+    """One line of the file: a name for people, `algorithm:hex`, and what the key allows.
+
+    A `public` key stands in web pages: it opens the HTTP door only, for what is marked `client: true`, and browsers
+    may use it from pages of its `origins`.
+    """
 
     name: str
     hash: str
     scopes: frozenset[str]
+    public: bool = False
+    origins: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, secret: str, name: str, scopes: frozenset[str]) -> Key:
-        """The line that lets `secret` in."""
-        return cls(name, _blake2b(secret.encode()), scopes)
+    def of(cls, secret: str, name: str, scopes: frozenset[str], origins: frozenset[str] = frozenset()) -> Key:
+        """The line that lets `secret` in; with `origins` a public one."""
+        return cls(name, _blake2b(secret.encode()), scopes, bool(origins), origins)
 
     def line(self) -> str:
         """As it stands in the file."""
         scopes = ", ".join(scope for scope in SCOPES if scope in self.scopes)
-        return f'  - {{name: {self.name}, hash: "{self.hash}", scopes: [{scopes}]}}'
+        origins = ", ".join(f'"{origin}"' for origin in sorted(self.origins))
+        public = f", public: true, origins: [{origins}]" if self.public else ""
+        return f'  - {{name: {self.name}, hash: "{self.hash}", scopes: [{scopes}]{public}}}'
 
 
 def new_secret() -> str:
@@ -102,8 +112,17 @@ def _key(problems: Problems, at: str, item: Item) -> Key:
     for scope in scopes:
         if scope not in SCOPES:
             fields.add("scopes", f'"{scope[:40]}" is not one of {", ".join(SCOPES)}')
+    public = fields.flag("public", False)
+    origins = fields.texts("origins", required=public) or ()
     fields.done()
-    return Key(name, digest, frozenset(scopes))
+    if origins and not public:
+        fields.add("origins", "are for public keys, which browsers use")
+    for origin in origins:
+        if not ORIGIN.fullmatch(origin):
+            fields.add("origins", f'"{origin[:80]}" is not an origin such as https://www.example.com')
+    if public and set(scopes) - PUBLIC_SCOPES:
+        fields.add("scopes", "of a public key can be decide and reward only")
+    return Key(name, digest, frozenset(scopes), public, frozenset(origins))
 
 
 class Access:
@@ -122,10 +141,15 @@ class Access:
     # The keys, and the headers seen with a good one of them: nobody can fill that with bad ones. The lookup tells
     # nothing by its time, as Python compares texts only where their keyed 64-bit hashes agree. One tuple, so that a
     # thread still at it with old keys remembers its finding with those.
-    _state: tuple[tuple[Key, ...], dict[str, frozenset[str]]]
+    _state: tuple[tuple[Key, ...], dict[str, Key]]
 
     def _take(self, keys: tuple[Key, ...]) -> None:
         self._state = (self._own + keys, {})
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the keys of the file."""
+        return tuple(key.name for key in self._state[0][len(self._own) :])
 
     def refresh(self) -> bool:
         """Read the file again if it changed; whether the keys did. InvalidError if it is wrong: the old ones stay.
@@ -141,8 +165,23 @@ class Access:
         self._take(keys)
         return self._state[0] != before
 
+    @property
+    def origins(self) -> frozenset[str]:
+        """Origins of all public keys."""
+        return frozenset().union(*(key.origins for key in self._state[0]))
+
     def scopes(self, header: str | None) -> frozenset[str] | None:
-        """What the `authorization` header allows; None where there is no key in it, or one that is not known."""
+        """What the `authorization` header allows; None where there is no key in it, or one that is not known.
+
+        A public key allows nothing here: only the HTTP door knows what it may do.
+        """
+        key = self.find(header)
+        if key is None:
+            return None
+        return frozenset() if key.public else key.scopes
+
+    def find(self, header: str | None) -> Key | None:
+        """The key in the `authorization` header; None where there is none, or one that is not known."""
         if header is None:
             return None
         keys, known = self._state
@@ -154,13 +193,13 @@ class Access:
         return found
 
 
-def _judge(keys: tuple[Key, ...], secret: str) -> frozenset[str] | None:
+def _judge(keys: tuple[Key, ...], secret: str) -> Key | None:
     """Compares with every key, each in constant time, whatever was found before."""
     given = {name: digest(secret.encode("utf-8", "replace")) for name, digest in _DIGESTS.items()}
     found = None
     for key in keys:
         if hmac.compare_digest(given[key.hash.partition(":")[0]], key.hash):
-            found = key.scopes
+            found = key
     return found
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import structlog
 
-from service import logs
+from service import access, logs, tls
+from service.caches import use_kernel_cache
 from service.child import Orders
 from service.config import Settings, packed
 from service.errors import LeverError
@@ -21,6 +22,7 @@ from service.rpc_apply import Refused, apply
 from service.store.embedded import Embedded
 from service.supervisor import TICK_S, Asked, Child, Family, Ports, Signals, address_of, module
 
+HTTP, DOOR = "http", "door"  # names of the children that are no workers
 FLUSH_S = 10.0  # for a worker's last flush, beyond its grace
 HTTP_S = 10.0
 HOPELESS = 4  # starts in a row that failed before the tree was ever ready
@@ -33,14 +35,18 @@ def serve(settings: Settings, worker: Sequence[str] | None = None) -> int:
     `worker` is the command of the workers, for tests that put something else behind the doors.
     """
     logs.configure(settings.log_level, settings.log_json)
+    use_kernel_cache()  # inherited by the workers
     log = structlog.get_logger("lever")
     try:
-        ports = Ports.take((settings.grpc_host, settings.grpc_port), (settings.http_host, settings.http_port))
+        door = None if settings.door_port is None else (settings.door_host, settings.door_port)
+        ports = Ports.take((settings.grpc_host, settings.grpc_port), (settings.http_host, settings.http_port), door)
     except OSError as error:
         log.error(error.strerror)  # noqa: TRY400  # the text is for people; there is nothing to trace
         return 1
     run_dir = Path(tempfile.mkdtemp(prefix="lever-"))
     try:
+        if settings.tls_cert is not None and settings.tls_key is not None:
+            tls.Files(settings.tls_cert, settings.tls_key, settings.tls_client_ca).read()
         return App(settings, worker or module("service.worker"), ports, run_dir).run()
     except LeverError as error:
         log.error(str(error))  # noqa: TRY400  # as above
@@ -59,7 +65,9 @@ class App:
         self._settings = settings
         self._worker = worker
         self._ports = ports
+        self._run_dir = run_dir
         self._report = str(run_dir / "report.sock")
+        self._key = access.new_secret()  # for its own calls, where calls need one
         self._family = Family()
         self._store = None if settings.redis_url else Embedded(settings.data_dir)
         self._store_due = 0.0
@@ -91,18 +99,27 @@ class App:
 
     def _start(self) -> None:
         self._log.info("starting", grpc=address_of(self._ports.grpc), http=address_of(self._ports.http))
-        http = self._orders("http", "", self._ports.http.fileno())
+        http = self._orders(HTTP, "", self._ports.http.fileno())
         self._family.add(Child(module("service.http"), http))
         for index in range(self._settings.workers):
             orders = self._orders(str(index), address_of(self._ports.grpc))
             self._family.add(Child(self._worker, orders))
+        if self._ports.door is not None:
+            self._family.add(Child(module("service.door"), self._orders(DOOR, "", self._ports.door.fileno())))
 
     def _orders(self, name: str, address: str, listener: int = -1) -> Orders:
-        return Orders(name, os.getpid(), packed(self._settings), self._url, self._report, address, listener)
+        inner = str(self._run_dir / f"worker-{name}.sock") if address and self._settings.tls_cert else ""
+        told = packed(self._settings)
+        return Orders(name, os.getpid(), told, self._url, self._report, address, listener, inner, self._key)
 
     @property
     def _workers(self) -> list[Child]:
         return [child for child in self._family.children if child.orders.address]
+
+    @property
+    def _serving(self) -> list[Child]:
+        """Those that work with the store, and flush into it."""
+        return [child for child in self._family.children if child.name != HTTP]
 
     def _tend(self) -> None:
         self._family.tend(TICK_S)
@@ -118,7 +135,7 @@ class App:
             return
         if url != self._url:  # its socket is elsewhere now: workers learn of it as they start
             self._url = url
-            for child in self._workers:
+            for child in self._serving:
                 child.orders.url = url
                 child.send(signal.SIGTERM)
 
@@ -138,7 +155,9 @@ class App:
             return 0
         try:
             self._signals.interruptible = True
-            apply(self._settings.experiments, address_of(self._ports.grpc))
+            inner = self._workers[0].orders.inner
+            address = f"unix:{inner}" if inner else address_of(self._ports.grpc)
+            apply(self._settings.experiments, address, self._key if self._settings.keys_file else "")
         except Refused as refused:
             for line in refused.lines:
                 sys.stderr.write(f"error: {line}\n")
@@ -150,12 +169,13 @@ class App:
     def _announce(self) -> None:
         grpc, http = address_of(self._ports.grpc), address_of(self._ports.http)
         store = "the embedded store in " + str(self._settings.data_dir) if self._store else "the given store"
-        sys.stdout.write(f"Lever is ready: gRPC on {grpc}, http://{http}/metrics, {store}. Ctrl-C stops it.\n")
+        door = f"websites on http://{address_of(self._ports.door)}, " if self._ports.door is not None else ""
+        sys.stdout.write(f"Lever is ready: gRPC on {grpc}, http://{http}/metrics, {door}{store}. Ctrl-C stops it.\n")
         sys.stdout.flush()
 
     def _stop(self) -> bool:
         self._log.info("stopping")
-        well = self._family.end(self._workers, self._settings.grace_s + FLUSH_S)
+        well = self._family.end(self._serving, self._settings.grace_s + FLUSH_S)
         well &= self._family.end(self._family.children, HTTP_S)
         if self._store is not None:
             self._store.stop()

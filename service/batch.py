@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits.draw import draw_many
-from bandits.policy import decide_batch
 from service import rows as layout
 from service.errors import InvalidError
 from service.experiment import Experiment
@@ -152,7 +151,7 @@ def _draw(
     if pmf is not None:
         draw_many(pmf, arms, units[rows], exp.salt, chosen, propensity)
     else:
-        decide_batch(slot.posterior, np.ascontiguousarray(x[rows]), arms, units[rows], exp.salt, chosen, propensity)
+        slot.decide_many(np.ascontiguousarray(x[rows]), arms, units[rows], exp.salt, chosen, propensity)
     draws.arm[rows], draws.propensity[rows] = arms[chosen], propensity
 
 

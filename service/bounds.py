@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from service.errors import InvalidError, Violation
 from service.fields import nearest
 from service.numbering import Numbers
+from service.spec import MAX_COLUMNS
 
 BUCKETS = 64  # time buckets at any age: about 17 fine ones, then at most four an octave
 _GROUPS = 4
@@ -27,9 +28,18 @@ def state_bytes(arms: int, segments: int, columns: int, metrics: int) -> int:
     return _CELL * segments * (BUCKETS * (arms * cells + _DELAYS) + _SUBJECTS * (1 + metrics))
 
 
+def room_for_products(numbers: Numbers, state_max: int) -> int:
+    """How many columns may be added before the worst case exceeds a quarter of `state_max`: arms will be added too."""
+    arms, segments, metrics = len(numbers.arms), len(numbers.segments), len(numbers.metrics)
+    columns, room = numbers.learning_columns, 0
+    while room < MAX_COLUMNS and state_bytes(arms, segments, columns + room + 1, metrics) <= state_max // 4:
+        room += 1
+    return room
+
+
 def check_state(numbers: Numbers, lines: dict[str, int], state_max: int) -> None:
     """Raise InvalidError where the worst case exceeds `state_max` bytes; it says what would fit."""
-    sizes = (len(numbers.arms), len(numbers.segments), len(numbers.columns), len(numbers.metrics))
+    sizes = (len(numbers.arms), len(numbers.segments), numbers.learning_columns, len(numbers.metrics))
     need = state_bytes(*sizes)
     if need <= state_max:
         return

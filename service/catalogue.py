@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 
 from service.clock import Clock
 from service.directory import Directory
@@ -11,9 +12,10 @@ from service.experiment import Experiment, build, read
 from service.feed import Feed
 from service.report import Report
 from service.schema import parse
-from service.store import Put, Store
+from service.store import Checkpoint, Entry, LostError, Put, Seed, Store
 
 _ATTEMPTS = 5
+_MARGIN_MS = 1000  # more than clocks of servers of one store differ
 REFRESH_S = 10.0  # a person waits here; a busy server may take its time
 
 
@@ -39,6 +41,8 @@ class Catalogue:
             old = self._directory.by_name.get(spec.experiment)
             current = old.experiment if old is not None else None
             check_version(spec.experiment, current, expected)
+            if current is not None and current.uid in self._feed.lost():
+                raise LostError(f"the store has lost {current.name!r}: restore it, or accept the loss")
             if current is not None and current.text == text:
                 return current, False
             try:
@@ -70,6 +74,24 @@ class Catalogue:
         self._store.put(Put(current.uid, name, current.version, current.version, None))
         self._feed.refresh(REFRESH_S)
 
+    def restore(self, name: str) -> Experiment:
+        """Write back, from what this server holds, an experiment that the store has lost; under its old uid.
+
+        Claims are gone, so decisions made before now are over: their rewards are LATE. PreconditionError if it is
+        not lost; ConflictError if another server was first or the name is taken; UnavailableError.
+        """
+        self._feed.refresh()
+        held = self._feed.held(name)
+        self._write(restoring(held.uid, held.whole(), self._clock.now_ms()))
+        return self._directory.named(name).experiment
+
+    def accept_loss(self, name: str) -> None:
+        """Forget an experiment that the store has lost, on all servers. PreconditionError, UnavailableError."""
+        self._feed.refresh()
+        uid = self._feed.held(name).uid
+        self._store.put(Put(uid, name, 0, 0, None))
+        self._feed.refresh()
+
     def report(self, name: str) -> Report:
         """What the experiment has shown, earned and learned. NotFoundError, UnavailableError."""
         return self._feed.report(name)
@@ -80,6 +102,16 @@ def check_version(name: str, current: Experiment | None, expected: int | None) -
     version = current.version if current is not None else 0
     if expected is not None and expected != version:
         raise ConflictError(f"experiment {name!r} is at version {version}, not {expected}")
+
+
+def restoring(uid: str, state: Checkpoint, now_ms: int, entries: Sequence[Entry] = ()) -> Put:
+    """The write that brings an experiment back from a whole checkpoint, in a store whose clock says `now_ms`."""
+    record = state.fields["config"]
+    experiment = read(record)
+    touched = int(state.id.split("-")[0])
+    # Where the new store's clock is behind the old one's: nothing that the state may hold can be claimed again.
+    epoch = now_ms if now_ms > touched else touched + _MARGIN_MS
+    return Put(uid, experiment.name, experiment.version, 0, record, Seed(state, epoch, entries))
 
 
 def build_put(spec: object, text: str, current: Experiment | None, now_ms: int, state_max: int) -> Put:

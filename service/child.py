@@ -22,7 +22,10 @@ _PR_SET_PDEATHSIG = 1
 
 
 class Orders(msgspec.Struct):
-    """What a child is told. `url` is the store's; `report` the socket where the HTTP process takes dumps."""
+    """What a child is told. `url` is the store's; `report` the socket where the HTTP process takes dumps.
+
+    `inner` is a socket of a worker that only its supervisor can reach, and `key` the API key it uses there.
+    """
 
     name: str
     parent: int
@@ -31,6 +34,8 @@ class Orders(msgspec.Struct):
     report: str
     address: str = ""  # host:port to serve on
     listener: int = -1  # or an inherited socket that listens already
+    inner: str = ""
+    key: str = ""
 
     def resolved(self) -> Settings:
         """The settings as the supervisor has them."""

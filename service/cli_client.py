@@ -10,7 +10,9 @@ import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -52,9 +54,27 @@ class Client:
     choices: PersonalizationServiceStub
 
 
+@dataclass(frozen=True)
+class Reach:
+    """How commands reach a server: with an API key, over TLS, trusting `ca`, with a certificate of their own."""
+
+    key: str = ""
+    tls: bool = False
+    ca: Path | None = None
+    cert: Path | None = None
+    cert_key: Path | None = None
+
+
+# Set by the options before the command, which every command would have to take and hand on otherwise.
+REACH: ContextVar[Reach] = ContextVar("reach", default=Reach())  # noqa: B039  # frozen
+
+
 @contextmanager
 def connect(server: str) -> Iterator[Client]:
-    """A client for the time of one command; a failed call inside is printed and ends the command with exit code 1."""
+    """A client for the time of one command; a failed call inside is printed and ends the command with exit code 1.
+
+    Reaches the server as the options before the command say.
+    """
     import grpc
 
     from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
@@ -66,12 +86,35 @@ def connect(server: str) -> Iterator[Client]:
         # A shell's http_proxy is for the web; it would swallow calls to localhost.
         ("grpc.enable_http_proxy", 0),
     ]
-    with grpc.insecure_channel(server, options=options) as channel:
+    with _channel(server, options, REACH.get()) as channel:
         try:
             yield Client(ExperimentServiceStub(channel), PersonalizationServiceStub(channel))
         except grpc.RpcError as error:
             complain(fault(error), server)
             raise typer.Exit(1) from None
+
+
+def _channel(server: str, options: list[tuple[str, int]], reach: Reach) -> grpc.Channel:
+    import grpc
+
+    if not (reach.tls or reach.ca or reach.cert):
+        channel = grpc.insecure_channel(server, options=options)
+    else:
+        ca, cert_key, cert = (_read(path) for path in (reach.ca, reach.cert_key, reach.cert))
+        channel = grpc.secure_channel(server, grpc.ssl_channel_credentials(ca, cert_key, cert), options=options)
+    if not reach.key:
+        return channel
+    from service.cli_bearer import Bearer
+
+    return grpc.intercept_channel(channel, Bearer(reach.key))
+
+
+def _read(path: Path | None) -> bytes | None:
+    try:
+        return path.read_bytes() if path is not None else None
+    except OSError as error:
+        typer.echo(f"error: {path}: {error.strerror}", err=True)
+        raise typer.Exit(2) from None
 
 
 def fault(error: grpc.RpcError) -> Fault:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING
 
 import typer
@@ -39,10 +40,19 @@ def report(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) ->
     for segment in answer.segments:
         screen.print()
         screen.print(segment_table(segment, screen.width >= _ROOM_FOR_BARS, screen.encoding.startswith("utf")))
+        for change in segment.changes:
+            since, found = moment(change.from_ms), moment(change.found_ms)
+            fate = "what was learned before has no weight" if change.in_force else "not in force"
+            typer.echo(f"change: from {since} on arms earn differently (found {found}); {fate}")
         held = sum(arm.holdout_trials for arm in segment.arms)
         if held:
             mean = sum(arm.holdout_reward_sum for arm in segment.arms) / held
             typer.echo(f"holdout: {held:,} trials, mean {number(mean)}")
+
+
+def moment(ms: int) -> str:
+    """A time for people, UTC to the minute."""
+    return dt.datetime.fromtimestamp(ms / 1000, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def segment_table(segment: SegmentReport, bars: bool, blocks: bool) -> Table:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from service import access
 from service.errors import InvalidError, Violation
 
 PREFIX = "LEVER_"
@@ -103,12 +104,20 @@ class Settings:
     poll_ms: int = _option(100, _number(1, 10_000), "the log is read this often")
     buffer_bytes: int = _option(64 << 20, _bytes, "trials kept for a store that is away, for each experiment")
     state_max: int = _option(256 << 20, _bytes, "the most memory an experiment's state may come to take")
-    choice_threads: int = _option(4, _number(1, 64), "threads that answer Select")
+    choice_threads: int = _option(0, _number(0, 64), "threads that answer Select; 0: grpc's own")
     reward_threads: int = _option(16, _number(1, 256), "threads that answer Reward and Expose")
     max_streams: int = _option(32, _number(1, 512), "open StreamRewards streams of a worker")
+    max_waiting: int = _option(256, _number(1, 65536), "calls that wait for a thread before more are refused")
+    max_calls: int = _option(0, _number(0, 65536), "calls of one connection at a time, more wait at the client; 0: any")
+    keys_file: Path | None = _option(None, Path, "API keys and what they allow; without it nobody needs one")  # noqa: RUF009  # as above
+    tls_cert: Path | None = _option(None, Path, "PEM certificate, and its chain, of the gRPC port")  # noqa: RUF009  # as above
+    tls_key: Path | None = _option(None, Path, "its key")  # noqa: RUF009  # as above
+    tls_client_ca: Path | None = _option(None, Path, "PEM certificates whose clients may connect; empty: anyone")  # noqa: RUF009  # as above
     grace_s: int = _option(10, _number(0, 600), "seconds for running calls when the server stops")
     log_level: str = _option("info", _word(*LEVELS), "debug, info, warning or error")
     log_json: str = _option("auto", _word("auto", "true", "false"), "JSON logs; auto: unless on a terminal")
+    door_host: str = _option("127.0.0.1", _host, "address of the HTTP door for websites")
+    door_port: int | None = _option(None, _number(0, 65535), "port of the HTTP door; 0: any free one; empty: no door")
 
     def __str__(self) -> str:
         """One line a setting, `LEVER_NAME=value`, with secrets hidden."""
@@ -176,14 +185,43 @@ def hidden(url: str) -> str:
 
 def _together(made: Settings) -> list[Violation]:
     wrong = [
-        Violation(name, f"{host} is not loopback and nothing is encrypted; put TLS in front, or set insecure")
-        for name, host in (("grpc_host", made.grpc_host), ("http_host", made.http_host))
-        if not made.insecure and not is_loopback(host)
+        Violation(name, f"{host} is not loopback and nothing is encrypted; {way}, or set insecure")
+        for name, host, way, encrypted in (
+            ("grpc_host", made.grpc_host, "give tls_cert and tls_key, put TLS in front", made.tls_cert is not None),
+            ("http_host", made.http_host, "put TLS in front", False),
+            ("door_host", made.door_host, "put TLS in front", made.door_port is None),
+        )
+        if not made.insecure and not encrypted and not is_loopback(host)
     ]
+    wrong += _secured(made)
     if made.grpc_port and made.grpc_port == made.http_port:
         wrong.append(Violation("http_port", "is the gRPC port too"))
+    if made.door_port and made.door_port in (made.grpc_port, made.http_port):
+        wrong.append(
+            Violation("door_port", "is another port of Lever too; nobody shall reach /metrics through the door")
+        )
     if made.experiments is not None and not made.experiments.exists():
         wrong.append(Violation("experiments", f"{made.experiments} does not exist"))
+    return wrong
+
+
+def _secured(made: Settings) -> list[Violation]:
+    """What is wrong with keys and certificates. That a key is its certificate's is seen when they are loaded."""
+    files = {name: getattr(made, name) for name in ("tls_cert", "tls_key", "tls_client_ca")}
+    wrong = [
+        Violation(name, f"{path} does not exist")
+        for name, path in files.items()
+        if path is not None and not path.exists()
+    ]
+    if (made.tls_cert is None) != (made.tls_key is None):
+        wrong.append(Violation("tls_cert" if made.tls_cert is None else "tls_key", "is needed too"))
+    if made.tls_client_ca is not None and made.tls_cert is None:
+        wrong.append(Violation("tls_client_ca", "needs tls_cert and tls_key"))
+    if made.keys_file is not None:
+        try:
+            access.read(made.keys_file)
+        except InvalidError as error:
+            wrong += error.violations
     return wrong
 
 

@@ -16,13 +16,17 @@ class Directory:
 
     buffer_bytes: int = 64 << 20
     stale: bool = True  # the store is away, or was not reached yet
+    away: bool = False  # the last call found nobody there: rewards are refused at once, until a poll is answered
     by_name: Mapping[str, Snapshot] = field(default_factory=dict)
     by_uid: Mapping[str, Snapshot] = field(default_factory=dict)
     buffers: dict[str, Buffer] = field(default_factory=dict)
 
     def publish(self, snapshots: Mapping[str, Snapshot]) -> None:
         """Replace everything by these, by uid. Names are those the snapshots carry."""
-        for uid in snapshots:
+        for uid, snapshot in snapshots.items():
+            before = self.by_uid.get(uid)
+            if before is not None and before is not snapshot:
+                snapshot.follow(before)
             if uid not in self.buffers:
                 self.buffers[uid] = Buffer(self.buffer_bytes)
         self.by_uid = dict(snapshots)

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits import ope
+from bandits.auto import Side
 from bandits.policy import probabilities
 from bandits.state import Rows, Rules, State, Totals
 from service.policy_file import Target, read_policy
@@ -24,7 +25,6 @@ Floats = NDArray[np.float64]
 Progress = Callable[[float], None]  # told the share that is done
 
 MOST_CELLS = 20_000_000  # rows x arms: 160 MB for the target's probabilities
-_EVERY = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,7 @@ class Trials:
     left_out: Mapping[str, int] = field(default_factory=dict)
     open_rows: int = 0
     priors: Mapping[int, tuple[float, float]] = field(default_factory=dict)
+    groups: Floats | None = None  # which arms share a value of an attribute
 
     def __len__(self) -> int:
         return len(self.arm)
@@ -73,9 +74,9 @@ def evaluate(trials: Trials, policy: str, progress: Progress = lambda _: None) -
     if n == 0:
         refused = ope.Support(0, 0.0, 0.0, 0.0, 1.0, "the log has no trials that a policy drew")
         return Evaluation(target.name, refused, None, (), trials.left_out, trials.open_rows)
-    fold = np.arange(n) % ope.FOLDS
+    fold = ope.folds(n)
     pmf = target_pmf(trials, target, fold, lambda share: progress(0.8 * share))
-    reward = trials.total * trials.unit
+    reward = (trials.total * trials.unit).astype(np.float64)
     log = ope.Logged(trials.arm, trials.propensity, reward, full(trials.x), pmf, fold)
     support = ope.support(log)
     logged = ope.logged(reward)
@@ -100,9 +101,11 @@ def target_pmf(trials: Trials, target: Target, fold: Ints, progress: Progress) -
             rows = np.flatnonzero((fold == number) & (trials.segment == segment))
             arms = np.unique(np.concatenate([trials.choices[c] for c in np.unique(trials.choice[rows]).tolist()]))
             sums = state.sums(segment)
-            slot = Slot.derive(segment, arms, target.policy, target.settings, sums, trials.priors)
-            _fill(out, trials, slot, rows, lambda share, at=done, of=len(rows): progress((at + share * of) / len(fold)))  # type: ignore[misc]
+            side = Side(trials.rules.design, None, trials.groups)
+            slot = Slot.derive(segment, arms, target.policy, target.settings, sums, trials.priors, side)
+            _fill(out, trials, slot, rows)
             done += len(rows)
+            progress(done / len(trials))
     return out
 
 
@@ -118,7 +121,7 @@ def learned(trials: Trials, chosen: NDArray[np.bool_]) -> State:
     return state
 
 
-def _fill(out: Floats, trials: Trials, slot: Slot, rows: Ints, progress: Progress) -> None:
+def _fill(out: Floats, trials: Trials, slot: Slot, rows: Ints) -> None:
     """Fill in the slot's probabilities at its rows."""
     if not slot.contextual:
         for choice in np.unique(trials.choice[rows]).tolist():
@@ -129,5 +132,3 @@ def _fill(out: Floats, trials: Trials, slot: Slot, rows: Ints, progress: Progres
     for i, row in enumerate(rows.tolist()):
         arms = trials.choices[trials.choice[row]]
         out[row, arms] = probabilities(slot.posterior, x[i], arms)
-        if i % _EVERY == 0:
-            progress(i / len(rows))

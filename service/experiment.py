@@ -10,18 +10,25 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from service.bounds import check_state
+from service.bounds import check_state, room_for_products
 from service.errors import CorruptError, InvalidError, Violation
 from service.features import Encoder
 from service.fields import nearest
-from service.numbering import Numbers, number
+from service.numbering import Numbers, number, with_products
+from service.products import design_of, groups_of
 from service.schema_arms import total_limit
 from service.segments import Segments
 from service.spec import ArmSpec, MetricSpec, Spec
 from service.store import Aggregate
+
+if TYPE_CHECKING:
+    from bandits.expansion import Design
 
 FORMAT = 1
 
@@ -80,6 +87,7 @@ class Metric:
     limit: int
     scale: float
     live: bool
+    client: bool
 
     def units(self, value: float) -> int:
         """The value as a whole multiple of `unit`, rounded half to even; clipped first where outliers are.
@@ -102,7 +110,8 @@ class Metric:
 class Experiment:
     """One version of an experiment. Arms, segments and metrics are indexed by number and hold dropped ones too.
 
-    `metric_numbers` has only metrics that still take rewards. `columns` counts the constant and dropped columns.
+    `metric_numbers` has only metrics that still take rewards. `columns` counts the constant and dropped columns, but
+    not products, which `design` has too. `groups` says which arms share a value of an attribute.
     `settings` are complete: those given over the algorithm's defaults; for `fixed` also weights by arm number.
     """
 
@@ -135,6 +144,8 @@ class Experiment:
     keep_bytes: int
     salt: int
     columns: int
+    design: Design
+    groups: NDArray[np.float64]
     spec: Spec
     numbers: Numbers
 
@@ -165,6 +176,7 @@ def build(spec: Spec, text: str, uid: str, now_ms: int, old: Experiment | None, 
         message = f'cannot be renamed from "{old.name}" to "{spec.experiment}"'
         raise InvalidError([Violation("experiment", message, nearest(spec.lines, "experiment"))])
     numbers = number(spec, old.numbers if old is not None else None)
+    numbers = with_products(numbers, spec, room_for_products(numbers, state_max))
     check_state(numbers, spec.lines, state_max)
     kept = msgspec.structs.replace(spec, lines={})
     version = 1 if old is None else old.version + 1
@@ -219,6 +231,8 @@ def _compile(record: Record) -> Experiment:
         keep_bytes=spec.keep_bytes,
         salt=int.from_bytes(hashlib.blake2b(record.uid.encode(), digest_size=8).digest(), "little"),
         columns=len(numbers.columns),
+        design=design_of(numbers.columns, numbers.features, numbers.products),
+        groups=groups_of([arm.attributes for arm in numbers.arms]),
         spec=spec,
         numbers=numbers,
     )
@@ -244,6 +258,7 @@ def _metric(place: int, spec: MetricSpec, live: bool) -> Metric:
         limit=total_limit(spec),
         scale=max(abs(spec.min), abs(spec.max)),
         live=live,
+        client=spec.client,
     )
 
 

@@ -3,12 +3,12 @@
 Two threads. The polling one owns the replicas: it folds what is new, derives, publishes. The flushing one sends
 trials. When the store is away both keep trying and choices go on from what is published, marked stale. After every
 loss of the connection the folded state is dropped and loaded anew: the store may have lost its last moments, and
-neither ids nor versions are sure to be seen going backwards.
+neither ids nor versions are sure to be seen going backwards. What the store has lost, or cannot show, is served from
+the last snapshot, and its replica is kept: `lever restore` can bring it back from there.
 """
 
 from __future__ import annotations
 
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,21 +17,33 @@ import structlog
 
 from service.clock import Clock
 from service.directory import Directory
-from service.errors import CorruptError, UnavailableError
+from service.errors import CorruptError, PreconditionError, UnavailableError
+from service.flusher import Flusher
+from service.keeper import Keeper
 from service.metrics import Metrics
 from service.replica import Replica
 from service.report import Report, report
+from service.shelf import Shelf
 from service.snapshot import Snapshot
-from service.store import Checkpointed, LostError, Poll, Store
+from service.store import LostError, Poll, Store
 
 _ENTRIES = 1000  # of one experiment in one poll
+_UNREADABLE_S = 5.0  # before an experiment that cannot be read is tried again
 
 
 class Feed:
     """The two threads and what they share with the rest: the directory and the clock."""
 
     def __init__(
-        self, store: Store, directory: Directory, clock: Clock, metrics: Metrics, poll_ms: int, flush_ms: int
+        self,
+        store: Store,
+        directory: Directory,
+        clock: Clock,
+        metrics: Metrics,
+        poll_ms: int,
+        flush_ms: int,
+        shelf: Shelf | None = None,
+        reaffirm: Callable[[], None] = lambda: None,
     ) -> None:
         self._store = store
         self._directory = directory
@@ -42,11 +54,16 @@ class Feed:
         self._log = structlog.get_logger("lever.feed")
         self.replicas: dict[str, Replica] = {}  # owned by the polling thread; hold `_folding` to read elsewhere
         self._snapshots: dict[str, Snapshot] = {}
-        self._lost: set[str] = set()
-        self._diverged: set[str] = set()
+        self._changes: dict[tuple[str, int], int] = {}  # changes detected, as announced, by uid and segment
+        self._derived: dict[str, Replica] = {}  # what each snapshot was derived from
+        self._lost: dict[str, Replica | None] = {}  # forgotten by the store, as it was last folded
+        self._unreadable: dict[str, tuple[str, float]] = {}  # why, and when to try again
+        self._keeper = Keeper(store, metrics)
+        self._shelf = shelf or Shelf(None)
+        self._reaffirm = reaffirm  # gives the store back what is not an experiment's
         self._broken = True  # the next poll that succeeds loads everything anew
         self._session: object = None
-        self._writer = secrets.token_hex(8)
+        self._flush = Flusher(store, directory, metrics).flush
         self._stop = threading.Event()
         self._nudge = threading.Event()
         self._turn = threading.Condition()
@@ -60,7 +77,10 @@ class Feed:
     # -- life --------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start both threads."""
+        """Publish what was kept from the last run, and start both threads."""
+        for replica in self._shelf.load():
+            self.replicas[replica.uid] = replica
+        self._publish()
         for thread in self._threads:
             thread.start()
 
@@ -70,6 +90,7 @@ class Feed:
         self._nudge.set()
         for thread in self._threads:
             thread.join()
+        self._shelf.save(self._held(), now=True)
         until = time.monotonic() + flush_s
         while any(len(b) for b in self._directory.buffers.values()) and time.monotonic() < until:
             if not self._flush():
@@ -77,8 +98,8 @@ class Feed:
 
     @property
     def ready(self) -> bool:
-        """Whether there is something to serve from: the store was reached once."""
-        return self._polls > 0
+        """Whether there is something to serve from: the store was reached once, or a snapshot was kept."""
+        return self._polls > 0 or bool(self._snapshots)
 
     @property
     def store_up(self) -> bool:
@@ -115,6 +136,20 @@ class Feed:
         """Experiments that are served here and that the store forgot."""
         return frozenset(self._lost)
 
+    def held(self, name: str) -> Replica:
+        """What is left here of an experiment that the store forgot. PreconditionError if it did not."""
+        with self._folding:
+            for uid, replica in self._lost.items():
+                snapshot = self._snapshots.get(uid)
+                if replica is not None and snapshot is not None and snapshot.experiment.name == name:
+                    return replica
+        raise PreconditionError(
+            f"the store has not lost experiment {name!r}, or nothing of it is left here", "NOT_LOST"
+        )
+
+    def _held(self) -> list[Replica]:
+        return [*self.replicas.values(), *(replica for replica in self._lost.values() if replica is not None)]
+
     def _run(self, turn: Callable[[], bool], wake: threading.Event, every_s: float) -> None:
         wait = every_s
         while not self._stop.is_set():
@@ -137,7 +172,7 @@ class Feed:
             if not self._broken:
                 self._log.warning("the store is away; choices go on from the last snapshot", error=str(error))
             self._broken = True
-            self._directory.stale = True
+            self._directory.stale = self._directory.away = True
             self._metrics.store_up.set(0)
             return False
         with self._turn:
@@ -150,18 +185,22 @@ class Feed:
         asked = time.monotonic_ns()
         poll = self._store.poll({} if self._broken else self._cursors(), _ENTRIES)
         self._clock.set(poll.now, asked, time.monotonic_ns())
+        self._directory.away = False
         with self._folding:
             if self._broken or poll.session != self._session:
-                self._session = poll.session
                 self._reload(poll)
+                self._session = poll.session
             else:
                 self._follow(poll)
             if poll.more:
                 return True
-            for uid, replica in self.replicas.items():
+            for replica in list(self.replicas.values()):
                 replica.idle(poll.now)
-                self._send_checkpoint(uid, replica)
+                self._keeper.send(replica)
+                if self._keeper.audit(replica):
+                    self._load(replica.uid)
             self._publish()
+            self._shelf.save(self._held())
         return False
 
     def _cursors(self) -> Mapping[str, str]:
@@ -169,22 +208,28 @@ class Feed:
 
     def _follow(self, poll: Poll) -> None:
         """Fold the news of a store that was there all the time."""
-        known = set(poll.registry.values())
+        known, now = set(poll.registry.values()), time.monotonic()
+        for uid, why in poll.damaged.items():
+            self._quarantine(uid, why)
         for uid in known - set(self.replicas):
-            self._load(uid)
-        for uid in set(self.replicas) - known:
+            if uid not in self._unreadable or self._unreadable[uid][1] <= now:
+                self._load(uid)
+        for uid in (set(self.replicas) | set(self._snapshots)) - known:
             self._forget(uid, poll.deleted)
         for uid, entries in poll.entries.items():
             if uid in self.replicas:
-                self.replicas[uid].fold(entries)
-                self._send_checkpoint(uid, self.replicas[uid])
+                try:
+                    self.replicas[uid].fold(entries)
+                except CorruptError as error:
+                    self._quarantine(uid, str(error))
+                    continue
+                self._keeper.send(self.replicas[uid])
 
     def _reload(self, poll: Poll) -> None:
         """Load every experiment anew; what is published stays until the new fold has caught up."""
         known = set(poll.registry.values())
         for uid in (set(self.replicas) | set(self._snapshots)) - known:
             self._forget(uid, poll.deleted)
-        self.replicas.clear()
         for uid in known:
             self._load(uid)
         if self._broken:
@@ -196,9 +241,12 @@ class Feed:
     def _load(self, uid: str) -> None:
         """Checkpoint and tail, up to what the store has now."""
         try:
-            replica = self._replica(uid)
+            replica, sound = self._replica(uid)
             while True:
                 poll = self._store.poll({uid: replica.cursor}, _ENTRIES)
+                if uid in poll.damaged:
+                    self._quarantine(uid, poll.damaged[uid])
+                    return
                 replica.fold(poll.entries.get(uid, ()))
                 if not poll.more:
                     break
@@ -206,29 +254,74 @@ class Feed:
             self._forget(uid, frozenset())
             return
         except CorruptError as error:
-            self._log.error("an experiment cannot be read", uid=uid, error=str(error))
+            self._quarantine(uid, str(error))
             return
-        self._lost.discard(uid)
+        if not sound and replica.begun:
+            replica.heal()
+        if uid in self._lost or uid in self._unreadable:
+            self._log.warning("an experiment is back", uid=uid)
+        self._lost.pop(uid, None)
+        self._unreadable.pop(uid, None)
+        if replica.begun:
+            self._tell(replica.experiment.name, lost=0, unreadable=0)
         self.replicas[uid] = replica
 
-    def _replica(self, uid: str) -> Replica:
+    def _replica(self, uid: str) -> tuple[Replica, bool]:
+        """What the store has of an experiment, before the log's tail; false if the stored checkpoint is no good."""
         loaded = self._store.load(uid)
-        try:
-            return Replica(uid, loaded)
-        except CorruptError as error:
-            self._log.error("a checkpoint is damaged; folding the log from its beginning", uid=uid, error=str(error))
-            return Replica(uid, type(loaded)(loaded.record))
+        why = loaded.damaged
+        if not why:
+            try:
+                return Replica(uid, loaded), True
+            except CorruptError as error:
+                why = str(error)
+        self._log.error("a checkpoint is damaged; folding the log from its beginning", uid=uid, error=why)
+        return Replica(uid, type(loaded)(loaded.record)), False
+
+    def _quarantine(self, uid: str, why: str) -> None:
+        """An experiment cannot be read: it goes on from its last snapshot, the others go on as ever."""
+        self.replicas.pop(uid, None)
+        if self._unreadable.get(uid, ("", 0.0))[0] != why:
+            self._log.error("an experiment cannot be read; serving its last snapshot", uid=uid, error=why)
+        self._unreadable[uid] = (why, time.monotonic() + _UNREADABLE_S)
+        if uid in self._snapshots:
+            self._tell(self._snapshots[uid].experiment.name, unreadable=1)
 
     def _forget(self, uid: str, deleted: frozenset[str]) -> None:
         """The store no longer lists an experiment: deleted on purpose, or lost."""
-        self.replicas.pop(uid, None)
+        held = self.replicas.pop(uid, None)
+        snapshot = self._snapshots.get(uid)
         if uid in deleted:
-            self._snapshots.pop(uid, None)
-            self._directory.buffers.pop(uid, None)
-            self._lost.discard(uid)
+            for kept in (self._snapshots, self._derived, self._directory.buffers, self._lost, self._unreadable):
+                kept.pop(uid, None)
+            self._keeper.forget(uid)
+            if snapshot is not None:
+                self._tell(snapshot.experiment.name, lost=0, unreadable=0)
         elif uid not in self._lost:
-            self._lost.add(uid)
+            self._lost[uid] = held
             self._log.error("the store has lost an experiment; serving its last snapshot", uid=uid)
+            self._reaffirm()
+            if snapshot is not None:
+                self._tell(snapshot.experiment.name, lost=1)
+
+    def _tell(self, name: str, **what: float) -> None:
+        for family, value in what.items():
+            getattr(self._metrics, family).set(value, (name,))
+
+    def _announce(self, replica: Replica) -> None:
+        """Say which changes were detected since they were last announced; every server says it for itself."""
+        experiment = replica.experiment
+        for segment, cuts in replica.reviews.cuts().items():
+            place = (experiment.name, experiment.segments.ids[segment])
+            known = self._changes.get((replica.uid, segment), 0)
+            self._changes[replica.uid, segment] = len(cuts)
+            self._metrics.changes.set(len(cuts), place)
+            if len(cuts) > known:
+                last = cuts[-1]
+                self._log.warning(
+                    "the arms began to earn differently; what was learned before has no weight", experiment=place[0],
+                    segment=place[1], from_ms=last.from_ms, found_ms=last.found_ms, in_all=len(cuts),
+                )  # fmt: skip
 
     def _publish(self) -> None:
         """Derive what changed and swap the directory."""
@@ -236,55 +329,12 @@ class Feed:
         for uid, replica in self.replicas.items():
             old = self._snapshots.get(uid)
             due = old is not None and old.expires_ms is not None and now >= old.expires_ms
-            if replica.begun and (old is None or due or old.log_id != replica.cursor):
+            fresh = old is not None and old.log_id == replica.cursor and self._derived.get(uid) is replica
+            if replica.begun and (due or not fresh):
                 self._snapshots[uid] = replica.snapshot(now)
+                self._derived[uid] = replica
+                self._announce(replica)
             if replica.begun:
                 self._metrics.snapshot_age.mark((replica.experiment.name,))
-        self._directory.publish(self._snapshots)
-
-    # -- checkpoints -------------------------------------------------------------------------------------------
-
-    def _send_checkpoint(self, uid: str, replica: Replica) -> None:
-        cut = replica.cut
-        if cut is None or uid in self._diverged:
-            replica.cut = None
-            return
-        name = replica.experiment.name
-        match self._store.checkpoint(uid, cut):
-            case Checkpointed.STORED | Checkpointed.SAME:
-                replica.sent(cut)
-                self._metrics.checkpoint_age.mark((name,))
-            case Checkpointed.DIVERGED:
-                replica.cut = None
-                self._diverged.add(uid)
-                self._metrics.divergence.set(1, (name,))
-                self._log.error("two servers folded the same log to different states", experiment=name, id=cut.id)
-            case Checkpointed.STALE:
-                replica.superseded(self._store.load(uid).checkpoint)
-
-    # -- flush -------------------------------------------------------------------------------------------------
-
-    def _flush(self) -> bool:
-        """Send every waiting chunk; false if the store is away."""
-        for uid, buffer in list(self._directory.buffers.items()):
-            snapshot = self._directory.by_uid.get(uid)
-            if snapshot is None:
-                continue
-            experiment = snapshot.experiment
-            while (chunk := buffer.chunk()) is not None:
-                try:
-                    late = self._store.append(
-                        uid, self._writer, chunk.sequence, chunk.stride, chunk.rows, experiment.horizon_ms
-                    )
-                    if late:
-                        self._metrics.trials_dropped.add((experiment.name, "late"), late)
-                except LostError:
-                    self._metrics.trials_dropped.add((experiment.name, "lost"), chunk.count)
-                except UnavailableError:
-                    return False
-                buffer.done()
-            if buffer.dropped:
-                dropped, buffer.dropped = buffer.dropped, 0
-                self._metrics.trials_dropped.add((experiment.name, "full"), dropped)
-        self._metrics.flush_age.mark()
-        return True
+        # Names are those of the last: a lost experiment gives way to one that took its name meanwhile.
+        self._directory.publish(dict(sorted(self._snapshots.items(), key=lambda item: item[0] not in self._lost)))

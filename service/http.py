@@ -18,6 +18,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from service import child, logs
+from service.access import HEADER, Access
+from service.errors import LeverError
 from service.exposition import Dump, Exposition
 from service.reporter import FRAME
 
@@ -31,10 +33,11 @@ TEXT = "text/plain; charset=utf-8"
 
 
 class Door:
-    """A raw ASGI application of a few pages."""
+    """A raw ASGI application of a few pages. With `access` /metrics takes an API key with the scope `read`."""
 
-    def __init__(self, exposition: Exposition) -> None:
+    def __init__(self, exposition: Exposition, access: Access | None = None) -> None:
         self._exposition = exposition
+        self._access = access
         self._pages: dict[str, Page] = {"/metrics": self._metrics, "/livez": self._livez, "/readyz": self._readyz}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,10 +54,20 @@ class Door:
         headers = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
         if status == 405:
             headers.append((b"allow", b"GET, HEAD"))
+        if status == 401:
+            headers.append((b"www-authenticate", b"Bearer"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})
 
     def _metrics(self, headers: Mapping[bytes, bytes]) -> tuple[int, str, bytes]:
+        if self._access is not None:
+            with contextlib.suppress(LeverError):  # the workers tell of it
+                self._access.refresh()
+            scopes = self._access.scopes(headers.get(HEADER.encode(), b"").decode("latin-1"))
+            if scopes is None:
+                return 401, TEXT, b"an API key is needed, as the header authorization: Bearer KEY\n"
+            if "read" not in scopes:
+                return 403, TEXT, b"this API key does not have the scope 'read'\n"
         encode, kind = choose_encoder(headers.get(b"accept", b"").decode("latin-1"))
         return 200, kind, encode(self._exposition.registry)
 
@@ -85,11 +98,12 @@ async def take_dumps(reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
         writer.close()
 
 
-class _Server(uvicorn.Server):
+class UntilSignal(uvicorn.Server):
     """Ends on SIGTERM with status 0: uvicorn's own way raises the signal again once it is through."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
+        """Uvicorn's hook: end on the first signal."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.handle_exit, number, None)
@@ -98,6 +112,8 @@ class _Server(uvicorn.Server):
 
 async def serve(orders: child.Orders) -> None:
     """Serve until a signal."""
+    keys_file = orders.resolved().keys_file
+    access = Access(keys_file) if keys_file is not None else None
     exposition = Exposition(CollectorRegistry())
     path = Path(orders.report)
     path.unlink(missing_ok=True)  # noqa: ASYNC240  # before anything is served
@@ -106,11 +122,11 @@ async def serve(orders: child.Orders) -> None:
         await take_dumps(reader, writer, exposition)
 
     config = uvicorn.Config(
-        Door(exposition), lifespan="off", access_log=False, log_config=None, server_header=False,
+        Door(exposition, access), lifespan="off", access_log=False, log_config=None, server_header=False,
         timeout_graceful_shutdown=5, timeout_keep_alive=75,
     )  # fmt: skip
     config.load()
-    server = _Server(config)
+    server = UntilSignal(config)
     async with await asyncio.start_unix_server(take, path):
         child.say("ready")
         await server.serve(sockets=[socket.socket(fileno=orders.listener)])

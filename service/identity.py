@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import struct
 from collections.abc import Sequence
@@ -29,21 +30,26 @@ class Hasher:
 
     def __init__(self, key: bytes) -> None:
         self._key = hashlib.blake2b(key, digest_size=32, person=b"lever-subject").digest()
+        self._salted = functools.lru_cache(maxsize=4096)(self._salt)  # of each experiment; only ever copied
 
     def identify(self, subject: str, uid: str) -> Identity:
         """The subject's numbers in this experiment."""
-        digest = hashlib.blake2b(subject.encode(), digest_size=_DIGEST.size, key=self._key, salt=uid.encode()).digest()
-        return Identity(*_DIGEST.unpack(digest))
+        salted = self._salted(uid).copy()
+        salted.update(subject.encode())
+        return Identity(*_DIGEST.unpack(salted.digest()))
 
     def identify_many(self, subjects: Sequence[str], uid: str) -> NDArray[np.void]:
         """The same for many subjects, as columns `subject`, `holdout`, `bucket`."""
-        salted = hashlib.blake2b(digest_size=_DIGEST.size, key=self._key, salt=uid.encode())
+        salted = self._salted(uid)
         digests = []
         for subject in subjects:
             one = salted.copy()
             one.update(subject.encode())
             digests.append(one.digest())
         return np.frombuffer(b"".join(digests), _COLUMNS)
+
+    def _salt(self, uid: str) -> hashlib.blake2b:
+        return hashlib.blake2b(digest_size=_DIGEST.size, key=self._key, salt=uid.encode())
 
 
 def decision_unit(prefix: int, counter: int) -> int:

@@ -1,4 +1,4 @@
-"""What stands around every handler: its pool, its counters, and errors turned into status codes.
+"""What stands around every handler: who may call it, its pool, its counters, and errors turned into status codes.
 
 Handlers are wrapped once, when they are registered. A grpc.ServerInterceptor would be asked for a handler at every
 call, and a behaviour it wraps loses its `experimental_thread_pool` (grpc/_server.py reads that attribute from the
@@ -8,7 +8,7 @@ behaviour itself), so that every call would land in one pool.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from dataclasses import dataclass
 from time import perf_counter
@@ -16,9 +16,11 @@ from typing import Any, NoReturn
 
 import grpc
 import structlog
+from google.protobuf.message import DecodeError
 
 from service import details
-from service.errors import ExhaustedError, LeverError, UnavailableError
+from service.access import HEADER, Access
+from service.errors import DeniedError, ExhaustedError, InvalidError, LeverError, UnauthenticatedError, UnavailableError
 from service.metrics import Metrics, Rpc
 from service.rpc_streams import Streams
 
@@ -26,8 +28,18 @@ Behaviour = Callable[..., Any]
 Handler = grpc.RpcMethodHandler  # of any request and response
 
 
+RETRY_S = 0.1  # a full pool is worked off sooner than this
+
+
 class Gone(Exception):  # noqa: N818  # nobody's error
     """The caller hung up while the call waited for a thread."""
+
+
+class Late(Exception):  # noqa: N818  # nobody's error
+    """The call's deadline passed while it waited for a thread."""
+
+
+MALFORMED = object()  # stands for a request that does not decode
 
 
 class Pool(futures.ThreadPoolExecutor):
@@ -43,6 +55,19 @@ class Pool(futures.ThreadPoolExecutor):
     def full(self) -> bool:
         """Too many calls wait already."""
         return self.queued() > self.waiting
+
+
+class Here(futures.ThreadPoolExecutor):
+    """No threads: runs what it is given on grpc's own. For refusals, where the handing over would cost the most."""
+
+    def __init__(self) -> None:
+        super().__init__(max_workers=1)
+
+    def submit(self, call: Callable[..., Any], /, *given: Any, **named: Any) -> futures.Future[Any]:
+        """Run it now; it must not wait for anything."""
+        done: futures.Future[Any] = futures.Future()
+        done.set_result(call(*given, **named))
+        return done
 
 
 @dataclass(slots=True)
@@ -79,16 +104,23 @@ class Guard:
             make = grpc.unary_unary_rpc_method_handler
         return _handler(make, behaviour, handler, pool)
 
-    def refuse(self, handler: Handler[Any, Any], busy: Pool, refusals: Pool) -> Handler[Any, Any]:
-        """A handler that answers RESOURCE_EXHAUSTED from the pool `refusals`, for when `busy` is full."""
-        told = details.tell(ExhaustedError(f"overloaded: too many calls wait for {busy.name}", "OVERLOADED"))
-        status = details.GrpcStatus(told)
+    def shed(self, busy: Pool) -> Handler[Any, Any]:
+        """A handler for when `busy` is full."""
+        message = f"overloaded: too many calls wait for {busy.name}"
+        hit, key = self._metrics.shed.hit, (busy.name,)
+        return _refusal(ExhaustedError(message, "OVERLOADED", RETRY_S), lambda: hit(key))
 
-        def call(request: Any, context: grpc.ServicerContext) -> None:
-            self._metrics.shed.hit((busy.name,))
-            context.abort_with_status(status)
+    def unknown(self) -> Handler[Any, Any]:
+        """A handler for callers without a good key."""
+        hit = self._metrics.denied.hit
+        message = "an API key is needed, as the metadata `authorization: Bearer KEY`"
+        return _refusal(UnauthenticatedError(message), lambda: hit(("UNAUTHENTICATED",)))
 
-        return _handler(grpc.unary_unary_rpc_method_handler, call, handler, refusals)
+    def denied(self, scope: str) -> Handler[Any, Any]:
+        """A handler for callers whose key lacks the scope."""
+        hit = self._metrics.denied.hit
+        error = DeniedError(f"this API key does not have the scope {scope!r}")
+        return _refusal(error, lambda: hit(("PERMISSION_DENIED",)))
 
     def _unary(self, behaviour: Behaviour, rpc: Rpc, gate: Gate, pool: Pool) -> Behaviour:
         start, end, queued = rpc.start, rpc.end, pool.queued
@@ -99,7 +131,11 @@ class Guard:
             try:
                 if not gate.open:
                     gate.check()
-                # Only where calls wait is it worth asking whether anyone still wants this one.
+                if request is MALFORMED:
+                    _malformed()
+                if not context.time_remaining():  # infinite where the caller set no deadline
+                    raise Late  # noqa: TRY301  # on the hot path
+                # Takes a lock: only where calls wait is it worth asking whether anyone still wants this one.
                 if queued():
                     _still_wanted(context)
                 response = behaviour(request, context)
@@ -117,7 +153,7 @@ class Guard:
             try:
                 gate.check()
                 with self._streams.opened(requests, context, send) as stream:
-                    for answer in behaviour(stream, context):
+                    for answer in behaviour(_decoded(stream), context):
                         send(answer)
             except Exception as error:  # noqa: BLE001  # as above
                 self._fail(error, context, rpc, begun)
@@ -132,6 +168,9 @@ class Guard:
         if isinstance(error, Gone | grpc.RpcError):  # grpc raises the latter where the caller cancelled
             rpc.end(perf_counter() - begun, "CANCELLED")
             context.abort(grpc.StatusCode.CANCELLED, "the caller went away")
+        if isinstance(error, Late):
+            rpc.end(perf_counter() - begun, "DEADLINE_EXCEEDED")
+            context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the work began")
         told = details.tell(error if isinstance(error, LeverError) else self.incident(error))
         rpc.end(perf_counter() - begun, told.code.name)
         context.abort_with_status(details.GrpcStatus(told))
@@ -144,34 +183,105 @@ class Guard:
         return LeverError(f"internal error, incident {number}")
 
 
-class Doorman(grpc.GenericRpcHandler):
-    """Finds a call's handler, or one that refuses it where too many wait for the handler's pool.
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A method and what stands in for it: `full` while too many wait for `pool`, `denied` for keys without `scope`.
 
-    Asked on grpc's own thread, once a call, before the call is queued. grpc's maximum_concurrent_rpcs counts all
-    calls together; here a slow store that fills the rewards' pool never costs a choice its place.
+    An empty scope is open to everybody.
     """
 
-    def __init__(self) -> None:
-        self._entries: dict[str, tuple[Handler[Any, Any], Pool | None, Handler[Any, Any] | None]] = {}
+    handler: Handler[Any, Any]
+    pool: Pool | None = None
+    full: Handler[Any, Any] | None = None
+    scope: str = ""
+    denied: Handler[Any, Any] | None = None
 
-    def add(
-        self, path: str, handler: Handler[Any, Any], pool: Pool | None = None, refusal: Handler[Any, Any] | None = None
-    ) -> None:
-        """Serve `/service/method` by `handler`, or by `refusal` while `pool` is full."""
-        self._entries[path] = (handler, pool, refusal)
+
+class Doorman(grpc.GenericRpcHandler):
+    """Finds a call's handler, or one that refuses it: for want of a key, or as too many wait for the handler's pool.
+
+    Asked on grpc's own thread, once a call, before the call is queued: strangers take no place in any queue. grpc's
+    maximum_concurrent_rpcs counts all calls together; here a slow store that fills the rewards' pool never costs a
+    choice its place.
+    """
+
+    def __init__(self, access: Access | None, unknown: Handler[Any, Any]) -> None:
+        """Without `access` nobody needs a key; `unknown` answers those who come without one."""
+        self._access = access
+        self._unknown = unknown
+        self._entries: dict[str, Entry] = {}
+
+    def add(self, path: str, entry: Entry) -> None:
+        """Serve `/service/method`."""
+        self._entries[path] = entry
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler[Any, Any] | None:
         """The handler for this call; None where there is no such method."""
         entry = self._entries.get(handler_call_details.method)
         if entry is None:
             return None
-        handler, pool, refusal = entry
-        return refusal if pool is not None and pool.full else handler
+        if self._access is not None and entry.scope:
+            scopes = self._access.scopes(_authorization(handler_call_details.invocation_metadata))
+            if scopes is None:
+                return self._unknown
+            if entry.scope not in scopes:
+                return entry.denied
+        return entry.full if entry.pool is not None and entry.pool.full else entry.handler
+
+
+def _authorization(metadata: Any) -> str | None:
+    """The first `authorization` of a call's metadata."""
+    for name, value in metadata:
+        if name == HEADER:
+            return str(value)
+    return None
+
+
+def _refusal(error: LeverError, count: Callable[[], None]) -> Handler[Any, Any]:
+    """A handler that answers every call with this error, cheaply.
+
+    As a stream whatever the method is, for on the wire that is the same: so the request is never read, let alone
+    decoded. And on grpc's thread: sending a status waits for nothing.
+    """
+    status = details.GrpcStatus(details.tell(error))
+
+    def call(requests: Any, context: grpc.ServicerContext, send: Callable[[Any], None]) -> None:
+        count()
+        context.abort_with_status(status)
+
+    behaviour: Any = call
+    behaviour.experimental_non_blocking = True
+    behaviour.experimental_thread_pool = Here()
+    handler: Handler[Any, Any] = grpc.stream_stream_rpc_method_handler(behaviour)
+    return handler
 
 
 def _still_wanted(context: grpc.ServicerContext) -> None:
     if not context.is_active():
         raise Gone
+
+
+def _malformed() -> NoReturn:
+    raise InvalidError.field("request", "is not a message of this method")
+
+
+def _decoded(requests: Iterable[Any]) -> Iterator[Any]:
+    for request in requests:
+        if request is MALFORMED:
+            _malformed()
+        yield request
+
+
+def _reader(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Decodes requests; grpc would answer INTERNAL to one that does not decode, as if the fault were ours."""
+
+    def read(data: bytes) -> Any:
+        try:
+            return decode(data)
+        except DecodeError:
+            return MALFORMED
+
+    return read
 
 
 def _given(behaviour: Behaviour | None) -> Behaviour:
@@ -183,5 +293,5 @@ def _given(behaviour: Behaviour | None) -> Behaviour:
 
 def _handler(make: Any, behaviour: Any, like: Handler[Any, Any], pool: Pool) -> Handler[Any, Any]:
     behaviour.experimental_thread_pool = pool  # where grpc looks for it
-    handler: Handler[Any, Any] = make(behaviour, like.request_deserializer, like.response_serializer)
+    handler: Handler[Any, Any] = make(behaviour, _reader(_given(like.request_deserializer)), like.response_serializer)
     return handler

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from service import rows as layout
+from service.errors import CorruptError
 from service.experiment import Experiment, read
 from service.numbering import VALUE, ColumnSpec
 from service.store import START, Entry, Store
@@ -95,11 +96,13 @@ def column_name(column: ColumnSpec) -> str:
     return f"{column.feature}={column.value}" if column.value else column.feature
 
 
-def entries(store: Store, uid: str) -> Iterator[Entry]:
-    """The experiment's log as it stands, oldest first."""
-    cursor = START
+def entries(store: Store, uid: str, after: str = START) -> Iterator[Entry]:
+    """The experiment's log as it stands, oldest first. CorruptError if it is no log."""
+    cursor = after
     while True:
         poll = store.poll({uid: cursor})
+        if uid in poll.damaged:
+            raise CorruptError(f"the log of {uid} cannot be read: {poll.damaged[uid]}")
         for entry in poll.entries.get(uid, ()):
             yield entry
             cursor = entry.id

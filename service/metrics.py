@@ -14,7 +14,7 @@ import threading
 import time
 from collections import Counter as Sums
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -25,7 +25,19 @@ from service.families import FAMILIES, Key, Samples
 # Hits are summed this many at a time, so that no C call holds the interpreter for longer than about 0.1 ms.
 SLICE = 1000
 
+# Label values of one family in one process; what comes after them is counted as "other".
+MAX_SERIES = 5_000
+_NAMES = frozenset({"experiment", "arm", "segment"})  # labels whose values users make
+
 Hit = TypeVar("Hit")
+
+
+def bounded(name: str, key: Key, kept: Collection[Key]) -> Key:
+    """The key itself, or where a family has too many, one with `other` for every name that users gave."""
+    if key in kept or len(kept) < MAX_SERIES:
+        return key
+    labels = FAMILIES[name].labels
+    return tuple("other" if label in _NAMES else value for label, value in zip(labels, key, strict=True))
 
 
 def drain(hits: deque[Hit]) -> Iterator[list[Hit]]:
@@ -52,13 +64,14 @@ class Counter:
     def add(self, key: Key, count: int) -> None:
         """Count many at once; takes a lock."""
         with self._lock:
-            self._sums[key] += count
+            self._sums[bounded(self.name, key, self._sums)] += count
 
     def samples(self) -> Samples:
         """Sums so far."""
         with self._lock:
             for part in drain(self._hits):
-                self._sums.update(part)
+                for key, count in Sums(part).items():
+                    self._sums[bounded(self.name, key, self._sums)] += count
             return [(key, [float(value)]) for key, value in self._sums.items()]
 
 
@@ -107,7 +120,7 @@ class Gauge:
 
     def set(self, value: float, key: Key = ()) -> None:
         """The value as it is now."""
-        self._values[key] = value
+        self._values[bounded(self.name, key, self._values)] = value
 
     def remove(self, key: Key) -> None:
         """Forget a key (an experiment was deleted)."""
@@ -160,6 +173,8 @@ class Metrics:
         self.rpc_started = Counter("grpc_server_started_total")
         self.rpc_handled = Counter("grpc_server_handled_total")
         self.rpc_seconds = Histogram("grpc_server_handling_seconds")
+        self.http_requests = Counter("lever_http_requests_total")
+        self.http_seconds = Histogram("lever_http_seconds")
         self.decisions = Counter("lever_decisions_total")
         self.rewards = Counter("lever_rewards_total")
         self.reward_delay = Histogram("lever_reward_delay_seconds")
@@ -174,7 +189,11 @@ class Metrics:
         self.store_errors = Counter("lever_store_errors_total")
         self.store_seconds = Histogram("lever_store_seconds")
         self.shed = Counter("lever_shed_total")
+        self.denied = Counter("lever_denied_total")
+        self.changes = Gauge("lever_changes")
         self.divergence = Gauge("lever_divergence")
+        self.lost = Gauge("lever_lost")
+        self.unreadable = Gauge("lever_unreadable")
         self.build_info = Gauge("lever_build_info")
 
     def samples(self) -> dict[str, Samples]:

@@ -14,6 +14,7 @@ import msgspec
 
 from service.errors import InvalidError, Violation
 from service.fields import nearest
+from service.products import ProductSpec, products
 from service.spec import (
     DEFAULT_SEGMENT,
     MAX_ARMS,
@@ -42,13 +43,22 @@ class ColumnSpec(msgspec.Struct, frozen=True):
 
 
 class Numbers(msgspec.Struct, frozen=True):
-    """Everything ever seen, by number, in its newest form; `features` also has those that were dropped."""
+    """Everything ever seen, by number, in its newest form; `features` also has those that were dropped.
+
+    `columns` are the main columns, as rows have them; what is learned over are these and the products.
+    """
 
     arms: tuple[ArmSpec, ...]
     segments: tuple[SegmentSpec, ...]
     metrics: tuple[MetricSpec, ...]
     columns: tuple[ColumnSpec, ...]
     features: dict[str, FeatureSpec]
+    products: tuple[ProductSpec, ...] = ()
+
+    @property
+    def learning_columns(self) -> int:
+        """Main columns and product columns."""
+        return len(self.columns) + len({term.column for term in self.products})
 
 
 Named = TypeVar("Named", ArmSpec, SegmentSpec, MetricSpec)
@@ -69,11 +79,20 @@ def number(spec: Spec, old: Numbers | None) -> Numbers:
         metrics=_merge(spec.metrics, before.metrics),
         columns=_columns(spec, before.columns),
         features=before.features | spec.features,
+        products=before.products,
     )
     violations += _too_many(numbers, spec)
     if violations:
         raise InvalidError([Violation(v.field, v.message, nearest(spec.lines, v.field)) for v in violations])
     return numbers
+
+
+def with_products(numbers: Numbers, spec: Spec, room: int) -> Numbers:
+    """The numbers with products where the algorithm asks for them, in at most `room` new columns."""
+    if spec.algorithm.name != "auto":
+        return numbers
+    terms = products(numbers.columns, spec.features, numbers.products, room)
+    return msgspec.structs.replace(numbers, products=terms)
 
 
 def _merge(new: Sequence[Named], old: Sequence[Named]) -> tuple[Named, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,8 @@ from service.snapshot import Slot, Snapshot
 from service.token import NONCE, WHAT, WHOSE, Namer, Opened, TokenKeys, from_text, to_text
 
 Value = float | str | bool
+
+_CONSTANT = (4096).to_bytes(2, "little")  # column 0
 
 
 class Mode(enum.IntEnum):
@@ -49,9 +51,11 @@ class Reason(enum.IntEnum):
     REPEATED = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """One choice, as it is answered."""
+_NAMES = tuple(Reason(n).name if n else "" for n in range(len(Reason) + 1))  # an enum's own `name` is slow
+
+
+class Decision(NamedTuple):
+    """One choice, as it is answered. A tuple, as Draw is: making a frozen dataclass costs three times as much."""
 
     decision_id: str
     arm: str
@@ -64,8 +68,7 @@ class Decision:
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
-class Draw:
+class Draw(NamedTuple):
     """What came out of the policy, before it has a name."""
 
     arm: int
@@ -117,7 +120,7 @@ class Personalizer:
                 return repeated
         name = self.namer.next()
         unit = decision_unit(*name) if exp.sticky_ms is None else sticky_unit(who.subject, now // exp.sticky_ms)
-        chosen = self._choose(snapshot, segment, who, encoded.x, subset, unit)
+        chosen = self._choose(snapshot, segment, who, encoded.x, subset, unit, now, mode == Mode.NORMAL)
         flags = DEFERRED if deferred else 0
         if exp.sticky_ms is not None:
             flags |= STICKY
@@ -128,7 +131,15 @@ class Personalizer:
     # -- the choice --------------------------------------------------------------------------------------------
 
     def _choose(
-        self, snapshot: Snapshot, segment: int, who: Identity, x: bytes, subset: frozenset[int] | None, unit: int
+        self,
+        snapshot: Snapshot,
+        segment: int,
+        who: Identity,
+        x: bytes,
+        subset: frozenset[int] | None,
+        unit: int,
+        now: int,
+        counted: bool,
     ) -> Draw:
         exp = snapshot.experiment
         if exp.segments.serves_default[segment]:
@@ -146,7 +157,11 @@ class Personalizer:
             return Draw(int(arms[at]), share, HOLDOUT, Reason.HOLDOUT)
         if slot.contextual:
             p = np.empty(len(arms))
-            at = decide(slot.posterior.packed, full_vector(x, exp.columns), arms, unit, exp.salt, p)
+            vector = full_vector(x)
+            if counted:
+                at = slot.decide(vector, arms, unit, exp.salt, p, now)
+            else:
+                at = decide(slot.posterior.packed, vector, arms, unit, exp.salt, p)
         else:
             p = slot.pmf_of(arms)
             at = draw(p, arms, unit, exp.salt)
@@ -183,7 +198,7 @@ class Personalizer:
             self.directory.buffers[exp.uid].add(nonce + what)
         arm = exp.arms[chosen.arm]
         reason = Reason.UNCOUNTED if flags & UNCOUNTED and chosen.reason == Reason.POLICY else chosen.reason
-        self._decided((exp.name, arm.id, reason.name))
+        self._decided((exp.name, arm.id, _NAMES[reason]))
         return Decision(
             to_text(self.keys.seal(nonce, whose + what)), arm.id, arm.payload_json, chosen.propensity,
             exp.segments.ids[segment], bool(flags & HOLDOUT), self.directory.stale, exp.version, reason,
@@ -246,12 +261,9 @@ def inactive(exp: Experiment) -> Draw:
     return Draw(arm, 1.0, FIXED | UNCOUNTED, Reason.INACTIVE)
 
 
-def full_vector(x: bytes, columns: int) -> NDArray[np.int16]:
-    """Encoded features with the constant in front, [columns]."""
-    out = np.empty(columns, np.int16)
-    out[0] = 4096
-    out[1:] = np.frombuffer(x, np.int16)
-    return out
+def full_vector(x: bytes) -> NDArray[np.int16]:
+    """Encoded features with the constant in front, [columns], read-only."""
+    return np.frombuffer(_CONSTANT + x, np.int16)
 
 
 def same_situation(token: Opened, exp: Experiment, who: Identity, deferred: bool, mode: Mode, now: int) -> bool:

@@ -1,8 +1,8 @@
 """The file that names a policy to be evaluated: `algorithm`, its settings beside it, `weights` for `fixed`.
 
-    algorithm: linucb
-    alpha: 0.5
-    floor: 0.02
+algorithm: linucb
+alpha: 0.5
+floor: 0.02
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from bandits.state import Rows, Rules, State, Totals
 from service import rows as layout
 from service.errors import CorruptError
 from service.experiment import Experiment, read
+from service.reviews import FIELD, Reviews, reviewed
 from service.snapshot import Slot, Snapshot
 from service.store import START, Checkpoint, Entry, Loaded
 
@@ -36,6 +38,8 @@ class Replica:
         self._state: State | None = None
         self._slots: dict[int, Slot] = {}
         self._changed: set[int] = set()
+        self._newest = 0  # time of the newest trial folded
+        self.reviews = Reviews()
         self._sent: dict[str, bytes] = {}  # digest of each field of the stored checkpoint
         if loaded.checkpoint is not None:
             self._restore(loaded.checkpoint)
@@ -74,11 +78,16 @@ class Replica:
             else:
                 run.append(entry)
                 self.rows += _count(entry)
+            if self.rows >= self.reviews.due and entry.config is None and reviewed(self.experiment):
+                self._fold_run(run)
+                run = []
+                self._advance(entry)
+                self._changed |= self.reviews.review(self.state, self.experiment, self.rows, entry.time)
             if self.cut is None and self._experiment is not None and self.rows >= self._threshold():
                 self._fold_run(run)
                 run = []
                 self._advance(entry)
-                self.cut = self._checkpoint()
+                self.cut = self._next_checkpoint()
         self._fold_run(run)
         if entries:
             self._advance(entries[-1])
@@ -87,7 +96,7 @@ class Replica:
         """Cut a checkpoint if the log has been quiet for this long and there is something new to keep."""
         quiet = self.begun and self.touched and now_ms - self.touched > idle_ms
         if self.cut is None and quiet and (self.stored is None or self.stored.id != self.cursor):
-            self.cut = self._checkpoint()
+            self.cut = self._next_checkpoint()
 
     def _advance(self, entry: Entry) -> None:
         self.cursor = entry.id
@@ -99,12 +108,12 @@ class Replica:
         assert entry.config is not None
         if self._state is not None:
             self._state.settle(entry.time)  # what came before is settled under the rules it came under
-        self._adopt(entry.config)
+        self._adopt(entry.config, entry.seeded)
 
-    def _adopt(self, record: bytes) -> None:
+    def _adopt(self, record: bytes, seeded: bool) -> None:
         experiment = read(record)
         rules = rules_of(experiment)
-        if self._state is None and experiment.version != 1:
+        if self._state is None and (experiment.version != 1 or seeded):
             raise CorruptError(f"the log of {self.uid} was trimmed and its checkpoint is missing")
         self._record, self._experiment = record, experiment
         if self._state is None:
@@ -127,6 +136,7 @@ class Replica:
         packed = np.frombuffer(data, layout.trial_dtype((stride - layout.HEAD.itemsize) // 2))
         rows = _columns(packed)
         self.state.add_trials(rows)
+        self._newest = max(self._newest, int(rows.time.max()))
         self._changed.update(np.unique(rows.segment).tolist())
 
     def _fold_rewards(self, entries: Sequence[Entry], stride: int) -> None:
@@ -147,27 +157,28 @@ class Replica:
     def snapshot(self, now_ms: int) -> Snapshot:
         """What can be served now. Slots are derived from the fold alone; `now_ms` only tells which arms are in date."""
         experiment, state = self.experiment, self.state
-        weights = state.weights(self.touched, experiment.half_life_ms)
-        if weights is not None:
+        if experiment.half_life_ms is not None:
             self._changed = set(range(state.rules.segments))  # everything ages at once
         policy = POLICIES[experiment.algorithm]
         for segment in range(state.rules.segments):
             arms = np.array(experiment.eligible(segment, now_ms), np.int64)
             known = self._slots.get(segment)
             if segment in self._changed or known is None or not np.array_equal(known.arms, arms):
-                sums = state.sums(segment, weights)
+                cut = self.reviews.cut(experiment, segment)
+                sums = state.sums(segment, state.weights(self.touched, experiment.half_life_ms, cut))
+                side = self.reviews.side(experiment, segment)
                 self._slots[segment] = Slot.derive(
-                    segment, arms, policy, experiment.settings, sums, experiment.priors
+                    segment, arms, policy, experiment.settings, sums, experiment.priors, side
                 )
         self._changed.clear()
         slots = tuple(self._slots[s] for s in range(state.rules.segments))
-        return Snapshot(experiment, slots, self.cursor, experiment.next_change(now_ms))
+        return Snapshot(experiment, slots, self.cursor, experiment.next_change(now_ms), self._newest)
 
     # -- checkpoints -------------------------------------------------------------------------------------------
 
     def fields(self) -> dict[str, bytes]:
         """Everything a restarting server needs, canonical: equal for equal prefixes of the log."""
-        return self.state.fields() | {"format": FORMAT, "config": self._record}
+        return self.state.fields() | self.reviews.fields() | {"format": FORMAT, "config": self._record}
 
     def sent(self, checkpoint: Checkpoint) -> None:
         """The store holds this checkpoint now (we wrote it, or another server wrote the same)."""
@@ -178,6 +189,15 @@ class Replica:
             self._sent.clear()
         self._sent.update({name: _digest(value) for name, value in checkpoint.fields.items()})
         self.cut = None
+
+    def whole(self) -> Checkpoint:
+        """A checkpoint at the cursor that stands on nothing."""
+        return self._checkpoint(base=None)
+
+    def heal(self) -> None:
+        """What is stored is no good: a checkpoint that replaces it whole is due."""
+        self._sent.clear()
+        self.cut = replace(self.whole(), heal=True)
 
     def superseded(self, stored: Checkpoint | None) -> None:
         """Another server's checkpoint is stored; the next one of ours starts from scratch."""
@@ -191,10 +211,12 @@ class Replica:
             return CHECKPOINT_ROWS
         return stored.rows + max(CHECKPOINT_ROWS, stored.size // CHECKPOINT_SHARE)
 
-    def _checkpoint(self) -> Checkpoint:
+    def _next_checkpoint(self) -> Checkpoint:
+        return self._checkpoint(self.stored.id if self.stored is not None and self._sent else None)
+
+    def _checkpoint(self, base: str | None) -> Checkpoint:
         fields = self.fields()
         digests = {name: _digest(value) for name, value in fields.items()}
-        base = self.stored.id if self.stored is not None and self._sent else None
         changed = {n: v for n, v in fields.items() if base is None or self._sent.get(n) != digests[n]}
         keep = self.touched - self.experiment.keep_ms
         return Checkpoint(
@@ -212,8 +234,10 @@ class Replica:
             if fields.pop("format") != FORMAT:
                 raise CorruptError(f"the checkpoint of {self.uid} has a format this version does not read")
             self._record = fields.pop("config")
+            self.reviews = Reviews(fields.pop(FIELD, None))
             self._experiment = read(self._record)
             self._state = State.restore(rules_of(self._experiment), fields)
+            self._state.cuts = self.reviews.barriers()
         except (KeyError, IndexError, ValueError, struct.error) as error:
             raise CorruptError(f"the checkpoint of {self.uid} does not decode: {error!r}") from error
         self._changed = set(range(self._state.rules.segments))
@@ -230,7 +254,8 @@ def rules_of(experiment: Experiment) -> Rules:
     low, high = (round(v / metric.unit) for v in (metric.minimum, metric.maximum))
     return Rules(
         segments=len(experiment.segments.ids), arms=len(experiment.arms), metrics=len(experiment.metrics),
-        columns=experiment.columns, primary=metric.number, low=low, high=high, horizon_ms=experiment.horizon_ms,
+        columns=experiment.design.columns, primary=metric.number, low=low, high=high,
+        horizon_ms=experiment.horizon_ms, products=experiment.design,
     )  # fmt: skip
 
 
@@ -240,6 +265,16 @@ def digest(digests: Mapping[str, bytes]) -> str:
     for name in sorted(digests):
         whole.update(name.encode() + b"\0" + digests[name])
     return whole.hexdigest()
+
+
+def intact(checkpoint: Checkpoint) -> bool:
+    """Whether a whole checkpoint is what its digest says."""
+    return digest_of(checkpoint.fields) == checkpoint.digest
+
+
+def digest_of(fields: Mapping[str, bytes]) -> str:
+    """`digest` of the fields themselves."""
+    return digest({name: _digest(value) for name, value in fields.items()})
 
 
 def _digest(value: bytes) -> bytes:

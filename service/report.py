@@ -34,11 +34,21 @@ class ArmReport:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeReport:
+    """A change that was detected (see experiment.proto)."""
+
+    found_ms: int
+    from_ms: int
+    in_force: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentReport:
     """One segment."""
 
     segment: str
     arms: tuple[ArmReport, ...]
+    changes: tuple[ChangeReport, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +72,15 @@ def report(snapshot: Snapshot, replica: Replica, stale: bool) -> Report:
         counts = replica.state.lifetime(slot.segment)
         idle = exp.segments.serves_default[slot.segment] and not counts.any()
         if not idle:
-            segments.append(SegmentReport(exp.segments.ids[slot.segment], _arms(exp, slot, counts)))
+            name = exp.segments.ids[slot.segment]
+            segments.append(SegmentReport(name, _arms(exp, slot, counts), _changes(replica, slot.segment)))
     return Report(exp.name, exp.version, exp.algorithm, exp.primary.id, snapshot.log_id, stale, tuple(segments))
+
+
+def _changes(replica: Replica, segment: int) -> tuple[ChangeReport, ...]:
+    force = replica.reviews.cut(replica.experiment, segment)
+    cuts = replica.reviews.cuts().get(segment, ())
+    return tuple(ChangeReport(cut.found_ms, cut.from_ms, cut.from_ms == force) for cut in cuts)
 
 
 def _arms(

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from service import rows as layout
 from service.clock import Clock
 from service.directory import Directory
-from service.errors import ExhaustedError, InvalidError, LeverError, NotFoundError, UnavailableError
+from service.errors import DeniedError, ExhaustedError, InvalidError, LeverError, NotFoundError, UnavailableError
 from service.experiment import Experiment, Metric
 from service.metrics import Metrics
 from service.rows import DEFERRED, NO_METRIC, UNCOUNTED
-from service.store import Aggregate, Claim, Outcome, Store
+from service.store import Aggregate, Claim, Outcome, Store, UnreachableError
 from service.token import Opened, TokenKeys
 
 DAY_MS = 86_400_000
@@ -27,6 +27,7 @@ class RewardEvent:
     metric: str = ""
     value: float | None = None
     event_id: str = ""
+    client: bool = False  # sent with a browser key, by anybody: only what is marked so, once and as 1
 
 
 class Rewarder:
@@ -68,9 +69,11 @@ class Rewarder:
                 answers[i] = answer
         return [a for a in answers if a is not None]
 
-    def expose(self, decision: bytes) -> Outcome:
-        """Make a deferred decision a trial."""
+    def expose(self, decision: bytes, client: bool = False) -> Outcome:
+        """Make a deferred decision a trial; with `client` only one that a browser key may speak of."""
         token, exp = self._open(decision)
+        if client:
+            _check_client(exp)
         if token.flags & UNCOUNTED:
             outcome = Outcome.IGNORED
         elif not token.flags & DEFERRED:
@@ -88,6 +91,7 @@ class Rewarder:
         token = self._keys.open(decision)
         exp = self._directory.known(token.uid).experiment
         if token.version > exp.version:
+            self._reachable()
             self._refresh()
             exp = self._directory.known(token.uid).experiment
         return token, exp
@@ -96,6 +100,8 @@ class Rewarder:
         """The claim that the event makes, or its outcome where it makes none."""
         token, exp = self._open(event.decision)
         metric = _metric(exp, event.metric)
+        if event.client:
+            _check_client(exp, metric, event.value)
         if token.flags & UNCOUNTED:
             return exp.uid, Outcome.IGNORED
         if not event.event_id and metric.aggregate != Aggregate.FIRST:
@@ -109,8 +115,11 @@ class Rewarder:
 
     def _send(self, uid: str, claims: Sequence[Claim]) -> list[Answer]:
         try:
+            self._reachable()
             outcomes = self._store.claim(uid, widened(claims))
         except UnavailableError as error:
+            if isinstance(error, UnreachableError):
+                self._directory.away = True
             self._metrics.rewards.add((self._name(uid), "UNAVAILABLE"), len(claims))
             return [error] * len(claims)
         for claim, outcome in zip(claims, outcomes, strict=True):
@@ -118,6 +127,11 @@ class Rewarder:
             if outcome == Outcome.APPLIED and claim.metric != NO_METRIC:
                 self._metrics.reward_delay.observe(max(self._clock.now_ms() - claim.time, 0) / 1000)
         return [_refusal(o) or o for o in outcomes]
+
+    def _reachable(self) -> None:
+        """Where somebody just waited for the store in vain, nobody else does before a poll has been answered."""
+        if self._directory.away:
+            raise UnavailableError("the store does not answer")
 
     def _count(self, uid: str, outcome: Outcome) -> None:
         self._metrics.rewards.hit((self._name(uid), outcome.name))
@@ -134,6 +148,16 @@ def _metric(exp: Experiment, metric: str) -> Metric:
     if number is None:
         raise NotFoundError("metric", f"metric {metric!r} does not exist in experiment {exp.name!r}")
     return exp.metrics[number]
+
+
+def _check_client(exp: Experiment, metric: Metric | None = None, value: float | None = None) -> None:
+    """What a browser key may send: DeniedError where it is not marked `client: true`, or has a value of its own."""
+    if not exp.spec.client:
+        raise DeniedError("a public key cannot send events of this experiment: it is not marked client: true")
+    if metric is not None and not metric.client:
+        raise DeniedError(f"a public key cannot send the metric {metric.id!r}: it is not marked client: true")
+    if value is not None and value != 1.0:
+        raise DeniedError("a public key sends no value but 1; amounts need a secret key")
 
 
 def _claim(

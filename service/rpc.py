@@ -54,16 +54,19 @@ class PersonalizationServicer(pb_grpc.PersonalizationServiceServicer):
             raise InvalidError.field("context", f"has more than {FEATURES} features")
         for name in values:
             value = values[name]
-            kind = value.WhichOneof("value")
-            if kind == "text":
-                text = value.text
+            text = value.text
+            if text:  # so it is the text that is set: most values never ask which
                 if len(text) * 4 > TEXT_BYTES:
                     _size(f"context.{name}", text, TEXT_BYTES)
                 features[name] = text
+                continue
+            kind = value.WhichOneof("value")
+            if kind == "flag":
+                features[name] = value.flag
             elif kind == "number":
                 features[name] = value.number
-            elif kind == "flag":
-                features[name] = value.flag
+            elif kind == "text":
+                features[name] = ""
             else:
                 raise InvalidError.field(f"context.{name}", "has no value")
         experiment, subject, previous = request.experiment, request.subject, request.previous_decision_id

@@ -31,9 +31,10 @@ def files_of(path: Path) -> list[Path]:
     return sorted(file for file in path.iterdir() if file.suffix in SUFFIXES) if path.is_dir() else [path]
 
 
-def apply(path: Path, address: str) -> None:
+def apply(path: Path, address: str, key: str = "") -> None:
     """Create or update every experiment of a file or folder, and log what changed.
 
+    `key` is an API key, where the server asks for one.
     Raises Refused where one is wrong, UnavailableError where the server could not write it.
     """
     log = structlog.get_logger("lever.apply")
@@ -43,15 +44,16 @@ def apply(path: Path, address: str) -> None:
     with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         stub = ExperimentServiceStub(channel)
         for file in files:
-            answer = _put(stub, file)
+            answer = _put(stub, file, key)
             said = "applied" if answer.changed else "unchanged"
             log.info(said, file=str(file), experiment=answer.experiment.name, version=answer.experiment.version)
 
 
-def _put(stub: ExperimentServiceStub, file: Path) -> pb.PutExperimentResponse:
+def _put(stub: ExperimentServiceStub, file: Path, key: str) -> pb.PutExperimentResponse:
+    metadata = (("authorization", f"Bearer {key}"),) if key else ()
     try:
-        config = file.read_text(encoding="utf-8")
-        return stub.PutExperiment(pb.PutExperimentRequest(config=config), timeout=TIMEOUT_S, wait_for_ready=True)
+        request = pb.PutExperimentRequest(config=file.read_text(encoding="utf-8"))
+        return stub.PutExperiment(request, timeout=TIMEOUT_S, wait_for_ready=True, metadata=metadata)
     except (OSError, UnicodeDecodeError) as error:
         raise Refused([f"{file}: {error}"]) from error
     except grpc.RpcError as error:

@@ -7,13 +7,17 @@ from typing import Protocol
 
 import grpc
 
-from service.errors import InvalidError
+from bandits.ope import Estimate
+from service.errors import InvalidError, PreconditionError
+from service.evaluate import Evaluation
 from service.experiment import Experiment
+from service.offline import Offline
 from service.pb.lever.v1 import experiment_pb2 as pb
 from service.pb.lever.v1 import experiment_pb2_grpc as pb_grpc
 from service.report import ArmReport, Report
 
 CONFIG_BYTES = 1 << 20
+CSV_BYTES = 30 << 20  # below what a message may have
 
 
 class Experiments(Protocol):
@@ -31,6 +35,12 @@ class Experiments(Protocol):
     def delete(self, name: str, expected: int | None) -> None:
         """Delete one."""
 
+    def restore(self, name: str) -> Experiment:
+        """Bring back one that the store has lost, or PreconditionError."""
+
+    def accept_loss(self, name: str) -> None:
+        """Forget one that the store has lost, or PreconditionError."""
+
     def report(self, name: str) -> Report:
         """What one has learned."""
 
@@ -38,8 +48,9 @@ class Experiments(Protocol):
 class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
     """What marketers and their tools talk to."""
 
-    def __init__(self, catalogue: Experiments) -> None:
+    def __init__(self, catalogue: Experiments, offline: Offline | None = None) -> None:
         self._catalogue = catalogue
+        self._offline_or_none = offline
 
     def PutExperiment(
         self, request: pb.PutExperimentRequest, context: grpc.ServicerContext
@@ -71,6 +82,17 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
         self._catalogue.delete(_named(request.name), _expected(request))
         return pb.DeleteExperimentResponse()
 
+    def RestoreExperiment(
+        self, request: pb.RestoreExperimentRequest, context: grpc.ServicerContext
+    ) -> pb.RestoreExperimentResponse:
+        """Bring back what the store has lost."""
+        return pb.RestoreExperimentResponse(experiment=_experiment(self._catalogue.restore(_named(request.name))))
+
+    def AcceptLoss(self, request: pb.AcceptLossRequest, context: grpc.ServicerContext) -> pb.AcceptLossResponse:
+        """Forget what the store has lost."""
+        self._catalogue.accept_loss(_named(request.name))
+        return pb.AcceptLossResponse()
+
     def GetReport(self, request: pb.GetReportRequest, context: grpc.ServicerContext) -> pb.GetReportResponse:
         """What was shown and earned, and what the policy believes."""
         report = self._catalogue.report(_named(request.name))
@@ -78,10 +100,63 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
             name=report.name, version=report.version, algorithm=report.algorithm, metric=report.metric,
             log_id=report.log_id, stale=report.stale,
             segments=[
-                pb.SegmentReport(segment=segment.segment, arms=[_arm(arm) for arm in segment.arms])
+                pb.SegmentReport(
+                    segment=segment.segment,
+                    arms=[_arm(arm) for arm in segment.arms],
+                    changes=[pb.Change(found_ms=c.found_ms, from_ms=c.from_ms, in_force=c.in_force) for c in segment.changes],
+                )
                 for segment in report.segments
             ],
         )  # fmt: skip
+
+    def Evaluate(self, request: pb.EvaluateRequest, context: grpc.ServicerContext) -> pb.EvaluateResponse:
+        """What another policy would have earned."""
+        name = _named(request.name)
+        return _evaluation(self._offline.evaluate(name, _text("policy", request.policy, CONFIG_BYTES)))
+
+    def WarmStart(self, request: pb.WarmStartRequest, context: grpc.ServicerContext) -> pb.WarmStartResponse:
+        """Append history."""
+        name = _named(request.name)
+        warmed = self._offline.warm_start(name, _text("csv", request.csv, CSV_BYTES))
+        return pb.WarmStartResponse(
+            applied=warmed.applied, repeated=warmed.repeated, rewarded=warmed.rewarded, unknown_values=warmed.unknown
+        )
+
+    @property
+    def _offline(self) -> Offline:
+        if self._offline_or_none is None:
+            raise PreconditionError("this server does not work on whole logs", "NO_OFFLINE")
+        return self._offline_or_none
+
+
+def _text(field: str, text: str, most: int) -> str:
+    if not text:
+        raise InvalidError.field(field, "must be given")
+    if len(text) > most:
+        raise InvalidError.field(field, f"is longer than {most:,} characters")
+    return text
+
+
+def _evaluation(found: Evaluation) -> pb.EvaluateResponse:
+    support = found.support
+    return pb.EvaluateResponse(
+        algorithm=found.policy,
+        support=pb.PolicySupport(
+            trials=support.rows, effective_trials=support.ess, largest_share=support.share,
+            mean_weight=support.mean_weight, unsupported=support.unsupported, refused=support.refused,
+        ),
+        logged=_estimate(found.logged) if found.logged is not None else None,
+        estimates=[_estimate(one) for one in found.estimates],
+        left_out=[pb.LeftOut(reason=why, rows=count) for why, count in found.left_out.items()],
+        open_trials=found.open_rows,
+    )  # fmt: skip
+
+
+def _estimate(one: Estimate) -> pb.PolicyEstimate:
+    return pb.PolicyEstimate(
+        estimator=one.name, value=one.value, standard_error=one.error, low=one.low, high=one.high,
+        bootstrap_low=one.boot_low, bootstrap_high=one.boot_high, anytime_low=one.any_low, anytime_high=one.any_high,
+    )  # fmt: skip
 
 
 def _named(name: str) -> str:

@@ -16,11 +16,14 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-from service.interceptors import Doorman, Gate, Guard, Handler, Pool
+from service.access import Access
+from service.interceptors import Doorman, Entry, Gate, Guard, Handler, Pool
 from service.metrics import Metrics
+from service.offline import Offline
 from service.pb.lever.v1 import experiment_pb2_grpc, personalization_pb2_grpc
 from service.rpc import PersonalizationServicer
 from service.rpc_experiments import Experiments, ExperimentServicer
+from service.rpc_inline import choices
 from service.rpc_streams import Streams
 from service.service import UseCases
 
@@ -42,6 +45,19 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_connection_age_grace_ms", 600_000),
 )
 
+# What an API key must be allowed, where keys are asked for; what is not named here takes `admin`.
+SCOPES = {
+    "Select": "decide",
+    "SelectBatch": "decide",
+    "Reward": "reward",
+    "Expose": "reward",
+    "StreamRewards": "reward",
+    "GetExperiment": "read",
+    "ListExperiments": "read",
+    "GetReport": "read",
+    "Evaluate": "read",
+}
+
 # Pool of each method; what is not named here is administration.
 POOLS = {
     "Select": "choices",
@@ -55,12 +71,13 @@ POOLS = {
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Threads of each pool and open streams. Choices never wait for anything, so few threads do."""
+    """Threads of each pool and open streams. Choices never wait for anything, so few threads do; 0: grpc's own."""
 
     choices: int = 4
     rewards: int = 16
     streams: int = 32
     waiting: int = 256  # calls a pool may have waiting before more are refused
+    connection: int = 0  # calls a connection may have under way, what is more waits at the client; 0: any number
 
 
 class _Recorder:
@@ -80,7 +97,16 @@ class _Recorder:
 class Server:
     """A gRPC server around the use cases and a catalogue. Bind, start, say when it is ready, stop."""
 
-    def __init__(self, uses: UseCases, catalogue: Experiments, metrics: Metrics, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        uses: UseCases,
+        catalogue: Experiments,
+        metrics: Metrics,
+        limits: Limits | None = None,
+        access: Access | None = None,
+        offline: Offline | None = None,
+    ) -> None:
+        """Without `access` no call needs an API key; without `offline` there are no evaluations and warm starts."""
         self._limits = limits = limits or Limits()
         self._gate = Gate()
         self._metrics = metrics
@@ -90,17 +116,19 @@ class Server:
         self._health = health.HealthServicer()
         self._server = grpc.server(
             self._pools["admin"],
-            handlers=[self._doorman(uses, catalogue)],
-            options=OPTIONS,
+            handlers=[self._doorman(uses, ExperimentServicer(catalogue, offline), access)],
+            options=(*OPTIONS, *((("grpc.max_concurrent_streams", limits.connection),) if limits.connection else ())),
             # The last line only: pools refuse first, each for itself.
             maximum_concurrent_rpcs=limits.streams + len(self._pools) * (limits.waiting + 64),
         )
         self.set_ready(ready=False, why="starting")
         self.set_store(up=False)
 
-    def bind(self, address: str) -> int:
-        """Listen on host:port; the port it got. RuntimeError where it is taken."""
-        return self._server.add_insecure_port(address)
+    def bind(self, address: str, credentials: grpc.ServerCredentials | None = None) -> int:
+        """Listen on host:port or unix:path; the port it got. RuntimeError where it is taken."""
+        if credentials is None:
+            return self._server.add_insecure_port(address)
+        return self._server.add_secure_port(address, credentials)
 
     def start(self) -> None:
         """Take calls."""
@@ -135,43 +163,45 @@ class Server:
         status = health_pb2.HealthCheckResponse
         self._health.set(name, status.SERVING if up else status.NOT_SERVING)
 
-    def _doorman(self, uses: UseCases, catalogue: Experiments) -> Doorman:
+    def _doorman(self, uses: UseCases, experiments: ExperimentServicer, access: Access | None) -> Doorman:
         recorder: Any = _Recorder()
         personalization_pb2_grpc.add_PersonalizationServiceServicer_to_server(
             PersonalizationServicer(uses, self._guard), recorder
         )
-        experiment_pb2_grpc.add_ExperimentServiceServicer_to_server(ExperimentServicer(catalogue), recorder)
+        experiment_pb2_grpc.add_ExperimentServiceServicer_to_server(experiments, recorder)
         lever = set(recorder.services)
         names = (*sorted(lever), health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.ReflectionServicer(names), recorder)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, recorder)
-        doorman = Doorman()
+        doorman = Doorman(access, self._guard.unknown())
         for service, handlers in recorder.services.items():
             for method, handler in handlers.items():
-                self._admit(doorman, service, method, handler, gated=service in lever)
+                self._admit(doorman, service, method, handler, ours=service in lever)
         return doorman
 
-    def _admit(self, doorman: Doorman, service: str, method: str, handler: Handler[Any, Any], *, gated: bool) -> None:
+    def _admit(self, doorman: Doorman, service: str, method: str, handler: Handler[Any, Any], *, ours: bool) -> None:
         path = f"/{service}/{method}"
         if service == health.SERVICE_NAME and method != "Check":
-            doorman.add(path, handler)  # Watch and List: the first holds no thread, and must keep its attributes
+            doorman.add(path, Entry(handler))  # Watch and List: the first holds no thread, and must keep its attributes
             return
-        name = "choices" if service == health.SERVICE_NAME else POOLS.get(method, "admin")
+        name = "health" if service == health.SERVICE_NAME else POOLS.get(method, "admin")
         pool = self._pools[name]
-        wrapped = self._guard.wrap(service, method, handler, pool, self._gate if gated else Gate(open=True))
+        wrapped = self._guard.wrap(service, method, handler, pool, self._gate if ours else Gate(open=True))
+        scope = SCOPES.get(method, "admin") if ours else ""  # health and reflection are for everybody
+        denied = self._guard.denied(scope)
         if handler.request_streaming:
-            doorman.add(path, wrapped)
+            doorman.add(path, Entry(wrapped, scope=scope, denied=denied))
         else:
-            doorman.add(path, wrapped, pool, self._guard.refuse(handler, pool, self._pools["refusals"]))
+            doorman.add(path, Entry(wrapped, pool, self._guard.shed(pool), scope, denied))
 
 
 def _pools(limits: Limits) -> dict[str, Pool]:
     return {
-        "choices": Pool("choices", limits.choices, limits.waiting),
+        "choices": choices(limits.choices, limits.waiting),
         "batches": Pool("batches", 2, limits.waiting),
         "rewards": Pool("rewards", limits.rewards, limits.waiting),
         # Two threads more than streams, which tell the rest that there are too many.
         "streams": Pool("streams", limits.streams + 2, limits.waiting),
         "admin": Pool("admin", 4, limits.waiting),
-        "refusals": Pool("refusals", 2, limits.waiting),
+        "health": Pool("health", 1, limits.waiting),  # answered however many choices wait
     }

@@ -81,7 +81,7 @@ class Streams:
                 raise _stopping()
             if len(self._open) >= self._limit:
                 message = f"{self._limit} streams are open, which is the most"
-                raise ExhaustedError(message, "TOO_MANY_STREAMS")
+                raise ExhaustedError(message, "TOO_MANY_STREAMS", retry_s=1.0)
             self._open.add(stream)
         try:
             yield stream

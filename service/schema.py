@@ -54,6 +54,7 @@ def _experiment(root: Item, problems: Problems) -> Spec:
     sticky = fields.duration("sticky", 1, 400 * DAY_MS)
     half_life = fields.duration("half_life", 1, _YEARS)
     keep_ms, keep_bytes = _log(fields)
+    client = fields.flag("client", False)
     fields.done()
     _references(fields, state, winner, default_arm, arms, segments)
     return Spec(
@@ -75,6 +76,7 @@ def _experiment(root: Item, problems: Problems) -> Spec:
         half_life_ms=half_life,
         keep_ms=keep_ms,
         keep_bytes=keep_bytes,
+        client=client,
         lines=problems.lines,
     )
 

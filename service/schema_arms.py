@@ -26,6 +26,7 @@ ARM_STATES = ("active", "paused", "retired")
 AGGREGATES = ("first", "sum", "last", "max")
 MAX_EVENTS = 64  # distinct events of one decision and metric
 MAX_TOTAL = 2**31 - 1
+DEFAULT_ALGORITHM = "auto"
 _WINDOW_MS = 400 * DAY_MS
 _BIG = 1e12
 
@@ -132,6 +133,7 @@ def _metric(fields: Fields) -> MetricSpec:
     grace = fields.duration("grace", 0, _WINDOW_MS)
     aggregate = fields.choice("aggregate", AGGREGATES, "first")
     clip = fields.choice("outliers", ("refuse", "clip"), "refuse") == "clip"
+    client = fields.flag("client", False)
     fields.done()
     metric = MetricSpec(
         id=metric_id or "",
@@ -143,10 +145,25 @@ def _metric(fields: Fields) -> MetricSpec:
         grace_ms=grace or 0,
         aggregate=aggregate,
         clip=clip,
+        client=client,
     )
     if fields.fine("unit", "min", "max"):
         _check_range(fields, metric)
+    if client:
+        _check_client(fields, metric)
     return metric
+
+
+def _check_client(fields: Fields, metric: MetricSpec) -> None:
+    """Anybody can send it: so it counts once a decision, and only as 1."""
+    if metric.aggregate != "first":
+        fields.add(
+            "client", f"a metric that browsers send counts once: aggregate must be first, not {metric.aggregate}"
+        )
+    if not metric.min <= 1.0 <= metric.max:
+        fields.add(
+            "client", f"a metric that browsers send has the value 1, which is outside {metric.min:g} to {metric.max:g}"
+        )
 
 
 def _check_range(fields: Fields, metric: MetricSpec) -> None:
@@ -187,15 +204,14 @@ def read_algorithm(
     from bandits.policy import POLICIES
 
     item = fields.item("algorithm")
-    default = default_algorithm(features, metrics)
     part: Fields | None = None
     if item is not None and isinstance(item.value, str):
-        name = fields.choice("algorithm", tuple(POLICIES), default)
+        name = fields.choice("algorithm", tuple(POLICIES), DEFAULT_ALGORITHM)
     elif item is not None:
         part = Fields(fields.problems, "algorithm", item)
-        name = part.choice("name", tuple(POLICIES), default)
+        name = part.choice("name", tuple(POLICIES), DEFAULT_ALGORITHM)
     else:
-        name = default
+        name = DEFAULT_ALGORITHM
     declared = POLICIES[name].settings
     settings: dict[str, float] = {}
     weights = _weights(part or fields, part, arms) if name == "fixed" else {}
@@ -212,15 +228,6 @@ def read_algorithm(
             fields.add("floor", "given twice: here and under algorithm")
         settings["floor"] = floor
     return AlgorithmSpec(name, settings, weights)
-
-
-def default_algorithm(features: Mapping[str, FeatureSpec], metrics: Sequence[MetricSpec]) -> str:
-    """Take linucb with features; without, beta for a yes-or-no primary metric and nig for any other."""
-    if features:
-        return "linucb"
-    primary = next((metric for metric in metrics if metric.primary), None)
-    binary = primary is None or (primary.min == 0 and primary.max == primary.unit and primary.aggregate != "sum")
-    return "beta" if binary else "nig"
 
 
 def _weights(fields: Fields, part: Fields | None, arms: Sequence[ArmSpec]) -> dict[str, float]:

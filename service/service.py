@@ -15,6 +15,7 @@ from service.identity import Hasher
 from service.metrics import Metrics
 from service.personalizer import Decision, Personalizer
 from service.rewarder import Answer, Rewarder
+from service.shelf import Shelf
 from service.store import Outcome, Store
 from service.token import TokenKeys
 
@@ -34,7 +35,7 @@ class UseCases:
     select: Callable[..., Decision]
     select_batch: Callable[..., BatchDecision]
     reward: Callable[..., list[Answer]]
-    expose: Callable[[bytes], Outcome]
+    expose: Callable[..., Outcome]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +66,16 @@ def build(
     flush_ms: int = 100,
     buffer_bytes: int = 64 << 20,
     state_max: int = 256 << 20,
+    shelf: Shelf | None = None,
+    clock: Clock | None = None,
+    reaffirm: Callable[[], None] = lambda: None,
 ) -> Service:
-    """Put the parts together over a store."""
-    clock, directory, keys = Clock(), Directory(buffer_bytes), TokenKeys(secrets.tokens)
-    feed = Feed(store, directory, clock, metrics, poll_ms, flush_ms)
+    """Put the parts together over a store; with a shelf, what was learned last is kept beside it.
+
+    `reaffirm` is called when the store has lost an experiment: it may have lost the secrets too.
+    """
+    clock, directory, keys = clock or Clock(), Directory(buffer_bytes), TokenKeys(secrets.tokens)
+    feed = Feed(store, directory, clock, metrics, poll_ms, flush_ms, shelf, reaffirm)
     personalizer = Personalizer(directory, keys, Hasher(secrets.subjects), clock, metrics)
     rewarder = Rewarder(store, directory, keys, clock, metrics, feed.refresh)
     catalogue = Catalogue(store, directory, feed, clock, state_max)

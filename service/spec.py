@@ -72,7 +72,7 @@ class SegmentSpec(msgspec.Struct, frozen=True):
 
 
 class MetricSpec(msgspec.Struct, frozen=True):
-    """What a reward means. `unit` is the grain in which totals are counted."""
+    """What a reward means. `unit` is the grain in which totals are counted; `client` lets browser keys send it."""
 
     id: str
     primary: bool
@@ -83,6 +83,7 @@ class MetricSpec(msgspec.Struct, frozen=True):
     grace_ms: int
     aggregate: str
     clip: bool
+    client: bool = False
 
 
 class AlgorithmSpec(msgspec.Struct, frozen=True):
@@ -96,7 +97,7 @@ class AlgorithmSpec(msgspec.Struct, frozen=True):
 class Spec(msgspec.Struct, frozen=True):
     """One experiment. `segments` are in matching order and end with `default`.
 
-    `lines` maps field paths to line numbers of the text; it serves error messages and is not kept.
+    `client`: browser keys may ask for choices. `lines` maps field paths to line numbers of the text; it serves error messages and is not kept.
     """
 
     experiment: str
@@ -117,4 +118,5 @@ class Spec(msgspec.Struct, frozen=True):
     half_life_ms: int | None
     keep_ms: int
     keep_bytes: int
+    client: bool = False
     lines: dict[str, int] = {}

@@ -1,8 +1,8 @@
 """The process tree of `lever serve`: keeps the children running, and ends them in order.
 
-    supervisor ── store (where no URL was given) ── HTTP process ── workers, all on one gRPC port
+    supervisor ── store (where no URL was given) ── HTTP process ── workers, all on one gRPC port; the HTTP door
 
-Workers go first and flush into the store; the HTTP process tells of it until they are gone; the store goes last.
+Workers and the door go first and flush into the store; the HTTP process tells of it until they are gone; the store goes last.
 Children are in sessions of their own, so that a terminal's Ctrl-C reaches only the supervisor.
 """
 
@@ -143,31 +143,36 @@ class Family:
 
 @dataclass(slots=True)
 class Ports:
-    """The two addresses, held by the supervisor for as long as it lives, so that a restart cannot lose them."""
+    """The addresses, held by the supervisor for as long as it lives, so that a restart cannot lose them."""
 
     grpc: socket.socket  # bound, never listening: it keeps the port's number while workers share the port
     http: socket.socket  # listening; the HTTP process inherits it
+    door: socket.socket | None = None  # listening; the door's process inherits it
 
     @classmethod
-    def take(cls, grpc: tuple[str, int], http: tuple[str, int]) -> Ports:
-        """Bind both. OSError names the address that is taken."""
+    def take(cls, grpc: tuple[str, int], http: tuple[str, int], door: tuple[str, int] | None = None) -> Ports:
+        """Bind all. OSError names the address that is taken."""
         # Without SO_REUSEPORT first: another Lever on that port would share it with us in silence.
         bound = _bind(grpc, reuse_port=False)
-        port: int = bound.getsockname()[1]
+        number: int = bound.getsockname()[1]
         bound.close()
-        shared = _bind((grpc[0], port), reuse_port=True)
+        shared = _bind((grpc[0], number), reuse_port=True)
+        ports = [shared]
         try:
-            listener = _bind(http, reuse_port=False)
+            for address, backlog in ((http, 128), *(((door, 1024),) if door else ())):
+                ports.append(_bind(address, reuse_port=False))
+                ports[-1].listen(backlog)
         except OSError:
-            shared.close()
+            for port in ports:
+                port.close()
             raise
-        listener.listen(128)
-        return cls(shared, listener)
+        return cls(*ports)
 
     def close(self) -> None:
-        """Let go of both."""
-        self.grpc.close()
-        self.http.close()
+        """Let go of them."""
+        for port in (self.grpc, self.http, self.door):
+            if port is not None:
+                port.close()
 
 
 def address_of(bound: socket.socket) -> str:

@@ -66,8 +66,11 @@ class Table:
         return out
 
     def times(self, name: str) -> NDArray[np.int64]:
-        """A column of moments, milliseconds since 1970: ISO 8601 (UTC where no zone is given) or such a number."""
-        out = np.zeros(self.rows, np.int64)
+        """A column of moments, milliseconds since 1970: ISO 8601 (UTC where no zone is given) or such a number.
+
+        What is neither is noted and read as -1.
+        """
+        out = np.full(self.rows, -1, np.int64)
         for index, cell in enumerate(self.columns[name]):
             moment = _moment(cell)
             if moment is None:

@@ -28,6 +28,7 @@ NONCE = struct.Struct("<QI")
 WHOSE = struct.Struct("<QQI")  # uid, subject hash, horizon in seconds
 WHAT = struct.Struct("<IqQdHHHBB")  # rows.HEAD from `version` on
 _OVERHEAD = 2 + NONCE.size + 16
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _SMALLEST = _OVERHEAD + WHOSE.size + WHAT.size
 
 
@@ -136,7 +137,7 @@ def _forged() -> InvalidError:
 
 def to_text(token: bytes) -> str:
     """The token as unpadded URL-safe base64."""
-    return base64.urlsafe_b64encode(token).rstrip(b"=").decode("ascii")
+    return binascii.b2a_base64(token, newline=False).translate(_URL_SAFE).rstrip(b"=").decode("ascii")
 
 
 def from_text(text: str) -> bytes:

@@ -13,14 +13,16 @@ from pathlib import Path
 import structlog
 
 from bandits.warmup import warm
-from service import __version__, child, keys, logs
+from service import __version__, child, keys, logs, shelf, tls
+from service.access import Access, Key
 from service.config import Settings
-from service.errors import UnavailableError
+from service.errors import LeverError, UnavailableError
 from service.metrics import Metrics
+from service.offline import Apart, Offline
 from service.reporter import Reporter
 from service.rpc_experiments import Experiments
 from service.rpc_server import Limits, Server
-from service.service import UseCases, build
+from service.service import Service, UseCases, build
 from service.store.redis import RedisStore
 
 # A thread that computes in Python keeps the interpreter this long while a choice waits. Beside a busy one, Select's
@@ -41,6 +43,8 @@ class Parts:
     stop: Callable[[], None]
     ready: Callable[[], bool]
     store_up: Callable[[], bool]
+    offline: Offline | None = None
+    service: Service | None = None
 
 
 Make = Callable[[Settings, str, Metrics], Parts]
@@ -49,15 +53,18 @@ Make = Callable[[Settings, str, Metrics], Parts]
 def make(settings: Settings, url: str, metrics: Metrics) -> Parts:
     """The real parts, over the store at `url`. UnavailableError while the store does not give the keys."""
     warm()
-    store = RedisStore(url)
+    store, mark = RedisStore(url), shelf.mark(settings.redis_url)
+    shared = keys.remembered(settings.data_dir, mark, store.secret)
     try:
-        secrets = keys.find(settings.token_keys, None if settings.redis_url else settings.data_dir, store.secret)
+        secrets = keys.find(settings.token_keys, None if settings.redis_url else settings.data_dir, shared)
     except UnavailableError:
         store.close()
         raise
     service = build(
         store, secrets, metrics, poll_ms=settings.poll_ms, flush_ms=settings.flush_ms,
         buffer_bytes=settings.buffer_bytes, state_max=settings.state_max,
+        shelf=shelf.Shelf(settings.data_dir / f"snapshot-{mark}.bin"),
+        reaffirm=lambda: keys.reaffirm(secrets, store.secret) if settings.redis_url else None,
     )  # fmt: skip
 
     def stop() -> None:
@@ -66,7 +73,7 @@ def make(settings: Settings, url: str, metrics: Metrics) -> Parts:
 
     return Parts(
         service.personalizer, service.catalogue, service.start, stop,
-        lambda: service.feed.ready, lambda: service.feed.store_up,
+        lambda: service.feed.ready, lambda: service.feed.store_up, Apart(url), service,
     )  # fmt: skip
 
 
@@ -81,10 +88,10 @@ def run(orders: child.Orders, make: Make = make) -> int:
     reporter = Reporter(Path(orders.report), orders.name, metrics)
     reporter.start()
     with child.stopping() as stop:
-        parts = _made(make, settings, orders.url, metrics, reporter, stop)
+        parts = made(make, settings, orders.url, metrics, reporter, stop)
         if parts is not None:
             parts.start()
-            _serve(parts, orders.address, settings, metrics, reporter, stop)
+            _serve(parts, orders, settings, metrics, reporter, stop)
             log.info("stopping: flushing trials")
             parts.stop()
         reporter.stop()
@@ -92,7 +99,7 @@ def run(orders: child.Orders, make: Make = make) -> int:
     return 0
 
 
-def _made(
+def made(
     make: Make, settings: Settings, url: str, metrics: Metrics, reporter: Reporter, stop: threading.Event
 ) -> Parts | None:
     """The parts, as soon as the store lets them be made; None if asked to stop before."""
@@ -111,18 +118,23 @@ def _made(
 
 
 def _serve(
-    parts: Parts, address: str, settings: Settings, metrics: Metrics, reporter: Reporter, stop: threading.Event
+    parts: Parts, orders: child.Orders, settings: Settings, metrics: Metrics, reporter: Reporter, stop: threading.Event
 ) -> None:
     """Take calls until asked to stop, saying whether we are ready as that changes."""
-    limits = Limits(settings.choice_threads, settings.reward_threads, settings.max_streams)
-    server = Server(parts.uses, parts.catalogue, metrics, limits)
+    limits = Limits(
+        settings.choice_threads, settings.reward_threads, settings.max_streams, settings.max_waiting, settings.max_calls
+    )
+    access = None
+    if settings.keys_file is not None:
+        access = Access(settings.keys_file, (Key.of(orders.key, "supervisor", frozenset(("admin",))),))
+    server = Server(parts.uses, parts.catalogue, metrics, limits, access, parts.offline)
     join = time.monotonic() + JOIN_S
     while not (parts.ready() or stop.is_set()) and time.monotonic() < join:
         stop.wait(TICK_S)
-    server.bind(address)
+    _bind(server, orders, settings)
     server.start()
     ready = store_up = False
-    why = "nothing is loaded yet: the store has not answered"
+    why = "nothing is loaded yet: the store has not answered, and there is no snapshot file"
     while not stop.is_set():
         if store_up != parts.store_up():
             store_up = not store_up
@@ -135,9 +147,32 @@ def _serve(
         elif not ready:
             server.set_ready(ready=False, why=why)
         reporter.say(ready=ready, why=why)
+        follow(access)
         stop.wait(TICK_S)
     reporter.say(ready=False, why="stopping")
     server.stop(settings.grace_s)
+
+
+def _bind(server: Server, orders: child.Orders, settings: Settings) -> None:
+    """Listen on the shared port, with TLS if there is a certificate; then on the supervisor's own socket too."""
+    if settings.tls_cert is None or settings.tls_key is None:
+        server.bind(orders.address)
+        return
+    files = tls.Files(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
+    server.bind(orders.address, tls.credentials(files))
+    server.bind(f"unix:{orders.inner}")
+
+
+def follow(access: Access | None) -> None:
+    """Take over what changed in the file of API keys."""
+    if access is None:
+        return
+    log = structlog.get_logger("lever.worker")
+    try:
+        if access.refresh():
+            log.info("API keys reloaded", keys=list(access.names))
+    except LeverError as error:
+        log.warning("the API keys were not reloaded; the old ones stay", error=str(error))
 
 
 def _settle() -> None:

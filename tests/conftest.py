@@ -10,7 +10,10 @@ from typing import NoReturn
 
 import pytest
 
+from service.caches import use_kernel_cache
 from service.store.embedded import Embedded
+
+use_kernel_cache()  # before a test module imports numba; inherited by the servers that tests start
 
 DEBIAN_REDIS = "/usr/bin/redis-server"
 

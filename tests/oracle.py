@@ -34,6 +34,18 @@ def oracle_grid(total: int, low: int, high: int) -> int:
     return round(Fraction(min(max(total, low), high) * 32767, max(abs(low), abs(high))))
 
 
+def expand(row: tuple[int, ...], rules: Rules) -> tuple[int, ...]:
+    """Learning columns of a row's main columns: what was not known yet is 0."""
+    design = rules.design
+    known = row + (0,) * (len(design.place) - len(row))
+    out = [0] * rules.columns
+    for j, value in zip(design.place.tolist(), known, strict=True):
+        out[j] = value
+    for target, i, j, sign in design.terms.tolist():
+        out[target] += sign * ((known[i] * known[j] + 2048) // 4096)
+    return tuple(min(max(value, -32767), 32767) for value in out)
+
+
 def oracle_group(flags: int) -> int:
     return 1 if flags & 1 else 2 if flags & 8 else 3 if flags & 4 else 0
 
@@ -56,7 +68,7 @@ class OracleState:
     def _row(self, out: dict[tuple[object, ...], int], row: Row, when: tuple[int, int]) -> None:
         group = oracle_group(row.flags)
         slot = (*when, row.segment, row.arm)
-        x = (4096, *row.x)
+        x = expand((4096, *row.x), self.rules)
         teaches = group in (0, 3)
         if row.metric is None or row.exposes:
             out["trials", *slot, group] += 1

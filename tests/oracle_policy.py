@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import integrate, special, stats
+from scipy import integrate, optimize, special, stats
 
 from bandits.posterior import Sums
 
@@ -152,3 +152,41 @@ def world(seed: int, arms: int = 4, columns: int = 6, trials: int = 400) -> tupl
     slope = rng.normal(size=(arms, columns)) * 0.2
     reward = np.clip(np.einsum("nd,nd->n", slope[arm], x) + rng.normal(size=trials) * 0.2, -1, 1)
     return sums_of(x, arm, np.round(reward * 32767) / 32767, arms), cells
+
+
+def inverse_gaps(mean: Floats, gamma: float) -> Floats:
+    """SquareCB's pmf; ties share what is left for the best."""
+    best = np.flatnonzero(mean == mean.max())
+    p = 1.0 / (len(mean) + gamma * (mean.max() - mean))
+    p[best] = 0.0
+    p[best] = (1.0 - p.sum()) / len(best)
+    return np.asarray(p, dtype=np.float64)
+
+
+def expand(row: Sequence[int], place: Sequence[int], terms: Sequence[Sequence[int]], columns: int) -> list[int]:
+    """Learning columns of one row of main columns, in Python's integers."""
+    out = [0] * columns
+    for j, value in enumerate(row):
+        out[place[j]] = int(value)
+    for target, i, j, sign in terms:
+        out[target] += sign * ((int(row[i]) * int(row[j]) + 2048) // 4096)
+    return [min(max(value, -32767), 32767) for value in out]
+
+
+def deviance(sums: Sums, prior: Floats) -> float:
+    """-2 ln of the evidence with the noise integrated out, at the likeliest common constant (found by a search)."""
+    arms, d = sums.xr.shape
+    seen = [k for k in range(arms) if sums.n[k] > 0]
+    n, total = sums.n.sum(), sums.s2.sum()
+    small = 1e-3 * (total - sums.s1.sum() ** 2 / n) + 1e-12
+
+    def left(m: float) -> float:
+        out, mean = total, m * np.eye(d)[0]
+        for k in seen:
+            right = sums.xr[k] + prior * mean
+            out += mean @ (prior * mean) - right @ np.linalg.solve(sums.xx[k] + np.diag(prior), right)
+        return float(out)
+
+    best = optimize.minimize_scalar(left, bracket=(-1.0, 1.0), tol=1e-12)
+    logs = sum(np.linalg.slogdet(sums.xx[k] + np.diag(prior))[1] - np.log(prior).sum() for k in seen)
+    return float(n * np.log((best.fun + small) / n) + logs)

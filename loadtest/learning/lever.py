@@ -23,7 +23,7 @@ from service.identity import Hasher
 from service.metrics import Metrics
 from service.personalizer import Mode, Personalizer
 from service.replica import Replica
-from service.rewarder import RewardEvent, Rewarder
+from service.rewarder import Rewarder, RewardEvent
 from service.schema import parse
 from service.store import Outcome, Put
 from service.store.memory import MemoryStore
@@ -136,6 +136,11 @@ class LeverLearner:
         if answer is not Outcome.APPLIED:
             raise RuntimeError(f"a reward was answered with {answer!r}")
 
+    @property
+    def resets(self) -> int:
+        """Changes that were detected; what lies before the last of them counts nothing."""
+        return sum(map(len, self.replica.reviews.cuts().values()))
+
     def refresh(self) -> None:
         """Flush the trials, fold what the log has, publish what follows from it."""
         buffer = self.directory.buffers.get(self.uid)
@@ -150,8 +155,8 @@ class LeverLearner:
         self.directory.publish({self.uid: self.replica.snapshot(self.clock.now_ms())})
 
 
-def play(world: World, policy: str, seed: int, stale: int) -> Ints:
-    """The arms Lever chooses, i8[T], from snapshots that are replaced every `stale` decisions."""
+def play(world: World, policy: str, seed: int, stale: int) -> tuple[Ints, int]:
+    """The arms Lever chooses, i8[T], from snapshots that are replaced every `stale` decisions; and how often it reset."""
     lever = LeverLearner(world, policy, seed)
     who = np.random.default_rng([seed, 79]).integers(0, SUBJECTS, world.rounds)
     chosen = np.empty(world.rounds, np.int64)
@@ -166,7 +171,7 @@ def play(world: World, policy: str, seed: int, stale: int) -> Ints:
                 _report(lever, world, known, int(chosen[known]), ids.pop(known))
             chosen[row], ids[row] = lever.choose(f"subject-{who[row]}", values(world, row))
             post.send(row, int(chosen[row]))
-    return chosen
+    return chosen, lever.resets
 
 
 def _report(lever: LeverLearner, world: World, row: int, arm: int, decision_id: str) -> None:

@@ -7,6 +7,8 @@ Vowpal Wabbit: --cb_explore_adf -q UA, a learner of the interactions of context 
 
 from __future__ import annotations
 
+import ast
+import functools
 import hashlib
 import importlib
 import importlib.metadata
@@ -35,7 +37,6 @@ class Peer:
     package: str
     play: Callable[[World, int, int], Ints]
     batches: bool = True  # learns in batches, so that their size matters
-    most_arms: int = 1_000  # more would take hours
 
     @property
     def version(self) -> str | None:
@@ -49,13 +50,12 @@ class Peer:
 class MabWiser:
     """MABWiser's linear policies. Every arm must be fitted before the first choice: that one is made at random."""
 
-    def __init__(self, policy: str, alpha: float, arms: int, width: int, seed: int) -> None:
+    def __init__(self, policy: str, alpha: float, arms: int, seed: int) -> None:
         mab = importlib.import_module("mabwiser.mab")
         made = getattr(mab.LearningPolicy, policy)(alpha=alpha, l2_lambda=1.0)
         self._mab = mab.MAB(arms=list(range(arms)), learning_policy=made, seed=seed)
         self._random = np.random.default_rng([seed, 77])
         self._arms, self._fitted = arms, False
-        self._width = width
 
     def choose(self, x: Floats) -> Ints:
         """See Agent."""
@@ -97,7 +97,7 @@ class VowpalWabbit:
         self._vw = vw.Workspace(f"--cb_explore_adf -q UA --quiet --random_seed {seed} {options}")
         self._kind = vw.LabelType.CONTEXTUAL_BANDIT
         self._random = np.random.default_rng([seed, 78])
-        self._arms = ["|A arm=%d%s" % (k, attributes(arm)) for k, arm in enumerate(world.arms)]
+        self._arms = [f"|A arm={k}{attributes(arm)}" for k, arm in enumerate(world.arms)]
         self._world = world
         self._chance = np.zeros(world.rounds)
 
@@ -140,8 +140,7 @@ def mabwiser(policy: str, alpha: float) -> Callable[[World, int, int], Ints]:
     """Plays one of MABWiser's policies."""
 
     def play(world: World, seed: int, batch: int) -> Ints:
-        width = learner.one_hot(world.features, world.context[:1]).shape[1]
-        agent: Agent = MabWiser(policy, alpha, len(world.arms), width, seed)
+        agent: Agent = MabWiser(policy, alpha, len(world.arms), seed)
         return learner.play(world, agent, batch)
 
     return play
@@ -180,8 +179,8 @@ def _table() -> Mapping[str, Peer]:
         Peer("bayesianbandits nig", "bayesianbandits", bayesian),
         Peer("vw squarecb", "vowpalwabbit", wabbit("--squarecb"), batches=False),
         Peer("vw epsilon .05", "vowpalwabbit", wabbit("--epsilon 0.05"), batches=False),
-        Peer("vw regcbopt", "vowpalwabbit", wabbit("--regcbopt --mellowness 0.01"), batches=False, most_arms=40),
-        Peer("vw cover 4", "vowpalwabbit", wabbit("--cover 4"), batches=False, most_arms=29),
+        Peer("vw regcbopt", "vowpalwabbit", wabbit("--regcbopt --mellowness 0.01"), batches=False),
+        Peer("vw cover 4", "vowpalwabbit", wabbit("--cover 4"), batches=False),
     )
     return MappingProxyType({row.name: row for row in rows})
 
@@ -196,7 +195,8 @@ def play(peer: Peer, world: World, seed: int, batch: int) -> Ints:
         return peer.play(world, seed, batch if peer.batches else ONLINE)
 
 
+@functools.cache
 def code() -> str:
-    """Digest of what decides how peers are played; results under another one are not comparable."""
-    parts = [Path(__file__).read_bytes(), inspect.getsource(learner).encode()]
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+    """Digest of what decides how peers are played; results under another one are not comparable. Comments do not count."""
+    sources = (Path(__file__).read_text("utf-8"), inspect.getsource(learner))
+    return hashlib.sha256("\0".join(ast.dump(ast.parse(text)) for text in sources).encode()).hexdigest()

@@ -21,6 +21,7 @@ class Problem:
     rounds: int
     build: Callable[[int, int], World]
     what: str
+    changes: int = 0  # of the truth on the way
 
     def world(self, seed: int) -> World:
         """Laid out for a seed."""
@@ -31,8 +32,8 @@ def _table() -> Mapping[str, Problem]:
     rows = (
         Problem("obp", 10_000, known.obp, "synthetic data of the Open Bandit Pipeline: 5 numbers, 10 arms"),
         Problem("news", 5_000, known.news, "VW tutorial: 2 users x 2 times of day, 7 articles"),
-        Problem("news-change", 10_000, _news(known.SCENARIO_2), "its scenario 2: half of the likes change midway"),
-        Problem("news-swap", 10_000, _news(known.EXCHANGED), "Tom and Anna exchange their likes midway"),
+        Problem("news-change", 10_000, _news(known.SCENARIO_2), "its scenario 2: half of the likes change midway", 1),
+        Problem("news-swap", 10_000, _news(known.EXCHANGED), "Tom and Anna exchange their likes midway", 1),
         Problem("open-bandit", 10_000, _bandit("obd-men"), "clicks on 34 items of ZOZOTOWN, fitted to its logs"),
         Problem("breast", 3_000, _classes("breast_cancer"), "classification as a bandit: 30 numbers, 2 arms"),
         Problem("wine", 2_000, _classes("wine"), "13 numbers, 3 arms"),

@@ -120,7 +120,8 @@ def gaussian(seed: int, rounds: int) -> World:
     features = numbers(10, -4.0, 4.0)
     context = visits(rng, rounds, features)
     expected = context @ rng.normal(0.0, 0.25, (10, 8)) + rng.normal(0.0, 0.2, 8)
-    drawn = np.round(np.clip(expected + rng.normal(0.0, 0.5, expected.shape), -5.0, 5.0), 4)
+    noisy = np.clip(expected + rng.normal(0.0, 0.5, expected.shape), -5.0, 5.0)
+    drawn = np.asarray(np.round(noisy, 4), dtype=np.float64)
     return World(features, context, plain_arms(8), expected, drawn, low=-5.0, high=5.0, unit=0.0001)
 
 
@@ -130,6 +131,5 @@ def late(problem: str, seed: int, rounds: int, delay: str) -> World:
     rng = generator(f"{problem}/delay", seed)
     shape = world.drawn.shape
     waits = rng.geometric(1 / 100, shape) if delay == "geometric" else np.exp(rng.normal(np.log(300.0), 1.0, shape))
-    rows: Ints = np.minimum(waits, 1_750).astype(np.int64)
+    rows: Ints = np.asarray(np.minimum(waits, 1_750), dtype=np.int64)
     return World(world.features, world.context, world.arms, world.expected, world.drawn, delay=rows)
-

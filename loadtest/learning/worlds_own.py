@@ -44,7 +44,9 @@ def opposed(seed: int, rounds: int) -> World:
     context = visits(rng, rounds, features)
     context[:, 0] = rng.random(rounds) < 0.25
     side = 2.0 * context[:, :1] - 1.0
-    truth = -2.2 + 0.8 * side * rng.normal(size=8) + logits(rng, one_hot(features[1:], context[:, 1:]), 8, 0.2, 0.1, 0.1)
+    truth = (
+        -2.2 + 0.8 * side * rng.normal(size=8) + logits(rng, one_hot(features[1:], context[:, 1:]), 8, 0.2, 0.1, 0.1)
+    )
     expected = sigmoid(truth)
     return World(features, context, plain_arms(8), expected, coins(rng, expected))
 

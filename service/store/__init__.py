@@ -9,13 +9,17 @@ again is recognised), and LostError when the store no longer knows an experiment
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from service.errors import UnavailableError
 
 START = "0-0"  # the id before the first entry
+
+
+class UnreachableError(UnavailableError):
+    """No answer at all: no connection, or none in time. What was sent may have been applied."""
 
 
 class LostError(UnavailableError):
@@ -72,7 +76,8 @@ class Claim:
 class Entry:
     """One entry of an experiment's log. Exactly one of config, trials, rewards is set.
 
-    `late` rows are logged and never counted. `totals` has a triple (old, new, exposes) for each reward row.
+    `late` rows are logged and never counted. `totals` has a triple (old, new, exposes) for each reward row. `seeded`:
+    a configuration that came with a checkpoint; what it stands on is there, not in the log.
     """
 
     id: str
@@ -82,6 +87,7 @@ class Entry:
     rewards: bytes | None = None
     totals: Sequence[tuple[int, int, bool]] = ()
     late: bool = False
+    seeded: bool = False
 
     @property
     def time(self) -> int:
@@ -94,7 +100,8 @@ class Poll:
     """What one poll brought: the store's time, the registry (name to uid), and the new entries by uid.
 
     `deleted` are uids that were deleted on purpose. `more` says that entries were left for the next poll. `session`
-    names the connection: another one means that the store was away in between, however shortly.
+    names the connection: another one means that the store was away in between, however shortly. `damaged` says of
+    which uids the log cannot be read, and why.
     """
 
     now: int
@@ -103,20 +110,7 @@ class Poll:
     entries: Mapping[str, Sequence[Entry]]
     more: bool = False
     session: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Put:
-    """A configuration to be written: created where `expected` is 0, else replacing exactly that version.
-
-    `record` None deletes the experiment instead, leaving a mark that it was meant.
-    """
-
-    uid: str
-    name: str
-    version: int
-    expected: int
-    record: bytes | None
+    damaged: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +119,8 @@ class Checkpoint:
 
     `fields` has every field that changed since `base`, `removed` those that went; base None: `fields` is all
     there is. `rows` is the number of rows folded from the log's beginning, `size` the bytes of all fields,
-    `digest` the SHA-256 over all of it. `keep` is the oldest entry time that must stay in the log.
+    `digest` the SHA-256 over all of it. `keep` is the oldest entry time that must stay in the log. `heal` replaces
+    whatever is stored, at any id, diverged or not: for a stored one that does not prove itself. It trims nothing.
     """
 
     id: str
@@ -136,6 +131,36 @@ class Checkpoint:
     fields: Mapping[str, bytes]
     removed: Sequence[str] = ()
     keep: int = 0
+    heal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """What an experiment begins with when it is brought back: a state, and the log that led there, if it is kept.
+
+    The checkpoint's id is not used; it is stored at the entry that the write appends. Claims cannot be brought back,
+    so decisions made before `epoch`, or before the write, are over: their rewards are LATE, their trials dropped.
+    """
+
+    checkpoint: Checkpoint
+    epoch: int
+    entries: Sequence[Entry] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A configuration to be written: created where `expected` is 0, else replacing exactly that version.
+
+    `record` None deletes the experiment instead, leaving a mark that it was meant; with `expected` 0, one that
+    the store has lost. `seed` creates it, in one step, with all that it holds, deleted before or not.
+    """
+
+    uid: str
+    name: str
+    version: int
+    expected: int
+    record: bytes | None
+    seed: Seed | None = None
 
 
 class Checkpointed(enum.Enum):
@@ -149,11 +174,29 @@ class Checkpointed(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What a starting server needs: the newest configuration and the checkpoint, if there is one."""
+    """What a starting server needs: the newest configuration and the checkpoint, if there is one.
+
+    `damaged` says why a stored checkpoint was not fit to be returned. `diverged`: two servers differed over it.
+    `epoch` is that of the last Seed, else 0.
+    """
 
     record: bytes
     checkpoint: Checkpoint | None = None
     history: Mapping[int, bytes] = field(default_factory=dict)
+    damaged: str = ""
+    diverged: bool = False
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A claim as it is kept: metric to (total, number of distinct events; 0 where only the first counts)."""
+
+    prefix: int
+    counter: int
+    day: int
+    exposed: bool
+    totals: Mapping[int, tuple[int, int]]
 
 
 class Store(Protocol):
@@ -182,7 +225,8 @@ class Store(Protocol):
         """Count each claim once and append those that changed something, in one atomic step, then answer.
 
         All are judged before any is written. Claims of one call may name the same decision; they are taken in
-        order. A claim past its deadline is LATE: appended to the log as such, not counted.
+        order. A claim past its deadline, or of a decision before the experiment's epoch, is LATE: appended to the
+        log as such, not counted.
         """
 
     def checkpoint(self, uid: str, checkpoint: Checkpoint) -> Checkpointed:
@@ -194,6 +238,9 @@ class Backend(Protocol):
 
     def secret(self, name: str, proposal: bytes) -> bytes:
         """The secret kept under `name`; `proposal` is kept if there is none yet. For token keys."""
+
+    def claims(self, uid: str) -> Iterator[Held]:
+        """Every claim kept of an experiment; each as it stood at some moment of the walk. For verification."""
 
     def facts(self) -> Mapping[str, str]:
         """What the engine is and promises: `engine`, `version`, `fsync`, `eviction`, `memory`; words for people."""

@@ -1,7 +1,8 @@
 -- Appends a server's trial rows once, leaving out those whose rewards could no longer arrive.
 --
 -- call  EVALSHA sha 3  config log watermarks  writer sequence stride rows horizon_ms
--- keys  config      hash    missing: the store forgot the experiment, the answer is LOST
+-- keys  config      hash    missing: the store forgot the experiment, the answer is LOST; epoch: rows from before it
+--                           are left out too, as they may be in the state that was brought back
 --       log         stream  t rows, s stride
 --       watermarks  hash    writer -> "sequence:time of its last append, ms"
 -- reply the number of rows left out; a sequence not above the writer's last changes nothing and answers 0
@@ -9,14 +10,15 @@
 local DAY = 86400000
 local TIME_OFFSET = 16 -- of the time field in a row (service/rows.py), int64
 
-if redis.call('EXISTS', KEYS[1]) == 0 then return 'LOST' end
+local known = redis.call('HMGET', KEYS[1], 'version', 'epoch')
+if not known[1] then return 'LOST' end
 redis.call('XLEN', KEYS[2]) -- fails here, before any write, if it is no stream
 local mark = redis.call('HGET', KEYS[3], ARGV[1])
 if mark and tonumber(string.match(mark, '^%d+')) >= tonumber(ARGV[2]) then return 0 end
 
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
-local stride, rows, oldest = tonumber(ARGV[3]), ARGV[4], now - tonumber(ARGV[5])
+local stride, rows, oldest = tonumber(ARGV[3]), ARGV[4], math.max(now - tonumber(ARGV[5]), tonumber(known[2] or 0))
 local kept, dropped = {}, 0
 for at = 1, #rows, stride do
   if struct.unpack('<i8', rows, at + TIME_OFFSET) < oldest then

@@ -1,15 +1,16 @@
 -- Stores a checkpoint if it stands on the stored one, then trims the log behind the checkpoint before it.
 --
--- call  EVALSHA sha 3  config log checkpoint  id base rows size digest keep_ms n removed*n (field value)*
+-- call  EVALSHA sha 3  config log checkpoint  id base rows size digest keep_ms heal n removed*n (field value)*
 -- keys  config      hash    missing: the store forgot the experiment, the answer is LOST
 --       log         stream
 --       checkpoint  hash    id, previous (the id before), rows, size, digest, diverged (the other digest, if ever two
 --                           readers differed), and the state as fields named "f:..."
 -- args  base "" replaces everything; it may be used when nothing, or an older checkpoint, is stored
+--       heal 1: what is stored is no good; replace it whole, wherever it stands, and trim nothing
 -- reply STORED | SAME | DIVERGED | STALE
 
 local CHUNK = 6000 -- arguments of one command, below what Lua's stack takes (about 7,900)
-local id, base, digest, keep, removals = ARGV[1], ARGV[2], ARGV[5], ARGV[6], tonumber(ARGV[7])
+local id, base, digest, keep, heal, removals = ARGV[1], ARGV[2], ARGV[5], ARGV[6], ARGV[7] == '1', tonumber(ARGV[8])
 local log, key = KEYS[2], KEYS[3]
 
 local function below(a, b) -- whether stream id a comes before b
@@ -26,24 +27,29 @@ local function chunked(command, from, to) -- the arguments ARGV[from..to], an ev
 end
 
 if redis.call('EXISTS', KEYS[1]) == 0 then return 'LOST' end
-local stored = redis.call('HMGET', key, 'id', 'digest', 'diverged')
-local previous = stored[1]
-if stored[3] then return 'DIVERGED' end
-if previous == id then
-  if stored[2] == digest then return 'SAME' end
-  redis.call('HSET', key, 'diverged', digest)
-  return 'DIVERGED'
-end
-if base ~= '' and base ~= previous then return 'STALE' end
-if previous and not below(previous, id) then return 'STALE' end
 if #redis.call('XRANGE', log, id, id) == 0 then return 'STALE' end
+local previous
+if heal then
+  if redis.call('TYPE', key).ok ~= 'hash' then redis.call('UNLINK', key) end
+else
+  local stored = redis.call('HMGET', key, 'id', 'digest', 'diverged')
+  previous = stored[1]
+  if stored[3] then return 'DIVERGED' end
+  if previous == id then
+    if stored[2] == digest then return 'SAME' end
+    redis.call('HSET', key, 'diverged', digest)
+    return 'DIVERGED'
+  end
+  if base ~= '' and base ~= previous then return 'STALE' end
+  if previous and not below(previous, id) then return 'STALE' end
+end
 
 -- The first write is one that a full store refuses; after it nothing is refused.
 redis.call('HSET', key, 'id', id)
 if base == '' then redis.call('UNLINK', key) end
 redis.call('HSET', key, 'id', id, 'previous', previous or '', 'rows', ARGV[3], 'size', ARGV[4], 'digest', digest)
-chunked('HDEL', 8, 7 + removals)
-chunked('HSET', 8 + removals, #ARGV)
+chunked('HDEL', 9, 8 + removals)
+chunked('HSET', 9 + removals, #ARGV)
 if previous then
   local oldest = keep .. '-0'
   -- "~" trims whole nodes and a bounded number of them: never more than asked, never for long.

@@ -1,7 +1,8 @@
 -- Counts each claim once and appends what changed, in one step (service/store/claims.py is the same in Python).
 --
 -- call  EVALSHA sha 2+s+d  config log shard*s overflow*d  stride rows claims decisions
--- keys  config    hash    missing: the store forgot the experiment, the answer is LOST
+-- keys  config    hash    missing: the store forgot the experiment, the answer is LOST; epoch: decisions from before
+--                         it are LATE, because their claims are gone and may have been counted
 --       log       stream  r rows, s stride, o "old:new:exposes,..." | l late rows, s stride
 --       shard     hash    the low byte of a decision's counter -> its claim (kept listpack: values of at most 64 bytes)
 --       overflow  string  the claim of one decision that outgrew 64 bytes; its field in the shard then says ">"
@@ -17,9 +18,12 @@
 local APPLIED, DUPLICATE, LATE, TOO_MANY, OUT_OF_RANGE = 1, 2, 3, -1, -2
 local FIRST, SUM, MAX = 0, 1, 3
 local NO_METRIC, MAX_EVENTS, EXACT, INLINE = 65535, 64, 9007199254740992, 64
+local TIME = 17 -- of the decision in a row (service/rows.py), int64, counted from 1
 local GRAIN = 600000 -- expiries are rounded up to 10 minutes, so that a busy shard is not extended at every claim
 
-if redis.call('EXISTS', KEYS[1]) == 0 then return 'LOST' end
+local known = redis.call('HMGET', KEYS[1], 'version', 'epoch')
+if not known[1] then return 'LOST' end
+local epoch = tonumber(known[2] or 0)
 redis.call('XLEN', KEYS[2]) -- fails here if it is no stream
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -94,7 +98,7 @@ for i = 1, #claims / 48 do
   local number, metric, aggregate, deferred, value, limit, deadline, expires, digest =
     struct.unpack('<I4I2BBi8i8i8i8c8', claims, i * 48 - 47)
   local outcome, old, new
-  if now > deadline then
+  if now > deadline or (epoch > 0 and struct.unpack('<i8', rows, (i - 1) * stride + TIME) < epoch) then
     outcome = LATE
     late[#late + 1] = i
   else

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import RLock
 
 from service import __version__
 from service.errors import ConflictError
 from service.rows import HEAD_STRUCT
-from service.store import Checkpoint, Checkpointed, Claim, Entry, Loaded, LostError, Outcome, Poll, Put
+from service.store import Checkpoint, Checkpointed, Claim, Entry, Held, Loaded, LostError, Outcome, Poll, Put, Seed
 from service.store.claims import Judgement, Tally, check_rows, stride_of
 from service.store.scripts import DAY_MS, order
 
@@ -40,6 +40,7 @@ class _Experiment:
     swept: int = 0
     checkpoint: Checkpoint | None = None
     diverged: str | None = None
+    epoch: int = 0
 
 
 class MemoryStore:
@@ -58,6 +59,9 @@ class MemoryStore:
         with self._lock:
             if put.record is None:
                 self._remove(put)
+                return
+            if put.seed is not None:
+                self._bring_back(put, put.record, put.seed)
                 return
             if put.expected == 0 and (put.uid in self._deleted or self._registry.get(put.name, put.uid) != put.uid):
                 raise ConflictError(f"the name {put.name} is taken")
@@ -79,9 +83,29 @@ class MemoryStore:
             if put.expected == 0:
                 self._registry[put.name] = put.uid
 
+    def _bring_back(self, put: Put, record: bytes, seed: Seed) -> None:
+        if self._registry.get(put.name, put.uid) != put.uid:
+            raise ConflictError(f"the name {put.name} is taken")
+        found = self._experiments.get(put.uid)
+        if found is not None:
+            kept = found.checkpoint.digest if found.checkpoint is not None and found.epoch else None
+            if (found.version, found.record, kept) != (put.version, record, seed.checkpoint.digest):
+                raise ConflictError(f"something of {put.name} is in the store already")
+            return
+        found = self._experiments[put.uid] = _Experiment(put.version, record, {put.version: record})
+        found.epoch = max(self._clock(), seed.epoch)
+        for entry in seed.entries:
+            found.last = order(entry.id)
+            found.ids.append(found.last)
+            found.log.append(entry)
+        self._add(found, Entry("", config=record, seeded=True))
+        self._store(found, replace(seed.checkpoint, id=found.log[-1].id, base=None))
+        self._registry[put.name] = put.uid
+        self._deleted.pop(put.uid, None)
+
     def _remove(self, put: Put) -> None:
         found = self._experiments.get(put.uid)
-        if found is None and put.uid not in self._deleted:
+        if found is None and put.uid not in self._deleted and put.expected != 0:
             raise _lost(put.uid)
         if found is not None and found.version != put.expected:
             raise ConflictError(f"{put.name} is at version {found.version}, not {put.expected}")
@@ -94,7 +118,8 @@ class MemoryStore:
         """Store.load."""
         with self._lock:
             found = self._find(uid)
-            return Loaded(found.record, found.checkpoint, dict(sorted(found.history.items())))
+            history = dict(sorted(found.history.items()))
+            return Loaded(found.record, found.checkpoint, history, "", found.diverged is not None, found.epoch)
 
     def poll(self, cursors: Mapping[str, str], limit: int = 1000) -> Poll:
         """Store.poll."""
@@ -119,7 +144,8 @@ class MemoryStore:
                 return 0
             now = self._clock()
             rows = [trials[at : at + stride] for at in range(0, len(trials), stride)]
-            kept = [row for row in rows if HEAD_STRUCT.unpack_from(row)[_TIME] >= now - horizon]
+            oldest = max(now - horizon, found.epoch)
+            kept = [row for row in rows if HEAD_STRUCT.unpack_from(row)[_TIME] >= oldest]
             if kept:
                 self._add(found, Entry("", stride, trials=b"".join(kept)))
             found.watermarks[writer] = (sequence, now)
@@ -151,22 +177,31 @@ class MemoryStore:
         with self._lock:
             found = self._find(uid)
             stored, new = found.checkpoint, checkpoint
-            if found.diverged is not None:
-                return Checkpointed.DIVERGED
-            if stored is not None and stored.id == new.id:
-                if stored.digest == new.digest:
-                    return Checkpointed.SAME
-                found.diverged = new.digest
-                return Checkpointed.DIVERGED
-            if new.base is not None and (stored is None or new.base != stored.id):
-                return Checkpointed.STALE
-            if stored is not None and order(stored.id) > order(new.id):
-                return Checkpointed.STALE
+            refused = None if new.heal else self._refused(found, stored, new)
+            if refused is not None:
+                return refused
             at = bisect_left(found.ids, order(new.id))
             if at == len(found.ids) or found.ids[at] != order(new.id):
                 return Checkpointed.STALE
+            if new.heal:
+                found.checkpoint = found.diverged = None
             self._store(found, new)
             return Checkpointed.STORED
+
+    @staticmethod
+    def _refused(found: _Experiment, stored: Checkpoint | None, new: Checkpoint) -> Checkpointed | None:
+        if found.diverged is not None:
+            return Checkpointed.DIVERGED
+        if stored is not None and stored.id == new.id:
+            if stored.digest == new.digest:
+                return Checkpointed.SAME
+            found.diverged = new.digest
+            return Checkpointed.DIVERGED
+        if new.base is not None and (stored is None or new.base != stored.id):
+            return Checkpointed.STALE
+        if stored is not None and order(stored.id) > order(new.id):
+            return Checkpointed.STALE
+        return None
 
     @staticmethod
     def _store(found: _Experiment, new: Checkpoint) -> None:
@@ -174,7 +209,7 @@ class MemoryStore:
         fields = dict(stored.fields) if stored is not None and new.base is not None else {}
         for name in new.removed:
             fields.pop(name, None)
-        found.checkpoint = replace(new, base=None, fields=fields | dict(new.fields), removed=(), keep=0)
+        found.checkpoint = replace(new, base=None, fields=fields | dict(new.fields), removed=(), keep=0, heal=False)
         if stored is not None:
             end = bisect_left(found.ids, min(order(stored.id), (new.keep, 0)))
             del found.ids[:end], found.log[:end]
@@ -193,6 +228,8 @@ class MemoryStore:
 
     @staticmethod
     def _judge(found: _Experiment, claim: Claim, now: int) -> Judgement:
+        if claim.time < found.epoch:
+            return Judgement(Outcome.LATE)
         name = (claim.prefix, claim.counter, claim.time)
         tally = found.tallies.get(name) or Tally()
         judged = tally.judge(claim, now)
@@ -217,6 +254,14 @@ class MemoryStore:
         """Backend.secret."""
         with self._lock:
             return self._secrets.setdefault(name, proposal)
+
+    def claims(self, uid: str) -> Iterator[Held]:
+        """Backend.claims."""
+        with self._lock:
+            found = list(self._find(uid).tallies.items())
+        for (prefix, counter, decided), tally in found:
+            totals = {metric: (total, len(events)) for metric, (total, events) in tally.totals.items()}
+            yield Held(prefix, counter, decided // DAY_MS, tally.exposed, totals)
 
     def facts(self) -> Mapping[str, str]:
         """Backend.facts."""

@@ -1,4 +1,4 @@
-"""The store on Redis or Valkey >= 6.2: streams, hashes and seven Lua scripts.
+"""The store on Redis or Valkey >= 6.2: streams, hashes and eight Lua scripts.
 
 Nothing is retried here: every call is safe to send again, and only the caller knows whether it still wants to.
 Safe for any number of threads.
@@ -6,9 +6,7 @@ Safe for any number of threads.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping, Sequence
-from threading import Lock
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import redis
@@ -16,7 +14,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from service.errors import ConflictError, CorruptError, UnavailableError
-from service.store import Checkpoint, Checkpointed, Claim, Entry, Loaded, LostError, Outcome, Poll, Put
+from service.store import Checkpoint, Checkpointed, Claim, Entry, Held, Loaded, LostError, Outcome, Poll, Put, Seed
 from service.store.claims import check_rows, stride_of
 from service.store.scripts import (
     Keys,
@@ -24,134 +22,19 @@ from service.store.scripts import (
     checkpoint_arguments,
     claim_call,
     decode_checkpoint,
+    decode_claim,
     decode_entry,
+    encode_entry,
     engine_facts,
     info_lines,
     pairs,
+    seed_arguments,
 )
+from service.store.wire import Line, Wire, checked, unavailable
 
 HISTORY = 50  # configurations kept of each experiment
 MAX_CONNECTIONS = 512
-
-_KINDS: list[tuple[type[redis.RedisError], str]] = [  # subclasses before their parents
-    (redis.BusyLoadingError, "LOADING"),
-    (redis.AuthenticationError, "authentication"),
-    (redis.TimeoutError, "timeout"),
-    (redis.ConnectionError, "connection"),
-    (redis.ReadOnlyError, "READONLY"),
-    (redis.OutOfMemoryError, "OOM"),
-]
-_WORD = re.compile(r"\b(OOM|READONLY|LOADING|[A-Z]{4,})\b")
-
-
-def _unavailable(error: redis.RedisError) -> UnavailableError:
-    for kind, name in _KINDS:
-        if isinstance(error, kind):
-            return UnavailableError(f"store: {name}: {error}")
-    word = _WORD.search(str(error))
-    return UnavailableError(f"store: {word.group() if word else 'error'}: {error}")
-
-
-def _text(value: bytes) -> str:
-    return value.decode()
-
-
-class _Wire:
-    """Commands out, raw replies back, in one round trip, without the client's pipelines and callbacks.
-
-    A redis-py pipeline costs several times the socket and holds the GIL meanwhile (an EVALSHA 35 against 12 us).
-    """
-
-    def __init__(self, pool: Any) -> None:
-        self._pool = pool
-
-    def ask(self, *commands: tuple[Any, ...]) -> list[Any]:
-        """The replies of all commands. UnavailableError if any of them is an error."""
-        try:
-            return _checked(self._exchange(commands))
-        except redis.RedisError as error:
-            raise _unavailable(error) from error
-
-    def run(self, script: Script, keys: Sequence[str], *arguments: Any) -> Any:
-        """The reply of a script; it is loaded first where the engine does not know it (any more)."""
-        command = ("EVALSHA", script.sha, len(keys), *keys, *arguments)
-        try:
-            replies = self._exchange((command,))
-            if isinstance(replies[0], redis.exceptions.NoScriptError):
-                replies = self._exchange((("SCRIPT", "LOAD", script.text), command))
-            return _checked(replies)[-1]
-        except redis.RedisError as error:
-            raise _unavailable(error) from error
-
-    def _exchange(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        connection = self._pool.get_connection()
-        try:
-            return _exchange(connection, commands)
-        finally:
-            self._pool.release(connection)
-
-
-class _Line:
-    """One connection kept for good, and a number that changes whenever it had to be made anew."""
-
-    def __init__(self, pool: Any) -> None:
-        self._pool = pool
-        self._lock = Lock()
-        self._connection: Any = None
-        self._session = 0
-
-    def ask(self, *commands: tuple[Any, ...]) -> tuple[int, list[Any]]:
-        """The number of the connection and the replies to commands that only read, so may be asked twice.
-
-        UnavailableError if any of them is an error.
-        """
-        with self._lock:
-            try:
-                if self._connection is not None:
-                    try:
-                        return self._session, _checked(_exchange(self._connection, commands))
-                    except redis.ConnectionError:
-                        self._drop()  # it ended since the last call, which says nothing about the store now
-                self._connection = self._pool.get_connection()
-                self._session += 1
-                return self._session, _checked(_exchange(self._connection, commands))
-            except redis.RedisError as error:
-                self._drop()
-                raise _unavailable(error) from error
-
-    def close(self) -> None:
-        """Give the connection back to the pool; a later call takes another."""
-        with self._lock:
-            self._drop()
-
-    def _drop(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.disconnect()
-            self._pool.release(connection)
-
-
-def _exchange(connection: Any, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-    try:
-        connection.send_packed_command(connection.pack_commands(commands))
-        return [_reply(connection) for _ in commands]
-    except BaseException:
-        connection.disconnect()  # whatever is still under way must not answer the next call
-        raise
-
-
-def _reply(connection: Any) -> Any:
-    try:
-        return connection.read_response()
-    except redis.ResponseError as error:
-        return error
-
-
-def _checked(replies: list[Any]) -> list[Any]:
-    for reply in replies:
-        if isinstance(reply, redis.RedisError):
-            raise reply
-    return replies
+STAGED = 500  # log entries sent at a time where a log is brought back
 
 
 class RedisStore:
@@ -173,13 +56,14 @@ class RedisStore:
             pool = bulk = url_or_client.connection_pool
             if pool.connection_kwargs.get("decode_responses"):
                 raise ValueError("the client must not decode responses")
-        self._wire, self._bulk, self._line = _Wire(pool), _Wire(bulk), _Line(pool)
+        self._wire, self._bulk, self._line = Wire(pool), Wire(bulk), Line(pool)
         self._put = Script.load("put")
         self._delete = Script.load("delete")
         self._unregister = Script.load("unregister")
         self._append = Script.load("append")
         self._claim = Script.load("claim")
         self._checkpoint = Script.load("checkpoint")
+        self._seed = Script.load("seed")
 
     # Store
 
@@ -193,6 +77,9 @@ class RedisStore:
             (holder,) = self._wire.ask(("HGET", keys.names, put.name))
             if holder is not None and _text(holder) != put.uid:
                 raise ConflictError(f"the name {put.name} is taken")
+            if put.seed is not None:
+                self._bring_back(put, put.record, put.seed)
+                return
             if self._was_deleted(put.uid):
                 raise ConflictError(f"{put.name} was deleted")
         tagged = [keys.config(put.uid), keys.history(put.uid), keys.log(put.uid)]
@@ -203,6 +90,19 @@ class RedisStore:
             raise ConflictError(f"{put.name} is at version {answer.split()[1]}, not {put.expected}")
         if put.expected == 0:
             self._register(put)
+
+    def _bring_back(self, put: Put, record: bytes, seed: Seed) -> None:
+        keys, staged = self._keys, self._keys.staged(put.uid)
+        self._bulk.ask(("UNLINK", staged))
+        for at in range(0, len(seed.entries), STAGED):
+            part = seed.entries[at : at + STAGED]
+            self._bulk.ask(*(("XADD", staged, entry.id, *encode_entry(entry)) for entry in part))
+        tagged = [keys.config(put.uid), keys.history(put.uid), keys.log(put.uid), keys.checkpoint(put.uid), staged]
+        answer = _text(self._bulk.run(self._seed, tagged, *seed_arguments(put.version, record, seed)))
+        if answer == "CONFLICT":
+            raise ConflictError(f"something of {put.name} ({put.uid}) is in the store already")
+        self._register(put)
+        self._wire.ask(("HDEL", keys.deleted, put.uid))
 
     def _register(self, put: Put) -> None:
         names = self._keys.names
@@ -217,7 +117,7 @@ class RedisStore:
         answer = _text(self._wire.run(self._delete, [keys.config(put.uid)], put.expected))
         if answer.startswith("CONFLICT"):
             raise ConflictError(f"{put.name} is at version {answer.split()[1]}, not {put.expected}")
-        if answer == "GONE" and not self._was_deleted(put.uid):
+        if answer == "GONE" and put.expected != 0 and not self._was_deleted(put.uid):
             raise _lost(put.uid)
         self._wire.run(self._unregister, [keys.names, keys.deleted], put.name, put.uid)
         self._wire.ask(("UNLINK", *keys.all(put.uid)))
@@ -226,7 +126,7 @@ class RedisStore:
         return bool(self._wire.ask(("HEXISTS", self._keys.deleted, uid))[0])
 
     def load(self, uid: str) -> Loaded:
-        """Store.load. CorruptError if what is stored does not decode or add up."""
+        """Store.load. CorruptError if the configuration cannot be read."""
         keys = self._keys
         *_, replies = self._bulk.ask(
             ("MULTI",),
@@ -235,29 +135,45 @@ class RedisStore:
             ("HGETALL", keys.checkpoint(uid)),
             ("EXEC",),
         )
-        for reply in replies:
+        for reply in replies[:2]:
             if isinstance(reply, redis.RedisError):
                 raise CorruptError(f"experiment {uid}: {reply}") from reply
-        config, history, checkpoint = (dict(pairs(reply)) for reply in replies)
+        config, history = (dict(pairs(reply)) for reply in replies[:2])
         if not config:
             raise _lost(uid)
         try:
             versions = {int(version): record for version, record in sorted(history.items(), key=lambda i: int(i[0]))}
-            return Loaded(config[b"record"], decode_checkpoint(checkpoint), versions)
+            record, epoch = config[b"record"], int(config.get(b"epoch", 0))
         except (KeyError, ValueError) as error:
             raise CorruptError(f"the configuration of {uid} does not decode: {error!r}") from error
+        if isinstance(replies[2], redis.RedisError):
+            return Loaded(record, None, versions, damaged=str(replies[2]), epoch=epoch)
+        stored = dict(pairs(replies[2]))
+        diverged = b"diverged" in stored
+        try:
+            return Loaded(record, decode_checkpoint(stored), versions, "", diverged, epoch)
+        except CorruptError as error:
+            return Loaded(record, None, versions, str(error), diverged, epoch)
 
     def poll(self, cursors: Mapping[str, str], limit: int = 1000) -> Poll:
-        """Store.poll, in one round trip."""
+        """Store.poll, in one round trip; in more where a key is no log."""
         keys = self._keys
         commands: list[tuple[Any, ...]] = [("TIME",), ("HGETALL", keys.names), ("HGETALL", keys.deleted)]
         uids = {keys.log(uid).encode(): uid for uid in cursors}
         if cursors:
             commands.append(("XREAD", "COUNT", limit, "STREAMS", *uids, *cursors.values()))
         session, (clock, names, deleted, *streams) = self._line.ask(*commands)
+        try:
+            checked([clock, names, deleted])
+        except redis.RedisError as error:
+            raise unavailable(error) from error
         entries: dict[str, list[Entry]] = {}
-        for log, found in pairs(streams[0]) if streams and streams[0] else ():
-            entries[uids[log]] = [decode_entry(name, fields) for name, fields in found]
+        damaged: dict[str, str] = {}
+        for log, found in self._streams(streams, cursors, limit, damaged):
+            try:
+                entries[uids[log]] = [decode_entry(name, fields) for name, fields in found]
+            except CorruptError as error:
+                damaged[uids[log]] = str(error)
         return Poll(
             now=int(clock[0]) * 1000 + int(clock[1]) // 1000,
             registry={_text(name): _text(uid) for name, uid in pairs(names)},
@@ -265,7 +181,27 @@ class RedisStore:
             entries=entries,
             more=any(len(found) >= limit for found in entries.values()),
             session=session,
+            damaged=damaged,
         )
+
+    def _streams(
+        self, replies: list[Any], cursors: Mapping[str, str], limit: int, damaged: dict[str, str]
+    ) -> list[tuple[bytes, Any]]:
+        """What XREAD brought, by key. One key that is no stream spoils the answer for all: then each is asked."""
+        if not replies or not replies[0]:
+            return []
+        if not isinstance(replies[0], redis.RedisError):
+            return list(pairs(replies[0]))
+        if not str(replies[0]).startswith("WRONGTYPE"):
+            raise unavailable(replies[0]) from replies[0]
+        out: list[tuple[bytes, Any]] = []
+        asked = [("XREAD", "COUNT", limit, "STREAMS", self._keys.log(uid), at) for uid, at in cursors.items()]
+        for uid, reply in zip(cursors, self._line.ask(*asked)[1], strict=True):
+            if isinstance(reply, redis.RedisError):
+                damaged[uid] = str(reply)
+            else:
+                out += pairs(reply or ())
+        return out
 
     def append(self, uid: str, writer: str, sequence: int, stride: int, trials: bytes, horizon: int) -> int:
         """Store.append. ValueError if `trials` is not a whole number of rows."""
@@ -303,6 +239,25 @@ class RedisStore:
         _, kept = self._wire.ask(("HSETNX", secrets, name, proposal), ("HGET", secrets, name))
         return bytes(kept)
 
+    def claims(self, uid: str) -> Iterator[Held]:
+        """Backend.claims. Each shard is read at once; a shard that grows meanwhile may be met twice."""
+        cursor, prefix = "0", self._keys.shards(uid)
+        while True:
+            ((at, names),) = self._bulk.ask(("SCAN", cursor, "MATCH", prefix + "*", "COUNT", 1000))
+            for name in names:
+                for field, value in pairs(self._bulk.ask(("HGETALL", name))[0]):
+                    yield from decode_claim(_text(name)[len(prefix) :], field, value, self._outgrown(uid))
+            cursor = _text(at)
+            if cursor == "0":
+                return
+
+    def _outgrown(self, uid: str) -> Callable[[int, int], bytes | None]:
+        def read(decision: int, counter: int) -> bytes | None:
+            found: bytes | None = self._bulk.ask(("GET", self._keys.outgrown(uid, decision, counter)))[0]
+            return found
+
+        return read
+
     def facts(self) -> Mapping[str, str]:
         """Backend.facts. What a managed store does not tell is said to be unknown."""
         info = info_lines(_text(self._wire.ask(("INFO",))[0]))
@@ -322,6 +277,10 @@ class RedisStore:
         self._line.close()
         for pool in self._owned:
             pool.disconnect()
+
+
+def _text(value: bytes) -> str:
+    return value.decode()
 
 
 def _lost(uid: str) -> LostError:

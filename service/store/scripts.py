@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import importlib.resources
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from service.errors import CorruptError
-from service.store import START, Checkpoint, Claim, Entry
+from service.store import START, Checkpoint, Claim, Entry, Held, Seed
 from service.store.claims import EXACT, digest
 
 DAY_MS = 86_400_000
@@ -80,14 +80,26 @@ class Keys:
         """Every key of an experiment but its claims, which expire by themselves."""
         return [self.config(uid), self.history(uid), self.log(uid), self.watermarks(uid), self.checkpoint(uid)]
 
+    def staged(self, uid: str) -> str:
+        """Stream: a log that is being brought back."""
+        return f"{self.prefix}:{{{uid}}}:new"
+
+    def shards(self, uid: str) -> str:
+        """What the names of an experiment's claim shards begin with."""
+        return f"{self.prefix}:{{{uid}}}:c:"
+
     def shard(self, uid: str, claim: Claim) -> str:
         """Hash: low byte of the counter to the claim, for one decision day and 256 consecutive counters."""
         window = claim.counter >> WINDOW_BITS
-        return f"{self.prefix}:{{{uid}}}:c:{claim.time // DAY_MS}:{claim.prefix:x}:{window}"
+        return f"{self.shards(uid)}{claim.time // DAY_MS}:{claim.prefix:x}:{window}"
 
     def overflow(self, uid: str, claim: Claim) -> str:
         """String: the claim of a decision that outgrew its shard."""
-        return f"{self.prefix}:{{{uid}}}:o:{claim.prefix:x}:{claim.counter}"
+        return self.outgrown(uid, claim.prefix, claim.counter)
+
+    def outgrown(self, uid: str, prefix: int, counter: int) -> str:
+        """The same by the decision's name."""
+        return f"{self.prefix}:{{{uid}}}:o:{prefix:x}:{counter}"
 
 
 def claim_call(keys: Keys, uid: str, claims: Sequence[Claim]) -> tuple[list[str], list[bytes]]:
@@ -137,7 +149,7 @@ def decode_entry(key: bytes, reply: Any) -> Entry:
     name = key.decode()
     try:
         if b"c" in fields:
-            return Entry(name, config=fields[b"c"])
+            return Entry(name, config=fields[b"c"], seeded=b"b" in fields)
         stride = int(fields[b"s"])
         if b"t" in fields:
             return Entry(name, stride, trials=fields[b"t"])
@@ -147,6 +159,39 @@ def decode_entry(key: bytes, reply: Any) -> Entry:
         return Entry(name, stride, rewards=fields[b"r"], totals=totals)
     except (KeyError, ValueError) as error:
         raise CorruptError(f"log entry {name} is not one of ours: {error!r}") from error
+
+
+def encode_entry(entry: Entry) -> list[bytes | int | str]:
+    """The fields of an entry as the scripts write them; the inverse of decode_entry."""
+    if entry.config is not None:
+        return ["c", entry.config, *(("b", "1") if entry.seeded else ())]
+    if entry.trials is not None:
+        return ["t", entry.trials, "s", entry.stride]
+    rows = entry.rewards or b""
+    if entry.late:
+        return ["l", rows, "s", entry.stride]
+    totals = ",".join(f"{old}:{new}:{int(exposes)}" for old, new, exposes in entry.totals)
+    return ["r", rows, "s", entry.stride, "o", totals]
+
+
+def decode_claim(
+    shard: str, field: bytes, value: bytes, outgrown: Callable[[int, int], bytes | None]
+) -> Iterable[Held]:
+    """The claim in a field of the shard "day:prefix:window"; none if it expired. CorruptError if it is no claim."""
+    try:
+        day, prefix, window = shard.split(":")
+        decision, counter = int(prefix, 16), (int(window) << WINDOW_BITS) + int(field)
+        text = outgrown(decision, counter) if value == b">" else value
+        if text is None:
+            return
+        exposed, *records = text.decode().split(";")
+        totals = {}
+        for record in records:
+            metric, total, events = record.split(":")
+            totals[int(metric)] = (int(total), len(events) // 8)
+        yield Held(decision, counter, int(day), exposed == "1", totals)
+    except ValueError as error:
+        raise CorruptError(f"the claim {field!r} in {shard} does not decode: {error}") from error
 
 
 def _triples(text: bytes) -> Iterable[list[bytes]]:
@@ -162,12 +207,21 @@ def checkpoint_arguments(checkpoint: Checkpoint) -> list[str | int | bytes]:
         checkpoint.size,
         checkpoint.digest,
         checkpoint.keep,
+        int(checkpoint.heal),
         len(checkpoint.removed),
         *(f"f:{name}" for name in checkpoint.removed),
     ]
-    for name, value in checkpoint.fields.items():
-        arguments += (f"f:{name}", value)
-    return arguments
+    return arguments + _fields(checkpoint)
+
+
+def seed_arguments(version: int, record: bytes, seed: Seed) -> list[str | int | bytes]:
+    """Arguments of seed.lua."""
+    of = seed.checkpoint
+    return [version, record, seed.epoch, of.rows, of.size, of.digest, *_fields(of)]
+
+
+def _fields(checkpoint: Checkpoint) -> list[str | int | bytes]:
+    return [part for name, value in checkpoint.fields.items() for part in (f"f:{name}", value)]
 
 
 def decode_checkpoint(reply: Mapping[bytes, bytes]) -> Checkpoint | None:

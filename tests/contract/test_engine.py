@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from service.errors import ConflictError, CorruptError, UnavailableError
-from service.store import Aggregate, Claim, LostError, Outcome, Put
+from service.errors import ConflictError, UnavailableError
+from service.store import Aggregate, Checkpointed, Claim, LostError, Outcome, Put
 from service.store.embedded import Embedded
 from service.store.redis import RedisStore
 from tests.contract.conftest import Subject
@@ -228,20 +228,50 @@ def test_a_key_of_another_type_is_met_before_anything_is_written(subject: Subjec
     calls: dict[str, Callable[[], object]] = {
         "{u}:log": lambda: store.claim("u", [claim(t)]),
         "{u}:wm": lambda: store.append("u", "w", 1, TRIAL_SIZE, head(1, 1, t), HOUR),
-        "{u}:ck": lambda: store.load("u"),
+        "{u}:ck": lambda: store.checkpoint("u", fold(log(store, "u")[0].id, None, {"a": b"1"})),
     }
-    with pytest.raises((UnavailableError, CorruptError), match="WRONGTYPE"):
+    with pytest.raises(UnavailableError, match="WRONGTYPE"):
         calls[key]()
     assert dump(subject) == before
 
 
-def test_a_truncated_checkpoint_is_corrupt(subject: Subject) -> None:
+def test_a_damaged_checkpoint_is_said_to_be_and_can_be_replaced(subject: Subject) -> None:
+    store, key = subject.store, f"{subject.prefix}:{{u}}:ck"
+    made = fold(log(store, "u")[0].id, None, {"a": b"1234", "b": b"5678"})
+
+    def not_a_hash(raw: redis.Redis) -> None:
+        raw.delete(key)
+        raw.set(key, "not ours")
+
+    damages: list[Callable[[redis.Redis], object]] = [
+        lambda raw: raw.hset(key, "f:b", b"567"),
+        lambda raw: raw.hset(key, "rows", b"many"),
+        lambda raw: raw.hdel(key, "digest"),
+        not_a_hash,
+    ]
+    store.checkpoint("u", made)
+    for damage in damages:
+        with subject.raw as raw:
+            damage(raw)
+        loaded = store.load("u")
+        assert (loaded.checkpoint, loaded.record) == (None, b"first")
+        assert loaded.damaged
+        assert store.checkpoint("u", replace(made, heal=True)) is Checkpointed.STORED
+        assert store.load("u").checkpoint == made
+
+
+def test_a_log_that_cannot_be_read_does_not_hide_the_others(subject: Subject) -> None:
     store = subject.store
-    store.checkpoint("u", fold(log(store, "u")[0].id, None, {"a": b"1234", "b": b"5678"}))
+    create(store, "v")
+    create(store, "w")
     with subject.raw as raw:
-        raw.hset(f"{subject.prefix}:{{u}}:ck", "f:b", b"567")
-    with pytest.raises(CorruptError):
-        store.load("u")
+        raw.delete(f"{subject.prefix}:{{u}}:log")
+        raw.set(f"{subject.prefix}:{{u}}:log", "not ours")
+        raw.xadd(f"{subject.prefix}:{{w}}:log", {"t": b"rows without a stride"})
+    poll = store.poll(dict.fromkeys("uvw", "0-0"))
+    assert set(poll.damaged) == {"u", "w"}
+    assert [entry.config for entry in poll.entries["v"]] == [b"first"]
+    assert store.poll({}).session == poll.session
 
 
 def test_an_ambiguous_claim_is_sent_again_and_counts_once(subject: Subject) -> None:

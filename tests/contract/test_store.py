@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 
 from service.errors import ConflictError, UnavailableError
-from service.store import Checkpoint, Checkpointed, Entry, LostError, Put, Store
+from service.store import Aggregate, Checkpoint, Checkpointed, Entry, LostError, Outcome, Put, Seed, Store
 from tests.contract.conftest import Subject
-from tests.contract.making import HOUR, TRIAL_SIZE, claim, create, fold, head, log, now
+from tests.contract.making import HOUR, TRIAL_SIZE, claim, create, exposure, fold, head, log, now
 
 STORED, SAME, DIVERGED, STALE = Checkpointed.STORED, Checkpointed.SAME, Checkpointed.DIVERGED, Checkpointed.STALE
 
@@ -290,6 +291,76 @@ def test_two_readers_agree_or_the_difference_is_kept(store: Store) -> None:
     for later in (ours, fold(ids[2], ids[1], {"a": b"3"}), fold(ids[2], None, {"a": b"3"})):
         assert store.checkpoint("u", later) is DIVERGED
     assert loaded(store).fields == {"a": b"1"}
+
+
+def test_a_checkpoint_that_heals_replaces_whatever_is_stored_and_trims_nothing(store: Store) -> None:
+    create(store, "u")
+    ids = fill(store, 3)
+    store.checkpoint("u", fold(ids[1], None, {"a": b"1"}))
+    store.checkpoint("u", fold(ids[2], ids[1], {"a": b"2"}))
+    assert store.checkpoint("u", fold(ids[2], None, {"a": b"3"})) is DIVERGED
+    assert store.load("u").diverged
+    entries = log(store, "u")
+    for at, value in ((ids[2], b"4"), (ids[1], b"5"), (ids[2], b"6")):
+        healed = replace(fold(at, None, {"a": value}, keep=2 * now(store)), heal=True)
+        assert store.checkpoint("u", healed) is STORED
+        assert loaded(store).fields == {"a": value}
+        assert not store.load("u").diverged
+    assert log(store, "u") == entries
+    assert store.checkpoint("u", replace(fold("1-1", None, {}), heal=True)) is STALE
+
+
+def test_what_is_brought_back_stands_on_its_state_and_begins_an_epoch(subject: Subject) -> None:
+    store = subject.store
+    t = now(store)
+    state = fold("7-7", None, {"config": b"third", "a": b"1"}, rows=9)
+    entries = [Entry("5-0", config=b"first"), Entry("5-1", TRIAL_SIZE, trials=head(1, 1, 5))]
+    put = Put("u", "hero", 3, 0, b"third", Seed(state, t + 60_000, entries))
+    for _ in range(2):  # sent again it is recognised
+        store.put(put)
+    *before, last = log(store, "u")
+    assert before == entries
+    assert (last.config, last.seeded) == (b"third", True)
+    found = store.load("u")
+    assert (found.record, found.epoch) == (b"third", t + 60_000)
+    assert loaded(store) == replace(state, id=last.id)
+    assert store.poll({}).registry == {"hero": "u"}
+    assert store.claim("u", [claim(t)]) == [Outcome.LATE]
+    assert store.append("u", "w", 1, TRIAL_SIZE, head(1, 1, t) + head(1, 2, t + 60_000), HOUR) == 1
+    assert store.claim("u", [claim(t + 60_000)]) == [Outcome.APPLIED]
+    with pytest.raises(ConflictError):
+        store.put(replace(put, version=4))
+    with pytest.raises(ConflictError):
+        store.put(replace(put, uid="v"))
+    store.put(Put("u", "hero", 3, 3, None))
+    store.put(put)  # also what was deleted
+    assert store.poll({}).deleted == frozenset()
+
+
+def test_a_loss_that_is_accepted_is_a_deletion(subject: Subject) -> None:
+    store = subject.store
+    create(store, "u", "hero")
+    with pytest.raises(ConflictError):
+        store.put(Put("u", "hero", 0, 0, None))
+    subject.lose()
+    store.put(Put("u", "hero", 0, 0, None))
+    assert store.poll({}).deleted == frozenset({"u"})
+
+
+def test_claims_are_told_as_they_are_kept(subject: Subject) -> None:
+    store = subject.store
+    create(store, "u")
+    t = now(store)
+    many = [claim(t, 300, i, Aggregate.SUM, b"%d" % i, metric=1) for i in range(20)]
+    store.claim("u", [claim(t, 1, 7), claim(t, 2, deferred=True), exposure(t, 3), *many])
+    held = {h.counter: h for h in subject.store.claims("u")}
+    assert {c: (h.exposed, dict(h.totals)) for c, h in held.items()} == {
+        1: (False, {0: (7, 0)}),
+        2: (True, {0: (1, 0)}),
+        3: (True, {}),
+        300: (False, {1: (190, 20)}),
+    }
+    assert {(h.prefix, h.day) for h in held.values()} == {(2**64 - 1, t // (24 * HOUR))}
 
 
 def test_the_log_is_never_trimmed_past_the_checkpoint_before_last(store: Store) -> None:

@@ -26,7 +26,7 @@ CONFIG = """
 experiment: pair
 arms: [{id: a}, {id: b}, {id: c}, {id: d}]
 default_arm: a
-algorithm: linucb
+algorithm: ALGORITHM
 features:
   source: {type: category, values: [ads, search, mail]}
   visits: {type: number, min: 0, max: 20}
@@ -39,6 +39,11 @@ metrics:
   - {id: spend, unit: 0.01, min: -50, max: 50, aggregate: sum, window: 1h}
 """
 DECISIONS, REWARDS = 10_000, 10_000
+
+
+def config(algorithm: str = "linucb") -> str:
+    """The experiment; `auto` learns products too and looks again at the log from time to time."""
+    return CONFIG.replace("ALGORITHM", algorithm)
 
 
 @pytest.fixture(params=["valkey", "debian_redis"])
@@ -120,10 +125,11 @@ def beliefs(server: Service) -> list[bytes]:
     return [slot.posterior.packed.tobytes() for slot in server.directory.by_name["pair"].slots]
 
 
-def test_two_servers_fold_to_the_bits_of_a_serial_replay(engine: Embedded) -> None:
+@pytest.mark.parametrize("algorithm", ["linucb", "auto"])
+def test_two_servers_fold_to_the_bits_of_a_serial_replay(engine: Embedded, algorithm: str) -> None:
     with stage(engine.url) as world:
         first, _ = world.service(), world.service()
-        first.catalogue.put(CONFIG, 0)
+        first.catalogue.put(config(algorithm), 0)
         world.settle()
         uid = first.catalogue.get("pair").uid
         traffic(world, random.Random(12345))
@@ -139,6 +145,7 @@ def test_two_servers_fold_to_the_bits_of_a_serial_replay(engine: Embedded) -> No
         assert live[0].fields() == live[1].fields() == serial.fields() == folded(world, uid, step=77).fields()
         assert beliefs(world.services[0]) == beliefs(world.services[1])
 
+        assert bool(serial.reviews.findings) == (algorithm == "auto")
         assert live[0].stored is not None, "at 20,000 rows a checkpoint is due"
         late = world.service()
         assert late.feed.replicas[uid].fields() == serial.fields()
@@ -149,7 +156,7 @@ def test_two_servers_fold_to_the_bits_of_a_serial_replay(engine: Embedded) -> No
 def test_a_checkpoint_and_its_tail_equal_the_fold_from_the_start(engine: Embedded) -> None:
     with stage(engine.url) as world:
         server = world.service()
-        server.catalogue.put(CONFIG, 0)
+        server.catalogue.put(config("auto"), 0)
         uid = server.catalogue.get("pair").uid
         for i in range(12_000):
             choose(server, "pair", f"s{i}", context={"source": "ads"})

@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import numpy as np
 
+from service.access import Access
 from service.batch import BatchDecision
 from service.errors import ConflictError, InvalidError, LeverError, NotFoundError, PreconditionError, UnavailableError
 from service.features import Column
@@ -121,6 +122,12 @@ class Catalogue:
     def delete(self, name: str, expected: int | None) -> None:
         self.get(name)
 
+    def restore(self, name: str) -> Any:
+        return self.get(name)
+
+    def accept_loss(self, name: str) -> None:
+        self.get(name)
+
     def report(self, name: str) -> Report:
         self.get(name)
         arm = ArmReport("calm", "active", 10, 4, 4.0, 0.4, 0.1, 0.7, 0.9, 0.01, 1.0, 2, 1.0, 0.39)
@@ -129,10 +136,10 @@ class Catalogue:
 
 @contextmanager
 def served(
-    standin: Standin, limits: Limits | None = None, metrics: Metrics | None = None
+    standin: Standin, limits: Limits | None = None, metrics: Metrics | None = None, access: Access | None = None
 ) -> Iterator[tuple[grpc.Channel, Server]]:
     """A real server around the stand-in on a free loopback port, ready, and a channel to it."""
-    server = Server(standin.uses, Catalogue(), metrics or Metrics(), limits)
+    server = Server(standin.uses, Catalogue(), metrics or Metrics(), limits, access)
     port = server.bind("127.0.0.1:0")
     server.start()
     server.set_ready(ready=True)

@@ -81,6 +81,18 @@ class Canned(experiment_pb2_grpc.ExperimentServiceServicer, personalization_pb2_
     def GetReport(self, request: Any, context: Any) -> Any:
         return self._answer("report", request, context)
 
+    def Evaluate(self, request: Any, context: Any) -> Any:
+        return self._answer("evaluate", request, context)
+
+    def WarmStart(self, request: Any, context: Any) -> Any:
+        return self._answer("warm_start", request, context)
+
+    def RestoreExperiment(self, request: Any, context: Any) -> Any:
+        return self._answer("restore", request, context)
+
+    def AcceptLoss(self, request: Any, context: Any) -> Any:
+        return self._answer("accept_loss", request, context)
+
     def Select(self, request: Any, context: Any) -> Any:
         return self._answer("select", request, context)
 

@@ -12,6 +12,7 @@ import pytest
 import structlog
 
 from service import keys, logs
+from service.access import Key
 from service.config import Settings, hidden, packed, settings
 from service.errors import InvalidError, Violation
 
@@ -39,15 +40,20 @@ def test_options_win_over_variables_over_defaults() -> None:
 
 
 def test_every_setting_can_be_a_variable(tmp_path: Path) -> None:
+    keys_file, pem = tmp_path / "keys.yaml", tmp_path / "some.pem"  # a pair is looked into when it is loaded
+    keys_file.write_text("keys:\n" + Key.of("secret", "web", frozenset({"decide"})).line())
+    pem.touch()
     texts = {
         "DATA_DIR": "d", "REDIS_URL": "rediss://h", "GRPC_HOST": "::1", "GRPC_PORT": "1", "HTTP_HOST": "localhost",
         "HTTP_PORT": "2", "WORKERS": "3", "EXPERIMENTS": str(tmp_path), "TOKEN_KEYS": KEY_TEXT, "INSECURE": "yes",
         "FLUSH_MS": "4", "POLL_MS": "5", "BUFFER_BYTES": "6mb", "STATE_MAX": "7", "CHOICE_THREADS": "8",
-        "REWARD_THREADS": "9", "MAX_STREAMS": "10", "GRACE_S": "11", "LOG_LEVEL": "DEBUG", "LOG_JSON": "true",
+        "REWARD_THREADS": "9", "MAX_STREAMS": "10", "MAX_WAITING": "12", "MAX_CALLS": "13",
+        "KEYS_FILE": str(keys_file), "TLS_CERT": str(pem), "TLS_KEY": str(pem), "TLS_CLIENT_CA": str(pem),
+        "GRACE_S": "11", "LOG_LEVEL": "DEBUG", "LOG_JSON": "true", "DOOR_HOST": "localhost", "DOOR_PORT": "15",
     }  # fmt: skip
     assert settings({}, {f"LEVER_{name}": text for name, text in texts.items()}) == Settings(
-        Path("d"), "rediss://h", "::1", 1, "localhost", 2, 3, tmp_path, (KEY,), True, 4, 5, 6 << 20, 7, 8, 9, 10, 11,
-        "debug", "true",
+        Path("d"), "rediss://h", "::1", 1, "localhost", 2, 3, tmp_path, (KEY,), True, 4, 5, 6 << 20, 7, 8, 9, 10, 12, 13,
+        keys_file, pem, pem, pem, 11, "debug", "true", "localhost", 15,
     )  # fmt: skip
 
 

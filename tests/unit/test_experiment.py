@@ -54,7 +54,7 @@ def test_the_record_carries_everything() -> None:
     assert hero.arms[1].segments == frozenset({1})
     assert (hero.segments.ids, hero.segments.serves_default) == (("default", "vip"), (False, False))
     assert (hero.columns, hero.encoder.columns) == (3, 3)
-    assert (hero.algorithm, hero.settings["floor"]) == ("linucb", 0.01)
+    assert (hero.algorithm, hero.settings["detector"]) == ("auto", 1.0)
     assert (hero.holdout_share, hero.holdout_uniform) == (0.25, True)
     assert hero.horizon_ms == 7 * 86_400_000 + 3_600_000
     assert (hero.primary.id, hero.metric_numbers) == ("click", {"click": 0, "revenue": 1})
@@ -133,7 +133,7 @@ def test_fixed_weights_are_settings_by_arm_number() -> None:
         b"[1]",
         build(parse(TEXT), TEXT, "ab12", NOW, None)[:-20],
         build(parse(TEXT), TEXT, "ab12", NOW, None).replace(b'"format":1', b'"format":9'),
-        build(parse(TEXT), TEXT, "ab12", NOW, None).replace(b'"name":"linucb"', b'"name":"magic"'),
+        build(parse(TEXT), TEXT, "ab12", NOW, None).replace(b'"name":"auto"', b'"name":"magic"'),
         build(parse(TEXT), TEXT, "ab12", NOW, None).replace(b'"default_arm":"calm"', b'"default_arm":"gone"'),
         build(parse(TEXT), TEXT, "ab12", NOW, None).replace(b'"aggregate":"sum"', b'"aggregate":"mean"'),
     ],

@@ -172,6 +172,7 @@ def configs(draw: st.DrawFn) -> dict[str, Any]:
         "features": features,
         "segments": segments,
         "metrics": [{"id": metric, "primary": metric == "m0"} for metric in draw(st.permutations(metrics))],
+        "algorithm": draw(st.sampled_from(["auto", "linucb"])),
     }
 
 
@@ -202,11 +203,16 @@ def test_numbers_are_never_reused_and_old_columns_keep_their_encoding(
         new = applied(config, old)
         if old is not None:
             assert names(new)[: old.columns] == names(old)
+            assert new.numbers.products[: len(old.numbers.products)] == old.numbers.products
+            assert new.design.place[: old.columns].tolist() == old.design.place.tolist()
             assert new.segments.ids[: len(old.segments.ids)] == old.segments.ids
             assert [metric.id for metric in new.metrics][: len(old.metrics)] == [metric.id for metric in old.metrics]
             assert [arm.id for arm in new.arms][: len(old.arms)] == [arm.id for arm in old.arms]
         for ids in (names(new), new.segments.ids, list(new.arm_numbers), [metric.id for metric in new.metrics]):
             assert len(set(ids)) == len(ids)
+        products = {term.column for term in new.numbers.products}
+        assert sorted([*products, *new.design.place.tolist()]) == list(range(new.design.columns))
+        assert not products or new.design.columns <= 64
         # whatever came before, the encoding means what it would mean without a past
         assert meaning(new, context) == meaning(applied(config), context)
         live = {arm["id"] for arm in config["arms"]}

@@ -47,7 +47,7 @@ def test_the_least_file_gets_every_default() -> None:
     assert (spec.experiment, spec.state, spec.winner, spec.default_arm) == ("hero", "active", None, "calm")
     assert [arm.id for arm in spec.arms] == ["calm", "bold"]
     assert (spec.arms[0].payload, spec.arms[0].state, spec.arms[0].segments) == ("null", "active", None)
-    assert (spec.algorithm.name, spec.algorithm.settings) == ("beta", {})
+    assert (spec.algorithm.name, spec.algorithm.settings) == ("auto", {})
     assert [segment.id for segment in spec.segments] == ["default"]
     (metric,) = spec.metrics
     assert (metric.primary, metric.unit, metric.min, metric.max) == (True, 1.0, 0.0, 1.0)
@@ -111,12 +111,9 @@ log: {keep: 90d, max: 2GB}
 @pytest.mark.parametrize(
     ("changes", "algorithm"),
     [
-        ({}, "beta"),
-        ({"metrics": "metrics: [{id: a, unit: 0.5, max: 0.5}]"}, "beta"),
-        ({"metrics": "metrics: [{id: a, aggregate: sum}]"}, "nig"),
-        ({"metrics": "metrics: [{id: a, max: 5}]"}, "nig"),
-        ({"metrics": "metrics: [{id: a, min: -1}]"}, "nig"),
-        ({"features": "features: {f: {type: flag}}"}, "linucb"),
+        ({}, "auto"),
+        ({"metrics": "metrics: [{id: a, max: 5}]"}, "auto"),
+        ({"features": "features: {f: {type: flag}}"}, "auto"),
         ({"features": "features: {f: {type: flag}}", "algorithm": "algorithm: beta"}, "beta"),
     ],
 )
@@ -191,7 +188,7 @@ BAD: list[tuple[str, list[str]]] = [
     (edited(arms="arms:\n" + "\n".join(f"  - id: a{i}" for i in range(201)), default_arm="default_arm: a0"), [
         "line 2: arms: 201 arms are too many, at most 200"]),
     (edited(x="algorithm: linucp"), [
-        'line 7: algorithm: "linucp" is not one of beta, nig, linucb, lints, uniform, fixed; did you mean "linucb"?']),
+        'line 7: algorithm: "linucp" is not one of auto, beta, nig, linucb, lints, greedy, squarecb, revenue, uniform, fixed; did you mean "linucb"?']),
     (edited(x="algorithm: {name: linucb, alfa: 1}"), ['line 7: algorithm.alfa: unknown key; did you mean "alpha"?']),
     (edited(x="algorithm: {name: linucb, floor: 0.1}\nfloor: 0.2"), [
         "line 8: floor: given twice: here and under algorithm"]),

@@ -12,6 +12,7 @@ import pytest
 
 from loadtest import dataset
 from loadtest.dataset import FEATURES, INSIDE, DataError
+from service.caches import cache_dir
 
 COLUMNS = ("", "timestamp", "item_id", "position", "click", "propensity_score", *FEATURES[:4])
 
@@ -119,4 +120,4 @@ def test_a_checked_wheel_in_the_cache_is_not_fetched_again(tmp_path: Path, monke
     ],
 )
 def test_where_the_cache_is(env: dict[str, str], expected: Path) -> None:
-    assert dataset.cache_dir(env) == expected
+    assert cache_dir(env) == expected

@@ -179,6 +179,35 @@ def test_the_experiments_are_valid(policy: str) -> None:
     assert parse(player.config(logs(), "replay-toy", policy, None)).algorithm.settings == {}
 
 
+def test_a_policy_takes_those_priors_it_has() -> None:
+    from service.schema import parse
+
+    assert parse(player.config(logs(), "replay-toy", "lints", 0.005)).algorithm.settings == {"lambda": 200}
+    assert parse(player.config(logs(), "replay-toy", "uniform", 0.005)).algorithm.settings == {}
+
+
+def test_one_policy_alone_is_compared_with_none(tmp_path: Path) -> None:
+    _, made = runs()
+    alone = [
+        score.Run(**{**vars(r), **{k: {"beta": getattr(r, k)["beta"]} for k in ("clicked", "expected", "curves")}})
+        for r in made
+    ]
+    record = replay.summarise("obd-men", alone, 1.0)
+    assert record["policy"] == "beta"
+    assert record["overtakes"] is record["ahead"] is record["ahead_interval"] is None
+    replay.show(alone, record, report.console())
+    replay.plot(tmp_path, "obd-men", alone)
+    assert [p.name for p in tmp_path.iterdir()] == ["obd-men-learning.png"]
+
+
+def test_policies_are_named_once_each_and_known() -> None:
+    options = replay.parser().parse_args(["--policies", "lints,beta,lints"])
+    assert options.policies == ("lints", "beta")
+    assert replay.parser().parse_args([]).policies == player.POLICIES
+    with pytest.raises(SystemExit, match="2"):
+        entry.main(["replay", "--policies", "beta,best"])
+
+
 def test_bad_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert entry.main(["replay", "--chunk", "10001"]) == 2
     with pytest.raises(SystemExit, match="2"):

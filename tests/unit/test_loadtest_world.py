@@ -80,16 +80,51 @@ def test_held_out_likelihood_tells_real_interactions_from_none() -> None:
 
 
 def test_choose_takes_the_best_of_the_grid(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(effects, "ITEM_GRID", (0.0, 0.6))
+    monkeypatch.setattr(effects, "ITEM_GRIDS", {"shrunk": (0.0, 0.6), "logged": (3.0,)})
     monkeypatch.setattr(effects, "CONTEXT_GRID", (0.0,))
     monkeypatch.setattr(effects, "INTERACTION_GRID", (0.0, 0.6))
     monkeypatch.setattr(effects, "REPEATS", 1)
     rows, _ = planted(5_000, interaction=0.8)
     ticks: list[int] = []
-    scales, value, null = effects.choose(rows, lambda: ticks.append(1))
-    assert scales == Scales(0.6, 0.0, 0.6)
-    assert value > null
-    assert len(ticks) == 4
+    assert effects.choose(rows, "shrunk", lambda: ticks.append(1)) == Scales(0.6, 0.0, 0.6)
+    assert len(ticks) == len(effects.grid("shrunk")) == 4
+    assert effects.choose(rows, "logged") == Scales(3.0, 0.0, 0.6)
+
+
+def test_a_near_tie_goes_to_the_least_interaction_but_not_to_none() -> None:
+    values = {
+        Scales(3.0, 0.0, 0.0): -10.0,
+        Scales(3.0, 0.1, 0.1): -10.3,
+        Scales(3.0, 0.0, 0.1): -10.5,
+        Scales(3.0, 0.0, 0.2): -10.2,
+    }
+    assert effects.pick(values, 0.0) == Scales(3.0, 0.0, 0.0)
+    assert effects.pick(values, 1.0) == Scales(3.0, 0.1, 0.1)
+    assert effects.pick(values, 0.25) == Scales(3.0, 0.0, 0.2)
+    assert effects.pick(values, 0.1) == Scales(3.0, 0.0, 0.0)
+
+
+def test_items_of_the_logged_world_have_the_rates_of_the_log() -> None:
+    rng = np.random.default_rng(3)
+    views, clicks = np.array([791, 400, 400]), np.array([12, 4, 0])
+    item = np.repeat(np.arange(3), views)
+    click = np.concatenate([np.arange(v) < c for v, c in zip(views, clicks, strict=True)]).astype(float)
+    context = np.stack([rng.integers(0, size, len(item)) for size in SIZES], axis=1)
+    indexes, width = effects.columns(context, SIZES)
+    rows = Rows(indexes, width, item, 3, click)
+    fitted = [1 / (1 + np.exp(-effects.fit(rows, Scales(s, 0.1, 0.1)).logits(indexes))).mean(axis=0) for s in (3, 0.4)]
+    # the rate itself (its standard error is 30 %); an item without clicks has a tenth of the mean at most
+    assert fitted[0][:2] == pytest.approx([12 / 791, 4 / 400], rel=0.04)
+    assert fitted[0][2] < 0.1 * click.mean()
+    assert fitted[1][2] > 0.3 * click.mean()
+
+
+def test_scales_on_record_are_of_the_grids() -> None:
+    assert len(world.CHOSEN) == 3
+    for scales in world.CHOSEN.values():
+        assert set(scales) == set(effects.ITEM_GRIDS)
+        for kind, chosen in scales.items():
+            assert chosen in effects.grid(kind)
 
 
 def test_rows_of_one_kind_cannot_be_fitted() -> None:

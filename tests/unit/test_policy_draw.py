@@ -80,7 +80,7 @@ def test_served_propensity_against_frequency(name: str) -> None:
     chosen, propensity = np.empty(N, np.int64), np.empty(N)
     decide_batch(post, rows, arms, UNITS, 5, chosen, propensity)
     assert (propensity == p[chosen]).all()
-    assert p.max() < 0.95  # a choice there is
+    assert p.max() < 0.97  # a choice there is
     seen = np.bincount(chosen, minlength=5)
     assert not seen[p == 0].any()
     assert stats.chisquare(seen[p > 0], p[p > 0] * N).pvalue > 0.001

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$service/pb/lever/v1/experiment.proto\x12\x08lever.v1\"\x8f\x01\n\nExperiment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x04\x12\r\n\x05state\x18\x04 \x01(\t\x12\x0e\n\x06\x63onfig\x18\x05 \x01(\t\x12\x15\n\rapplied_at_ms\x18\x06 \x01(\x03\x12\x0c\n\x04\x61rms\x18\x07 \x03(\t\x12\x11\n\talgorithm\x18\x08 \x01(\t\"Z\n\x14PutExperimentRequest\x12\x0e\n\x06\x63onfig\x18\x01 \x01(\t\x12\x1d\n\x10\x65xpected_version\x18\x02 \x01(\x04H\x00\x88\x01\x01\x42\x13\n\x11_expected_version\"R\n\x15PutExperimentResponse\x12(\n\nexperiment\x18\x01 \x01(\x0b\x32\x14.lever.v1.Experiment\x12\x0f\n\x07\x63hanged\x18\x02 \x01(\x08\"$\n\x14GetExperimentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"A\n\x15GetExperimentResponse\x12(\n\nexperiment\x18\x01 \x01(\x0b\x32\x14.lever.v1.Experiment\"\x18\n\x16ListExperimentsRequest\"D\n\x17ListExperimentsResponse\x12)\n\x0b\x65xperiments\x18\x01 \x03(\x0b\x32\x14.lever.v1.Experiment\"[\n\x17\x44\x65leteExperimentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1d\n\x10\x65xpected_version\x18\x02 \x01(\x04H\x00\x88\x01\x01\x42\x13\n\x11_expected_version\"\x1a\n\x18\x44\x65leteExperimentResponse\" \n\x10GetReportRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x9f\x01\n\x11GetReportResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x11\n\talgorithm\x18\x03 \x01(\t\x12\x0e\n\x06metric\x18\x04 \x01(\t\x12)\n\x08segments\x18\x05 \x03(\x0b\x32\x17.lever.v1.SegmentReport\x12\x0e\n\x06log_id\x18\x06 \x01(\t\x12\r\n\x05stale\x18\x07 \x01(\x08\"C\n\rSegmentReport\x12\x0f\n\x07segment\x18\x01 \x01(\t\x12!\n\x04\x61rms\x18\x02 \x03(\x0b\x32\x13.lever.v1.ArmReport\"\xac\x02\n\tArmReport\x12\x0b\n\x03\x61rm\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0e\n\x06trials\x18\x03 \x01(\x03\x12\x10\n\x08rewarded\x18\x04 \x01(\x03\x12\x12\n\nreward_sum\x18\x05 \x01(\x01\x12\x0c\n\x04mean\x18\x06 \x01(\x01\x12\x14\n\x0c\x63redible_low\x18\x07 \x01(\x01\x12\x15\n\rcredible_high\x18\x08 \x01(\x01\x12\x18\n\x10probability_best\x18\t \x01(\x01\x12\x15\n\rexpected_loss\x18\n \x01(\x01\x12\x15\n\rtraffic_share\x18\x0b \x01(\x01\x12\x16\n\x0eholdout_trials\x18\x0c \x01(\x03\x12\x1a\n\x12holdout_reward_sum\x18\r \x01(\x01\x12\x16\n\x0eposterior_mean\x18\x0e \x01(\x01\x32\xb0\x03\n\x11\x45xperimentService\x12P\n\rPutExperiment\x12\x1e.lever.v1.PutExperimentRequest\x1a\x1f.lever.v1.PutExperimentResponse\x12P\n\rGetExperiment\x12\x1e.lever.v1.GetExperimentRequest\x1a\x1f.lever.v1.GetExperimentResponse\x12V\n\x0fListExperiments\x12 .lever.v1.ListExperimentsRequest\x1a!.lever.v1.ListExperimentsResponse\x12Y\n\x10\x44\x65leteExperiment\x12!.lever.v1.DeleteExperimentRequest\x1a\".lever.v1.DeleteExperimentResponse\x12\x44\n\tGetReport\x12\x1a.lever.v1.GetReportRequest\x1a\x1b.lever.v1.GetReportResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$service/pb/lever/v1/experiment.proto\x12\x08lever.v1\"\x8f\x01\n\nExperiment\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\x04\x12\r\n\x05state\x18\x04 \x01(\t\x12\x0e\n\x06\x63onfig\x18\x05 \x01(\t\x12\x15\n\rapplied_at_ms\x18\x06 \x01(\x03\x12\x0c\n\x04\x61rms\x18\x07 \x03(\t\x12\x11\n\talgorithm\x18\x08 \x01(\t\"Z\n\x14PutExperimentRequest\x12\x0e\n\x06\x63onfig\x18\x01 \x01(\t\x12\x1d\n\x10\x65xpected_version\x18\x02 \x01(\x04H\x00\x88\x01\x01\x42\x13\n\x11_expected_version\"R\n\x15PutExperimentResponse\x12(\n\nexperiment\x18\x01 \x01(\x0b\x32\x14.lever.v1.Experiment\x12\x0f\n\x07\x63hanged\x18\x02 \x01(\x08\"$\n\x14GetExperimentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"A\n\x15GetExperimentResponse\x12(\n\nexperiment\x18\x01 \x01(\x0b\x32\x14.lever.v1.Experiment\"\x18\n\x16ListExperimentsRequest\"D\n\x17ListExperimentsResponse\x12)\n\x0b\x65xperiments\x18\x01 \x03(\x0b\x32\x14.lever.v1.Experiment\"[\n\x17\x44\x65leteExperimentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1d\n\x10\x65xpected_version\x18\x02 \x01(\x04H\x00\x88\x01\x01\x42\x13\n\x11_expected_version\"\x1a\n\x18\x44\x65leteExperimentResponse\"(\n\x18RestoreExperimentRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"E\n\x19RestoreExperimentResponse\x12(\n\nexperiment\x18\x01 \x01(\x0b\x32\x14.lever.v1.Experiment\"!\n\x11\x41\x63\x63\x65ptLossRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x14\n\x12\x41\x63\x63\x65ptLossResponse\" \n\x10GetReportRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x9f\x01\n\x11GetReportResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x04\x12\x11\n\talgorithm\x18\x03 \x01(\t\x12\x0e\n\x06metric\x18\x04 \x01(\t\x12)\n\x08segments\x18\x05 \x03(\x0b\x32\x17.lever.v1.SegmentReport\x12\x0e\n\x06log_id\x18\x06 \x01(\t\x12\r\n\x05stale\x18\x07 \x01(\x08\"f\n\rSegmentReport\x12\x0f\n\x07segment\x18\x01 \x01(\t\x12!\n\x04\x61rms\x18\x02 \x03(\x0b\x32\x13.lever.v1.ArmReport\x12!\n\x07\x63hanges\x18\x03 \x03(\x0b\x32\x10.lever.v1.Change\"=\n\x06\x43hange\x12\x10\n\x08\x66ound_ms\x18\x01 \x01(\x03\x12\x0f\n\x07\x66rom_ms\x18\x02 \x01(\x03\x12\x10\n\x08in_force\x18\x03 \x01(\x08\"\xac\x02\n\tArmReport\x12\x0b\n\x03\x61rm\x18\x01 \x01(\t\x12\r\n\x05state\x18\x02 \x01(\t\x12\x0e\n\x06trials\x18\x03 \x01(\x03\x12\x10\n\x08rewarded\x18\x04 \x01(\x03\x12\x12\n\nreward_sum\x18\x05 \x01(\x01\x12\x0c\n\x04mean\x18\x06 \x01(\x01\x12\x14\n\x0c\x63redible_low\x18\x07 \x01(\x01\x12\x15\n\rcredible_high\x18\x08 \x01(\x01\x12\x18\n\x10probability_best\x18\t \x01(\x01\x12\x15\n\rexpected_loss\x18\n \x01(\x01\x12\x15\n\rtraffic_share\x18\x0b \x01(\x01\x12\x16\n\x0eholdout_trials\x18\x0c \x01(\x03\x12\x1a\n\x12holdout_reward_sum\x18\r \x01(\x01\x12\x16\n\x0eposterior_mean\x18\x0e \x01(\x01\"/\n\x0f\x45valuateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06policy\x18\x02 \x01(\t\"\xe0\x01\n\x10\x45valuateResponse\x12\x11\n\talgorithm\x18\x01 \x01(\t\x12(\n\x07support\x18\x02 \x01(\x0b\x32\x17.lever.v1.PolicySupport\x12(\n\x06logged\x18\x03 \x01(\x0b\x32\x18.lever.v1.PolicyEstimate\x12+\n\testimates\x18\x04 \x03(\x0b\x32\x18.lever.v1.PolicyEstimate\x12#\n\x08left_out\x18\x05 \x03(\x0b\x32\x11.lever.v1.LeftOut\x12\x13\n\x0bopen_trials\x18\x06 \x01(\x03\"\'\n\x07LeftOut\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0c\n\x04rows\x18\x02 \x01(\x03\"\x8b\x01\n\rPolicySupport\x12\x0e\n\x06trials\x18\x01 \x01(\x03\x12\x18\n\x10\x65\x66\x66\x65\x63tive_trials\x18\x02 \x01(\x01\x12\x15\n\rlargest_share\x18\x03 \x01(\x01\x12\x13\n\x0bmean_weight\x18\x04 \x01(\x01\x12\x13\n\x0bunsupported\x18\x05 \x01(\x01\x12\x0f\n\x07refused\x18\x06 \x01(\t\"\xbf\x01\n\x0ePolicyEstimate\x12\x11\n\testimator\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01\x12\x16\n\x0estandard_error\x18\x03 \x01(\x01\x12\x0b\n\x03low\x18\x04 \x01(\x01\x12\x0c\n\x04high\x18\x05 \x01(\x01\x12\x15\n\rbootstrap_low\x18\x06 \x01(\x01\x12\x16\n\x0e\x62ootstrap_high\x18\x07 \x01(\x01\x12\x13\n\x0b\x61nytime_low\x18\x08 \x01(\x01\x12\x14\n\x0c\x61nytime_high\x18\t \x01(\x01\"-\n\x10WarmStartRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x63sv\x18\x02 \x01(\t\"`\n\x11WarmStartResponse\x12\x0f\n\x07\x61pplied\x18\x01 \x01(\x03\x12\x10\n\x08repeated\x18\x02 \x01(\x03\x12\x10\n\x08rewarded\x18\x03 \x01(\x03\x12\x16\n\x0eunknown_values\x18\x04 \x01(\x03\x32\xe0\x05\n\x11\x45xperimentService\x12P\n\rPutExperiment\x12\x1e.lever.v1.PutExperimentRequest\x1a\x1f.lever.v1.PutExperimentResponse\x12P\n\rGetExperiment\x12\x1e.lever.v1.GetExperimentRequest\x1a\x1f.lever.v1.GetExperimentResponse\x12V\n\x0fListExperiments\x12 .lever.v1.ListExperimentsRequest\x1a!.lever.v1.ListExperimentsResponse\x12Y\n\x10\x44\x65leteExperiment\x12!.lever.v1.DeleteExperimentRequest\x1a\".lever.v1.DeleteExperimentResponse\x12\\\n\x11RestoreExperiment\x12\".lever.v1.RestoreExperimentRequest\x1a#.lever.v1.RestoreExperimentResponse\x12G\n\nAcceptLoss\x12\x1b.lever.v1.AcceptLossRequest\x1a\x1c.lever.v1.AcceptLossResponse\x12\x44\n\tGetReport\x12\x1a.lever.v1.GetReportRequest\x1a\x1b.lever.v1.GetReportResponse\x12\x41\n\x08\x45valuate\x12\x19.lever.v1.EvaluateRequest\x1a\x1a.lever.v1.EvaluateResponse\x12\x44\n\tWarmStart\x12\x1a.lever.v1.WarmStartRequest\x1a\x1b.lever.v1.WarmStartResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,14 +49,38 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DELETEEXPERIMENTREQUEST']._serialized_end=664
   _globals['_DELETEEXPERIMENTRESPONSE']._serialized_start=666
   _globals['_DELETEEXPERIMENTRESPONSE']._serialized_end=692
-  _globals['_GETREPORTREQUEST']._serialized_start=694
-  _globals['_GETREPORTREQUEST']._serialized_end=726
-  _globals['_GETREPORTRESPONSE']._serialized_start=729
-  _globals['_GETREPORTRESPONSE']._serialized_end=888
-  _globals['_SEGMENTREPORT']._serialized_start=890
-  _globals['_SEGMENTREPORT']._serialized_end=957
-  _globals['_ARMREPORT']._serialized_start=960
-  _globals['_ARMREPORT']._serialized_end=1260
-  _globals['_EXPERIMENTSERVICE']._serialized_start=1263
-  _globals['_EXPERIMENTSERVICE']._serialized_end=1695
+  _globals['_RESTOREEXPERIMENTREQUEST']._serialized_start=694
+  _globals['_RESTOREEXPERIMENTREQUEST']._serialized_end=734
+  _globals['_RESTOREEXPERIMENTRESPONSE']._serialized_start=736
+  _globals['_RESTOREEXPERIMENTRESPONSE']._serialized_end=805
+  _globals['_ACCEPTLOSSREQUEST']._serialized_start=807
+  _globals['_ACCEPTLOSSREQUEST']._serialized_end=840
+  _globals['_ACCEPTLOSSRESPONSE']._serialized_start=842
+  _globals['_ACCEPTLOSSRESPONSE']._serialized_end=862
+  _globals['_GETREPORTREQUEST']._serialized_start=864
+  _globals['_GETREPORTREQUEST']._serialized_end=896
+  _globals['_GETREPORTRESPONSE']._serialized_start=899
+  _globals['_GETREPORTRESPONSE']._serialized_end=1058
+  _globals['_SEGMENTREPORT']._serialized_start=1060
+  _globals['_SEGMENTREPORT']._serialized_end=1162
+  _globals['_CHANGE']._serialized_start=1164
+  _globals['_CHANGE']._serialized_end=1225
+  _globals['_ARMREPORT']._serialized_start=1228
+  _globals['_ARMREPORT']._serialized_end=1528
+  _globals['_EVALUATEREQUEST']._serialized_start=1530
+  _globals['_EVALUATEREQUEST']._serialized_end=1577
+  _globals['_EVALUATERESPONSE']._serialized_start=1580
+  _globals['_EVALUATERESPONSE']._serialized_end=1804
+  _globals['_LEFTOUT']._serialized_start=1806
+  _globals['_LEFTOUT']._serialized_end=1845
+  _globals['_POLICYSUPPORT']._serialized_start=1848
+  _globals['_POLICYSUPPORT']._serialized_end=1987
+  _globals['_POLICYESTIMATE']._serialized_start=1990
+  _globals['_POLICYESTIMATE']._serialized_end=2181
+  _globals['_WARMSTARTREQUEST']._serialized_start=2183
+  _globals['_WARMSTARTREQUEST']._serialized_end=2228
+  _globals['_WARMSTARTRESPONSE']._serialized_start=2230
+  _globals['_WARMSTARTRESPONSE']._serialized_end=2326
+  _globals['_EXPERIMENTSERVICE']._serialized_start=2329
+  _globals['_EXPERIMENTSERVICE']._serialized_end=3065
 # @@protoc_insertion_point(module_scope)

@@ -76,6 +76,28 @@ class DeleteExperimentResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class RestoreExperimentRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class RestoreExperimentResponse(_message.Message):
+    __slots__ = ("experiment",)
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    experiment: Experiment
+    def __init__(self, experiment: _Optional[_Union[Experiment, _Mapping]] = ...) -> None: ...
+
+class AcceptLossRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class AcceptLossResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class GetReportRequest(_message.Message):
     __slots__ = ("name",)
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -101,12 +123,24 @@ class GetReportResponse(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., algorithm: _Optional[str] = ..., metric: _Optional[str] = ..., segments: _Optional[_Iterable[_Union[SegmentReport, _Mapping]]] = ..., log_id: _Optional[str] = ..., stale: _Optional[bool] = ...) -> None: ...
 
 class SegmentReport(_message.Message):
-    __slots__ = ("segment", "arms")
+    __slots__ = ("segment", "arms", "changes")
     SEGMENT_FIELD_NUMBER: _ClassVar[int]
     ARMS_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
     segment: str
     arms: _containers.RepeatedCompositeFieldContainer[ArmReport]
-    def __init__(self, segment: _Optional[str] = ..., arms: _Optional[_Iterable[_Union[ArmReport, _Mapping]]] = ...) -> None: ...
+    changes: _containers.RepeatedCompositeFieldContainer[Change]
+    def __init__(self, segment: _Optional[str] = ..., arms: _Optional[_Iterable[_Union[ArmReport, _Mapping]]] = ..., changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ...) -> None: ...
+
+class Change(_message.Message):
+    __slots__ = ("found_ms", "from_ms", "in_force")
+    FOUND_MS_FIELD_NUMBER: _ClassVar[int]
+    FROM_MS_FIELD_NUMBER: _ClassVar[int]
+    IN_FORCE_FIELD_NUMBER: _ClassVar[int]
+    found_ms: int
+    from_ms: int
+    in_force: bool
+    def __init__(self, found_ms: _Optional[int] = ..., from_ms: _Optional[int] = ..., in_force: _Optional[bool] = ...) -> None: ...
 
 class ArmReport(_message.Message):
     __slots__ = ("arm", "state", "trials", "rewarded", "reward_sum", "mean", "credible_low", "credible_high", "probability_best", "expected_loss", "traffic_share", "holdout_trials", "holdout_reward_sum", "posterior_mean")
@@ -139,3 +173,93 @@ class ArmReport(_message.Message):
     holdout_reward_sum: float
     posterior_mean: float
     def __init__(self, arm: _Optional[str] = ..., state: _Optional[str] = ..., trials: _Optional[int] = ..., rewarded: _Optional[int] = ..., reward_sum: _Optional[float] = ..., mean: _Optional[float] = ..., credible_low: _Optional[float] = ..., credible_high: _Optional[float] = ..., probability_best: _Optional[float] = ..., expected_loss: _Optional[float] = ..., traffic_share: _Optional[float] = ..., holdout_trials: _Optional[int] = ..., holdout_reward_sum: _Optional[float] = ..., posterior_mean: _Optional[float] = ...) -> None: ...
+
+class EvaluateRequest(_message.Message):
+    __slots__ = ("name", "policy")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    policy: str
+    def __init__(self, name: _Optional[str] = ..., policy: _Optional[str] = ...) -> None: ...
+
+class EvaluateResponse(_message.Message):
+    __slots__ = ("algorithm", "support", "logged", "estimates", "left_out", "open_trials")
+    ALGORITHM_FIELD_NUMBER: _ClassVar[int]
+    SUPPORT_FIELD_NUMBER: _ClassVar[int]
+    LOGGED_FIELD_NUMBER: _ClassVar[int]
+    ESTIMATES_FIELD_NUMBER: _ClassVar[int]
+    LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
+    OPEN_TRIALS_FIELD_NUMBER: _ClassVar[int]
+    algorithm: str
+    support: PolicySupport
+    logged: PolicyEstimate
+    estimates: _containers.RepeatedCompositeFieldContainer[PolicyEstimate]
+    left_out: _containers.RepeatedCompositeFieldContainer[LeftOut]
+    open_trials: int
+    def __init__(self, algorithm: _Optional[str] = ..., support: _Optional[_Union[PolicySupport, _Mapping]] = ..., logged: _Optional[_Union[PolicyEstimate, _Mapping]] = ..., estimates: _Optional[_Iterable[_Union[PolicyEstimate, _Mapping]]] = ..., left_out: _Optional[_Iterable[_Union[LeftOut, _Mapping]]] = ..., open_trials: _Optional[int] = ...) -> None: ...
+
+class LeftOut(_message.Message):
+    __slots__ = ("reason", "rows")
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    reason: str
+    rows: int
+    def __init__(self, reason: _Optional[str] = ..., rows: _Optional[int] = ...) -> None: ...
+
+class PolicySupport(_message.Message):
+    __slots__ = ("trials", "effective_trials", "largest_share", "mean_weight", "unsupported", "refused")
+    TRIALS_FIELD_NUMBER: _ClassVar[int]
+    EFFECTIVE_TRIALS_FIELD_NUMBER: _ClassVar[int]
+    LARGEST_SHARE_FIELD_NUMBER: _ClassVar[int]
+    MEAN_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    UNSUPPORTED_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    trials: int
+    effective_trials: float
+    largest_share: float
+    mean_weight: float
+    unsupported: float
+    refused: str
+    def __init__(self, trials: _Optional[int] = ..., effective_trials: _Optional[float] = ..., largest_share: _Optional[float] = ..., mean_weight: _Optional[float] = ..., unsupported: _Optional[float] = ..., refused: _Optional[str] = ...) -> None: ...
+
+class PolicyEstimate(_message.Message):
+    __slots__ = ("estimator", "value", "standard_error", "low", "high", "bootstrap_low", "bootstrap_high", "anytime_low", "anytime_high")
+    ESTIMATOR_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    STANDARD_ERROR_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    BOOTSTRAP_LOW_FIELD_NUMBER: _ClassVar[int]
+    BOOTSTRAP_HIGH_FIELD_NUMBER: _ClassVar[int]
+    ANYTIME_LOW_FIELD_NUMBER: _ClassVar[int]
+    ANYTIME_HIGH_FIELD_NUMBER: _ClassVar[int]
+    estimator: str
+    value: float
+    standard_error: float
+    low: float
+    high: float
+    bootstrap_low: float
+    bootstrap_high: float
+    anytime_low: float
+    anytime_high: float
+    def __init__(self, estimator: _Optional[str] = ..., value: _Optional[float] = ..., standard_error: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., bootstrap_low: _Optional[float] = ..., bootstrap_high: _Optional[float] = ..., anytime_low: _Optional[float] = ..., anytime_high: _Optional[float] = ...) -> None: ...
+
+class WarmStartRequest(_message.Message):
+    __slots__ = ("name", "csv")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CSV_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    csv: str
+    def __init__(self, name: _Optional[str] = ..., csv: _Optional[str] = ...) -> None: ...
+
+class WarmStartResponse(_message.Message):
+    __slots__ = ("applied", "repeated", "rewarded", "unknown_values")
+    APPLIED_FIELD_NUMBER: _ClassVar[int]
+    REPEATED_FIELD_NUMBER: _ClassVar[int]
+    REWARDED_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_VALUES_FIELD_NUMBER: _ClassVar[int]
+    applied: int
+    repeated: int
+    rewarded: int
+    unknown_values: int
+    def __init__(self, applied: _Optional[int] = ..., repeated: _Optional[int] = ..., rewarded: _Optional[int] = ..., unknown_values: _Optional[int] = ...) -> None: ...

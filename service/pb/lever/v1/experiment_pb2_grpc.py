@@ -55,10 +55,30 @@ class ExperimentServiceStub:
                 request_serializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.DeleteExperimentRequest.SerializeToString,
                 response_deserializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.DeleteExperimentResponse.FromString,
                 _registered_method=True)
+        self.RestoreExperiment = channel.unary_unary(
+                '/lever.v1.ExperimentService/RestoreExperiment',
+                request_serializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.RestoreExperimentRequest.SerializeToString,
+                response_deserializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.RestoreExperimentResponse.FromString,
+                _registered_method=True)
+        self.AcceptLoss = channel.unary_unary(
+                '/lever.v1.ExperimentService/AcceptLoss',
+                request_serializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.AcceptLossRequest.SerializeToString,
+                response_deserializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.AcceptLossResponse.FromString,
+                _registered_method=True)
         self.GetReport = channel.unary_unary(
                 '/lever.v1.ExperimentService/GetReport',
                 request_serializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.GetReportRequest.SerializeToString,
                 response_deserializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.GetReportResponse.FromString,
+                _registered_method=True)
+        self.Evaluate = channel.unary_unary(
+                '/lever.v1.ExperimentService/Evaluate',
+                request_serializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.EvaluateRequest.SerializeToString,
+                response_deserializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.EvaluateResponse.FromString,
+                _registered_method=True)
+        self.WarmStart = channel.unary_unary(
+                '/lever.v1.ExperimentService/WarmStart',
+                request_serializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.WarmStartRequest.SerializeToString,
+                response_deserializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.WarmStartResponse.FromString,
                 _registered_method=True)
 
 
@@ -94,8 +114,39 @@ class ExperimentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RestoreExperiment(self, request, context):
+        """RestoreExperiment writes back what this server holds of an experiment that the store has lost, under its old uid.
+        Decisions made before are over: whether they were rewarded is lost, so their rewards are answered LATE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcceptLoss(self, request, context):
+        """AcceptLoss forgets an experiment that the store has lost, on every server.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetReport(self, request, context):
         """GetReport says what was shown, what it earned and what the policy believes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Evaluate(self, request, context):
+        """Evaluate says what another policy would have earned on the experiment's log, or why the log cannot tell. It reads
+        the whole log, beside serving: give it a deadline of minutes. One at a time: a second is RESOURCE_EXHAUSTED, BUSY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WarmStart(self, request, context):
+        """WarmStart appends what was learned before Lever to the log: rows that teach the policy and are reported apart.
+        All rows are judged before any is written; the same file sent again counts once. As slow as Evaluate.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -124,10 +175,30 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
                     request_deserializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.DeleteExperimentRequest.FromString,
                     response_serializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.DeleteExperimentResponse.SerializeToString,
             ),
+            'RestoreExperiment': grpc.unary_unary_rpc_method_handler(
+                    servicer.RestoreExperiment,
+                    request_deserializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.RestoreExperimentRequest.FromString,
+                    response_serializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.RestoreExperimentResponse.SerializeToString,
+            ),
+            'AcceptLoss': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcceptLoss,
+                    request_deserializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.AcceptLossRequest.FromString,
+                    response_serializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.AcceptLossResponse.SerializeToString,
+            ),
             'GetReport': grpc.unary_unary_rpc_method_handler(
                     servicer.GetReport,
                     request_deserializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.GetReportRequest.FromString,
                     response_serializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.GetReportResponse.SerializeToString,
+            ),
+            'Evaluate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Evaluate,
+                    request_deserializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.EvaluateRequest.FromString,
+                    response_serializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.EvaluateResponse.SerializeToString,
+            ),
+            'WarmStart': grpc.unary_unary_rpc_method_handler(
+                    servicer.WarmStart,
+                    request_deserializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.WarmStartRequest.FromString,
+                    response_serializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.WarmStartResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -250,6 +321,60 @@ class ExperimentService:
             _registered_method=True)
 
     @staticmethod
+    def RestoreExperiment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lever.v1.ExperimentService/RestoreExperiment',
+            service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.RestoreExperimentRequest.SerializeToString,
+            service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.RestoreExperimentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcceptLoss(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lever.v1.ExperimentService/AcceptLoss',
+            service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.AcceptLossRequest.SerializeToString,
+            service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.AcceptLossResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GetReport(request,
             target,
             options=(),
@@ -266,6 +391,60 @@ class ExperimentService:
             '/lever.v1.ExperimentService/GetReport',
             service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.GetReportRequest.SerializeToString,
             service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.GetReportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Evaluate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lever.v1.ExperimentService/Evaluate',
+            service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.EvaluateRequest.SerializeToString,
+            service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.EvaluateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WarmStart(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lever.v1.ExperimentService/WarmStart',
+            service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.WarmStartRequest.SerializeToString,
+            service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.WarmStartResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -41,8 +41,22 @@ class ExperimentServiceStub:
     """ListExperiments returns all experiments, by name."""
     DeleteExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_pb2.DeleteExperimentRequest, _experiment_pb2.DeleteExperimentResponse]
     """DeleteExperiment removes an experiment with all it has learned. Its tokens answer NOT_FOUND from then on."""
+    RestoreExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_pb2.RestoreExperimentRequest, _experiment_pb2.RestoreExperimentResponse]
+    """RestoreExperiment writes back what this server holds of an experiment that the store has lost, under its old uid.
+    Decisions made before are over: whether they were rewarded is lost, so their rewards are answered LATE.
+    """
+    AcceptLoss: _grpc.UnaryUnaryMultiCallable[_experiment_pb2.AcceptLossRequest, _experiment_pb2.AcceptLossResponse]
+    """AcceptLoss forgets an experiment that the store has lost, on every server."""
     GetReport: _grpc.UnaryUnaryMultiCallable[_experiment_pb2.GetReportRequest, _experiment_pb2.GetReportResponse]
     """GetReport says what was shown, what it earned and what the policy believes."""
+    Evaluate: _grpc.UnaryUnaryMultiCallable[_experiment_pb2.EvaluateRequest, _experiment_pb2.EvaluateResponse]
+    """Evaluate says what another policy would have earned on the experiment's log, or why the log cannot tell. It reads
+    the whole log, beside serving: give it a deadline of minutes. One at a time: a second is RESOURCE_EXHAUSTED, BUSY.
+    """
+    WarmStart: _grpc.UnaryUnaryMultiCallable[_experiment_pb2.WarmStartRequest, _experiment_pb2.WarmStartResponse]
+    """WarmStart appends what was learned before Lever to the log: rows that teach the policy and are reported apart.
+    All rows are judged before any is written; the same file sent again counts once. As slow as Evaluate.
+    """
 
 @_typing.type_check_only
 class ExperimentServiceAsyncStub(ExperimentServiceStub):
@@ -57,8 +71,22 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
     """ListExperiments returns all experiments, by name."""
     DeleteExperiment: _aio.UnaryUnaryMultiCallable[_experiment_pb2.DeleteExperimentRequest, _experiment_pb2.DeleteExperimentResponse]  # type: ignore[assignment]
     """DeleteExperiment removes an experiment with all it has learned. Its tokens answer NOT_FOUND from then on."""
+    RestoreExperiment: _aio.UnaryUnaryMultiCallable[_experiment_pb2.RestoreExperimentRequest, _experiment_pb2.RestoreExperimentResponse]  # type: ignore[assignment]
+    """RestoreExperiment writes back what this server holds of an experiment that the store has lost, under its old uid.
+    Decisions made before are over: whether they were rewarded is lost, so their rewards are answered LATE.
+    """
+    AcceptLoss: _aio.UnaryUnaryMultiCallable[_experiment_pb2.AcceptLossRequest, _experiment_pb2.AcceptLossResponse]  # type: ignore[assignment]
+    """AcceptLoss forgets an experiment that the store has lost, on every server."""
     GetReport: _aio.UnaryUnaryMultiCallable[_experiment_pb2.GetReportRequest, _experiment_pb2.GetReportResponse]  # type: ignore[assignment]
     """GetReport says what was shown, what it earned and what the policy believes."""
+    Evaluate: _aio.UnaryUnaryMultiCallable[_experiment_pb2.EvaluateRequest, _experiment_pb2.EvaluateResponse]  # type: ignore[assignment]
+    """Evaluate says what another policy would have earned on the experiment's log, or why the log cannot tell. It reads
+    the whole log, beside serving: give it a deadline of minutes. One at a time: a second is RESOURCE_EXHAUSTED, BUSY.
+    """
+    WarmStart: _aio.UnaryUnaryMultiCallable[_experiment_pb2.WarmStartRequest, _experiment_pb2.WarmStartResponse]  # type: ignore[assignment]
+    """WarmStart appends what was learned before Lever to the log: rows that teach the policy and are reported apart.
+    All rows are judged before any is written; the same file sent again counts once. As slow as Evaluate.
+    """
 
 class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
     """ExperimentService is what marketers and their tools talk to."""
@@ -96,11 +124,49 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         """DeleteExperiment removes an experiment with all it has learned. Its tokens answer NOT_FOUND from then on."""
 
     @_abc_1.abstractmethod
+    def RestoreExperiment(
+        self,
+        request: _experiment_pb2.RestoreExperimentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_pb2.RestoreExperimentResponse, _abc.Awaitable[_experiment_pb2.RestoreExperimentResponse]]:
+        """RestoreExperiment writes back what this server holds of an experiment that the store has lost, under its old uid.
+        Decisions made before are over: whether they were rewarded is lost, so their rewards are answered LATE.
+        """
+
+    @_abc_1.abstractmethod
+    def AcceptLoss(
+        self,
+        request: _experiment_pb2.AcceptLossRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_pb2.AcceptLossResponse, _abc.Awaitable[_experiment_pb2.AcceptLossResponse]]:
+        """AcceptLoss forgets an experiment that the store has lost, on every server."""
+
+    @_abc_1.abstractmethod
     def GetReport(
         self,
         request: _experiment_pb2.GetReportRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_pb2.GetReportResponse, _abc.Awaitable[_experiment_pb2.GetReportResponse]]:
         """GetReport says what was shown, what it earned and what the policy believes."""
+
+    @_abc_1.abstractmethod
+    def Evaluate(
+        self,
+        request: _experiment_pb2.EvaluateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_pb2.EvaluateResponse, _abc.Awaitable[_experiment_pb2.EvaluateResponse]]:
+        """Evaluate says what another policy would have earned on the experiment's log, or why the log cannot tell. It reads
+        the whole log, beside serving: give it a deadline of minutes. One at a time: a second is RESOURCE_EXHAUSTED, BUSY.
+        """
+
+    @_abc_1.abstractmethod
+    def WarmStart(
+        self,
+        request: _experiment_pb2.WarmStartRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_pb2.WarmStartResponse, _abc.Awaitable[_experiment_pb2.WarmStartResponse]]:
+        """WarmStart appends what was learned before Lever to the log: rows that teach the policy and are reported apart.
+        All rows are judged before any is written; the same file sent again counts once. As slow as Evaluate.
+        """
 
 def add_ExperimentServiceServicer_to_server(servicer: ExperimentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

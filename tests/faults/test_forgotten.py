@@ -1,0 +1,119 @@
+"""A store that forgot: what it lost is served on, its rewards refused, and one of two commands ends it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from service.errors import ConflictError, NotFoundError, PreconditionError
+from service.rewarder import RewardEvent
+from service.service import Service
+from service.store import LostError, Outcome
+from tests.e2e.stage import choose
+from tests.faults.stage import CONFIG, Ground, eventually
+
+APPLIED, DUPLICATE, LATE = Outcome.APPLIED, Outcome.DUPLICATE, Outcome.LATE
+
+
+def flushed(ground: Ground) -> list[Service]:
+    """Two servers that learned something, and a store that forgot everything."""
+    servers = [ground.service(), ground.service()]
+    tokens = ground.choose(servers[0], 50)
+    ground.settle()
+    assert ground.click(servers[1], tokens[:20]) == [APPLIED] * 20
+    ground.settle()
+    with ground.raw as raw:
+        raw.flushall()
+    eventually(lambda: all(s.feed.lost() for s in servers))
+    return servers
+
+
+def gauge(server: Service, family: str) -> float:
+    samples: dict[tuple[str, ...], list[float]] = dict(getattr(server.feed._metrics, family).samples())
+    return samples.get(("hero",), [0.0])[0]
+
+
+def test_a_flushed_store_is_an_alarm_and_not_an_end(ground: Ground) -> None:
+    servers = flushed(ground)
+    for server in servers:
+        ground.choose(server, 10)
+        (answer,) = server.personalizer.reward([RewardEvent(ground.tokens[30], "click")])
+        assert isinstance(answer, LostError)
+        assert answer.reason == "STORE_LOST_EXPERIMENT"
+        assert gauge(server, "lost") == 1
+        with pytest.raises(LostError):
+            server.catalogue.put(CONFIG.format(name="hero"), None)
+
+
+def test_what_is_restored_has_every_bit_and_counts_nothing_again(ground: Ground) -> None:
+    servers = flushed(ground)
+    uid = servers[0].directory.by_name["hero"].experiment.uid
+    held = servers[1].feed.held("hero")
+    bits, rows = held.fields(), held.rows
+    assert servers[0].catalogue.restore("hero").uid == uid
+    eventually(lambda: not any(s.feed.lost() for s in servers))
+    late = ground.service()
+    for server in [*servers, late]:
+        assert server.feed.replicas[uid].fields() == bits
+        assert server.feed.replicas[uid].rows == rows
+        assert gauge(server, "lost") == 0
+        # Counted before or not: nobody can tell any more, so decisions of before are over.
+        assert server.personalizer.reward([RewardEvent(t, "click") for t in ground.tokens]) == [LATE] * 50
+    fresh = ground.choose(late, 30)
+    ground.settle()
+    assert ground.click(servers[0], fresh) == [APPLIED] * 30
+    assert ground.click(late, fresh) == [DUPLICATE] * 30
+    assert ground.proved(rewards=30).limits
+    counts = {a.arm: a for segment in late.catalogue.report("hero").segments for a in segment.arms}
+    assert set(counts) == {"a", "b", "c"}
+    trials = sum(int(late.feed.replicas[uid].state.lifetime(s)[:, :4].sum()) for s in range(2))
+    assert trials == 80
+    with pytest.raises(PreconditionError):
+        servers[1].catalogue.restore("hero")
+
+
+def test_a_loss_that_is_accepted_is_forgotten_everywhere(ground: Ground) -> None:
+    servers = flushed(ground)
+    with pytest.raises(PreconditionError):
+        servers[0].catalogue.accept_loss("other")
+    servers[0].catalogue.accept_loss("hero")
+    eventually(lambda: not any(s.feed.lost() for s in servers))
+    for server in servers:
+        with pytest.raises(NotFoundError):
+            choose(server, "hero", "ann")
+        assert gauge(server, "lost") == 0
+    made, _ = servers[1].catalogue.put(CONFIG.format(name="hero"), 0)
+    ground.world.services[0].feed.refresh()
+    assert choose(servers[0], "hero", "ann").version == made.version
+
+
+def test_a_name_taken_meanwhile_wins_and_the_restore_is_refused(ground: Ground) -> None:
+    servers = flushed(ground)
+    newcomer = ground.world.service()
+    newcomer.catalogue.put(CONFIG.format(name="hero"), 0)
+    uid = newcomer.directory.by_name["hero"].experiment.uid
+    eventually(lambda: all(s.directory.by_name["hero"].experiment.uid == uid for s in servers))
+    with pytest.raises(ConflictError):
+        servers[0].catalogue.restore("hero")
+    servers[0].catalogue.accept_loss("hero")
+    eventually(lambda: not any(s.feed.lost() for s in servers))
+    assert all(s.directory.by_name["hero"].experiment.uid == uid for s in servers)
+
+
+def test_a_store_that_comes_back_empty_is_the_same(ground: Ground) -> None:
+    server = ground.service()
+    tokens = ground.choose(server, 20)
+    ground.settle()
+    ground.click(server, tokens)
+    ground.settle()
+    bits = next(iter(server.feed.replicas.values())).fields()
+    ground.engine.stop()
+    for file in sorted(Path(ground.engine.log_path.parent / "engine").rglob("*"), reverse=True):
+        file.unlink() if file.is_file() else file.rmdir()
+    ground.engine.start()
+    eventually(server.feed.lost)
+    ground.choose(server, 10)
+    server.catalogue.restore("hero")
+    ground.settle()
+    assert next(iter(server.feed.replicas.values())).fields() == bits

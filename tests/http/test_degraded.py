@@ -1,0 +1,138 @@
+"""What a page is told when not all is well: starting, the store away, threads all busy, a fault of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bandits.warmup import warm
+from loadtest.process import children
+from service.door.app import Door
+from service.door.desk import Desk
+from service.metrics import Metrics
+from service.service import UseCases
+from service.store import Outcome
+from service.store.embedded import Embedded
+from tests.e2e.stage import stage
+from tests.http.site import Site, eventually
+from tests.http.worlds import HERO
+
+FLAG = b'{"context":{"targetingKey":"ann"}}'
+
+
+async def call(door: Door, path: str, body: bytes, method: str = "POST") -> tuple[int, dict[bytes, bytes], Any]:
+    """One request to the application itself."""
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "path": path, "method": method, "headers": [], "query_string": b""}
+    await door(scope, receive, send)
+    start, rest = sent
+    return start["status"], dict(start["headers"]), json.loads(rest["body"]) if rest["body"] else None
+
+
+def test_while_starting_pages_show_their_own_default() -> None:
+    door = Door(Desk(), None, Metrics())
+    status, _, flag = asyncio.run(call(door, "/ofrep/v1/evaluate/flags/hero", FLAG))
+    assert (status, flag) == (200, {"key": "hero", "reason": "UNKNOWN", "variant": "", "metadata": {}})
+    assert asyncio.run(call(door, "/ofrep/v1/evaluate/flags", FLAG))[::2] == (200, {"flags": []})
+    for path, body in (
+        ("/v1/select", b'{"subject":"u","experiments":["hero"]}'),
+        ("/v1/events", b'{"events":[{"decision_id":"abcd"}]}'),
+    ):
+        status, headers, told = asyncio.run(call(door, path, body))
+        assert (status, told["error"]["reason"], headers[b"retry-after"]) == (503, "NOT_READY", b"1")
+    door.close()
+
+
+def test_without_the_store_choices_go_on_and_rewards_may_be_sent_again(tmp_path: Path) -> None:
+    warm()
+    engine = Embedded(tmp_path)
+    with stage(engine.start()) as one:
+        service = one.service()
+        service.catalogue.put(HERO, None)
+        one.settle()
+        desk = Desk(service.personalizer, service.directory, service.clock, open=True)
+        door = Door(desk, None, Metrics(), threads=2)
+        _, _, before = asyncio.run(call(door, "/ofrep/v1/evaluate/flags/hero", FLAG))
+        one.settle()
+        engine.stop()
+        eventually(lambda: service.directory.stale)
+        status, _, flag = asyncio.run(call(door, "/ofrep/v1/evaluate/flags/hero", FLAG))
+        assert (status, flag["metadata"]["stale"]) == (200, True)
+        assert flag["variant"] in ("calm", "loud")
+        assert asyncio.run(call(door, "/ofrep/v1/evaluate/flags", FLAG))[0] == 200
+        body = json.dumps(
+            {"events": [{"decision_id": before["metadata"]["decisionId"]}, {"decision_id": "no"}]}
+        ).encode()
+        status, headers, told = asyncio.run(call(door, "/v1/events", body))
+        assert (status, headers[b"retry-after"]) == (503, b"1")
+        assert [result["error"]["code"] for result in told["results"]] == ["UNAVAILABLE", "INVALID_ARGUMENT"]
+        door.close()
+        one.services.clear()
+        service.stop(0.1)
+
+
+def working(reward: Any) -> Desk:
+    def nothing(*_: object) -> Any:
+        raise AssertionError
+
+    return Desk(UseCases(nothing, nothing, reward, nothing), open=True)
+
+
+def test_a_store_that_is_slow_is_told_of() -> None:
+    begun, go = threading.Event(), threading.Event()
+
+    def reward(events: list[object]) -> list[Outcome]:
+        begun.set()
+        go.wait(20)
+        return [Outcome.APPLIED] * len(events)
+
+    door = Door(working(reward), None, Metrics(), threads=1, waiting=0)
+    body = b'{"events":[{"decision_id":"abcd"}]}'
+
+    async def both() -> None:
+        first = asyncio.create_task(call(door, "/v1/events", body))
+        await asyncio.to_thread(begun.wait, 20)
+        status, headers, told = await call(door, "/v1/events", body)
+        assert (status, told["error"]["reason"], headers[b"retry-after"]) == (429, "OVERLOADED", b"1")
+        go.set()
+        assert (await first)[0] == 200
+        assert (await call(door, "/v1/events", body))[0] == 200
+
+    asyncio.run(both())
+    door.close()
+
+
+def test_a_fault_of_ours_has_a_number_and_no_story(capfd: pytest.CaptureFixture[str]) -> None:
+    def reward(_: object) -> Any:
+        raise ZeroDivisionError("a secret of the inside")
+
+    door = Door(working(reward), None, Metrics(), threads=1)
+    status, _, told = asyncio.run(call(door, "/v1/events", b'{"events":[{"decision_id":"abcd"}]}'))
+    assert status == 500
+    assert told["error"]["message"].startswith("internal error, incident ")
+    assert "secret" not in json.dumps(told)
+    door.close()
+
+
+def test_a_door_that_is_killed_opens_again(lever: Site) -> None:
+    decision = lever.flag("hero", "before").json["metadata"]["decisionId"]
+    (pid,) = children(lever.process.pid, "service.door")
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: children(lever.process.pid, "service.door") not in ([], [pid]))
+    # The supervisor holds the port: who asks meanwhile waits, and is answered.
+    eventually(lambda: lever.flag("hero", "after").json.get("variant") in ("calm", "loud"), 60)
+    assert lever.event(decision) == {"outcome": "APPLIED"}

@@ -1,0 +1,88 @@
+"""More calls than can be answered: they are refused in words a client understands, and nobody else notices."""
+
+from __future__ import annotations
+
+import queue
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
+
+from service.metrics import MAX_SERIES, Counter, Gauge, Metrics
+from service.pb.lever.v1 import personalization_pb2 as pb
+from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
+from service.rpc_server import Limits
+from tests.rpc.standin import Standin, served
+
+HOLD = pb.SelectRequest(experiment="hold", subject="ann")
+
+
+def test_what_is_refused_says_when_to_come_back_and_health_is_serving() -> None:
+    standin = Standin()
+    with served(standin, Limits(choices=1, waiting=2)) as (channel, _):
+        stub = PersonalizationServiceStub(channel)
+        calls = [stub.Select.future(HOLD, timeout=60)]
+        assert standin.entered.acquire(timeout=20)
+        # One runs, three wait; the first to end among the others can only have been refused.
+        ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        for _ in range(20):
+            calls.append(stub.Select.future(HOLD, timeout=60))
+            calls[-1].add_done_callback(ended.put)
+        refused = ended.get(timeout=20)
+        assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        retry, info = error_details_pb2.RetryInfo(), error_details_pb2.ErrorInfo()
+        for detail in rpc_status.from_call(refused).details:
+            detail.Unpack(retry) or detail.Unpack(info)
+        assert info.reason == "OVERLOADED"
+        assert 0 < retry.retry_delay.nanos < 1e9
+        health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=20)
+        assert health.status == health_pb2.HealthCheckResponse.SERVING
+        standin.release.set()
+        for call in calls:
+            call.exception()
+
+
+def test_work_whose_deadline_has_passed_is_not_begun() -> None:
+    standin, metrics = Standin(), Metrics()
+    with served(standin, Limits(choices=1), metrics) as (channel, _):
+        stub = PersonalizationServiceStub(channel)
+        first = stub.Select.future(HOLD, timeout=60)
+        assert standin.entered.acquire(timeout=20)
+        late = stub.Select.future(pb.SelectRequest(experiment="hero", subject="late"), timeout=0.05)
+        with pytest.raises(grpc.RpcError) as caught:
+            late.result()
+        assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        standin.release.set()
+        assert first.result(20).arm == "calm"
+        stub.Select(pb.SelectRequest(experiment="hero", subject="after"), timeout=20)
+        stub.Select(pb.SelectRequest(experiment="hero", subject="patient"))  # no deadline is no deadline
+    assert [asked[1] for asked in standin.asked] == ["ann", "after", "patient"]
+
+
+@pytest.mark.parametrize("family", ["lever_decisions_total", "lever_features_clipped_total"])
+def test_series_beyond_the_limit_are_counted_as_other(family: str) -> None:
+    counter = Counter(family)
+    rest = ("arm", "POLICY") if family == "lever_decisions_total" else ()
+    for i in range(MAX_SERIES + 50):
+        counter.hit((f"e{i}", *rest))
+        counter.add((f"e{i}", *rest), 1)
+    sums = {key: value for key, (value,) in counter.samples()}
+    other = ("other", "other", "POLICY") if rest else ("other",)
+    assert len(sums) <= MAX_SERIES + 1
+    assert sums[("e0", *rest)] == 2
+    assert sum(sums.values()) == 2 * (MAX_SERIES + 50)
+    assert sums[other] >= 100
+
+
+def test_gauges_beyond_the_limit_are_one() -> None:
+    gauge = Gauge("lever_log_entries")
+    for i in range(MAX_SERIES + 50):
+        gauge.set(float(i), (f"e{i}",))
+    assert len(gauge.samples()) == MAX_SERIES + 1
+    for gone in ("e0", "e1"):
+        gauge.remove((gone,))
+    gauge.set(1.0, ("late",))
+    assert (("late",), [1.0]) in gauge.samples()

@@ -1,0 +1,171 @@
+"""Means, ratios and the toughest peer; runs, their cache, and the command from end to end."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from loadtest.learning import compare, peers, runner, runs
+from loadtest.learning.compare import Ratio
+from loadtest.learning.peers import PEERS, Peer
+from loadtest.learning.runs import Run, Task, perform
+from loadtest.learning.world import Ints, World
+from loadtest.learning.worlds import PROBLEMS
+
+
+def run(policy: str, seed: int, mean: float, error: str = "", problem: str = "news") -> Run:
+    return Run(problem, policy, seed, mean, 1.0, (0.5, 1.0), 1.0, error)
+
+
+RUNS = [
+    run("lever", 1, 0.9), run("lever", 2, 0.7), run("vw squarecb", 1, 0.8), run("vw squarecb", 2, 0.6),
+    run("mabwiser lints 1", 1, 0.5), run("mabwiser lints 1", 2, 0.5), run("vw cover 4", 1, 0.99),
+    run("vw cover 4", 2, 0.0, "Boom: it broke"),
+]  # fmt: skip
+
+
+def test_results_are_means_over_all_seeds() -> None:
+    found = {r.policy: r for r in compare.results(RUNS)}
+    assert set(found) == {"lever", "vw squarecb", "mabwiser lints 1"}  # one run of cover failed
+    mine = found["lever"]
+    assert mine.record() == {
+        "problem": "news", "policy": "lever", "mean_reward": pytest.approx(0.8), "se": pytest.approx(0.1),
+        "oracle": 1.0, "regret": pytest.approx(0.2),
+    }  # fmt: skip
+    alone = compare.results([run("lever", 1, 0.9)])
+    assert alone[0].se is None
+
+
+def test_the_ratio_is_to_the_toughest_peer_and_paired() -> None:
+    (found,) = compare.ratios(compare.results(RUNS))
+    assert found.peer == "vw squarecb"
+    assert found.value == pytest.approx(2 / 3)
+    # regrets (.1, .3) against (.2, .4): differences from 2/3 of the peer's are -+ 1/30; over the peer's mean .3
+    assert found.se == pytest.approx(math.sqrt(2 * (1 / 30) ** 2 / 1 / 2) / 0.3)
+    assert not found.above_one
+    assert Ratio("p", "lever", "x", 1.3, 0.1).above_one
+    assert not Ratio("p", "lever", "x", 1.3, 0.2).above_one
+    assert not Ratio("p", "lever", "x", 1.3, None).above_one
+
+
+def test_the_summary_names_the_worst() -> None:
+    found = [Ratio("a", "lever", "x", 0.5, 0.1), Ratio("b", "lever", "y", 2.0, 0.1)]
+    made = compare.summary(found, 20)
+    assert made["geometric_mean_ratio"] == pytest.approx(1.0)
+    assert (made["worst_ratio"], made["worst_problem"], made["above_one_by_2se"]) == (2.0, "b", ["b"])
+    nothing = compare.summary([], 20)
+    assert nothing["geometric_mean_ratio"] is None
+
+
+def test_regret_of_nothing_keeps_ratios_finite() -> None:
+    perfect = compare.results([run("lever", 1, 1.0), run("vw squarecb", 1, 1.0)])
+    assert compare.ratios(perfect)[0].value == 1.0
+
+
+def test_a_run_is_judged_by_expected_rewards() -> None:
+    world = PROBLEMS["marketing"].world(1).cut(500)
+    task = Task("marketing", "lever", 1, 20, None)
+    best = runs.judge(task, world, world.expected.argmax(axis=1), 1.0)
+    assert (best.regret, best.curve[-1]) == (0.0, 0.0)
+    first = runs.judge(task, world, np.zeros(500, np.int64), 1.0)
+    assert first.mean == world.expected[:, 0].mean()
+    assert first.curve[-1] == pytest.approx(500 * first.regret, abs=1e-5)
+    assert len(first.curve) == runs.MARKS
+
+
+def test_only_other_libraries_are_cached(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def second(world: World, seed: int, batch: int) -> Ints:
+        calls.append(batch)
+        return np.ones(world.rounds, np.int64)
+
+    table = {
+        "slow": Peer("slow", "numpy", second, batches=False),
+        "batched": Peer("batched", "numpy", second),
+    }
+    monkeypatch.setattr(peers, "PEERS", table)
+    first = perform(Task("news", "slow", 1, 20, tmp_path))
+    assert first == perform(Task("news", "slow", 1, 200, tmp_path))  # it learns one by one whatever is asked
+    assert calls == [1]
+    perform(Task("news", "slow", 2, 20, tmp_path))
+    perform(Task("news", "batched", 1, 20, tmp_path))
+    perform(Task("news", "batched", 1, 200, tmp_path))
+    perform(Task("news", "batched", 1, 200, tmp_path))
+    assert calls == [1, 1, 20, 200]
+    perform(Task("news", "batched", 1, 200, None))
+    assert calls == [1, 1, 20, 200, 200]
+
+
+def test_what_a_library_raises_is_reported() -> None:
+    assert perform(Task("news", "no such peer", 1, 20, None)).error == "KeyError: 'no such peer'"
+
+
+def test_policies_are_chosen_by_name() -> None:
+    assert runner.chosen(["lever", "peers", "lever"]) == ["lever", *PEERS]
+    everything = runner.chosen(None)
+    assert everything[0] == "lever"
+    assert {"lever linucb", "lever beta"} < set(everything)
+    with pytest.raises(ValueError, match="unknown policy 'vv squarecb'"):
+        runner.chosen(["vv squarecb"])
+
+
+def test_tasks_are_interleaved() -> None:
+    made = runner.tasks(["news", "arms-100"], ["lever", "vw cover 4"], [1, 2], 20, None)
+    assert [(t.seed, t.problem, t.policy) for t in made] == [
+        (1, "news", "lever"), (1, "news", "vw cover 4"), (1, "arms-100", "lever"), (1, "arms-100", "vw cover 4"),
+        (2, "news", "lever"), (2, "news", "vw cover 4"), (2, "arms-100", "lever"), (2, "arms-100", "vw cover 4"),
+    ]  # fmt: skip
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib", reason="the plot")
+    arguments = [
+        "--problems",
+        "news",
+        "--policies",
+        "lever beta",
+        "lever nig",
+        "--seeds",
+        "2",
+        "--first-seed",
+        "3",
+        "--json",
+    ]
+    assert runner.main([*arguments, "--processes", "1", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr()
+    *lines, last = [json.loads(line) for line in printed.out.splitlines()]
+    assert [(line["problem"], line["policy"]) for line in lines] == [("news", "lever beta"), ("news", "lever nig")]
+    assert all(set(line) == {"problem", "policy", "mean_reward", "se", "oracle", "regret"} for line in lines)
+    assert (last["geometric_mean_ratio"], last["stale"], last["seeds"]) == (None, 20, [3, 4])  # no peer was asked
+    assert (tmp_path / "learning-20.png").stat().st_size > 1_000
+    assert "news" in printed.err
+
+
+def test_workers_answer_in_the_order_of_the_tasks() -> None:
+    wanted = [Task("news", f"none {i}", 1, 20, None) for i in range(5)]
+    made = runner.perform_all(wanted, 2, Console(quiet=True))
+    assert [run.error for run in made] == [f"KeyError: 'none {i}'" for i in range(5)]
+
+
+def test_wrong_options_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert runner.main(["--policies", "levver"]) == 2
+    assert runner.main(["--policies", "lever", "--stale", "0"]) == 2
+    assert "levver" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", sorted(PEERS))
+def test_peers_learn(name: str) -> None:
+    """A certain click in one of seven: 1/7 without learning. regcbopt and cover learn slowly."""
+    peer = PEERS[name]
+    if peer.version is None:
+        pytest.skip(f"{peer.package} is in the dependency group peers")
+    world = PROBLEMS["news"].world(1).cut(1_500)
+    chosen = peers.play(peer, world, 1, 20)
+    assert chosen.shape == (1_500,)
+    assert world.expected[np.arange(1_000, 1_500), chosen[1_000:]].mean() > 0.2
