@@ -19,6 +19,7 @@ from service.config import Settings
 from service.errors import LeverError, UnavailableError
 from service.metrics import Metrics
 from service.offline import Apart, Offline
+from service.promise import promise
 from service.reporter import Reporter
 from service.rpc_experiments import Experiments
 from service.rpc_server import Limits, Server
@@ -57,6 +58,7 @@ def make(settings: Settings, url: str, metrics: Metrics) -> Parts:
     shared = keys.remembered(settings.data_dir, mark, store.secret)
     try:
         secrets = keys.find(settings.token_keys, None if settings.redis_url else settings.data_dir, shared)
+        _tell_promise(store)
     except UnavailableError:
         store.close()
         raise
@@ -75,6 +77,16 @@ def make(settings: Settings, url: str, metrics: Metrics) -> Parts:
         service.personalizer, service.catalogue, service.start, stop,
         lambda: service.feed.ready, lambda: service.feed.store_up, Apart(url), service,
     )  # fmt: skip
+
+
+def _tell_promise(store: RedisStore) -> None:
+    """Log what an acknowledged reward survives. UnavailableError for a store that would forget claims."""
+    try:
+        facts = store.facts()
+    except UnavailableError:
+        return  # away: what it kept when it was last reached still holds
+    told = promise(facts)
+    structlog.get_logger("lever.worker").info(told, **facts)
 
 
 def run(orders: child.Orders, make: Make = make) -> int:

@@ -57,6 +57,7 @@ def test_killed_workers_and_stores_under_load(site: Site, monkeypatch: pytest.Mo
     assert proof["rewards"] == len(account.acked)
 
 
+@pytest.mark.timeout(400)  # trees that may have to compile their kernels first
 def test_a_server_starts_without_its_store_from_what_it_kept_and_a_flushed_store_is_restored(site: Site) -> None:
     """One tree through it all, as starting trees takes seconds. About 25 s."""
     store_url = site.store.url
