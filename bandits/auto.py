@@ -14,19 +14,22 @@ import numpy as np
 
 from bandits.basis import back, basis, change
 from bandits.belief import LEAST_B, Arms, Settings, given, pool
-from bandits.evidence import RIDGES, Choice, choose, constant, forms, prior_of
+from bandits.evidence import Choice, choose, constant, prior_of
 from bandits.expansion import Design, plain
 from bandits.hierarchy import effects, invert_all, residuals, towards
 from bandits.linucb import POINTS, half_normal
 from bandits.posterior import Floats, Kind, Posterior, Sums, pack
 
 ALPHA = 0.6
+ALPHA_MANY = 0.4  # where there are many arms: to learn all of them would take longer than there is
 FLOOR = (0.01, 0.002)  # of a new slot, and of one that has seen enough
 FLOOR_TRIALS = 0.5  # trials an arm gets from the floor alone while it stays at its highest
 WIDTH_RIDGE = 0.3  # most prior precision in the width
 MANY = 20  # arms from which on prior means are learned
-SHARED = 0.05  # prior precision of the common mean, in units of D
-ATTRIBUTE = 1.0  # and of the effect of an attribute's value
+SHARED = 0.3  # prior precision of the common mean, in units of D
+ATTRIBUTE = 1.0  # and of the effect of an attribute's value on the constant
+ATTRIBUTE_TIMES = 30.0  # times that of its effects on what features do
+CLOSE = 30.0  # times D: how close arms are held to their means while these are learned
 SWEEPS = 10
 PRIOR_TRIALS = 10.0  # that the pooled noise counts for in an arm's own
 
@@ -44,14 +47,13 @@ class Fit(NamedTuple):
 
     theta: Floats  # f8[K,d]
     noise: Floats  # f8[K], a variance
-    score: float  # -2 ln of the evidence where there are many arms, else 0
 
 
 def auto(sums: Sums, settings: Settings, arms: Arms, side: Side | None = None) -> Posterior:
     """The posterior; `sums` are over learning columns."""
     side = side or Side()
     design = side.design or plain(sums.xr.shape[1])
-    choice = side.choice or chosen(sums, design, side.groups)
+    choice = side.choice or chosen(sums, design)
     sums, design, t = prepared(sums, Side(design, choice))
     columns = sums.xr.shape[1]
     prior = prior_of(choice, design, columns)
@@ -66,7 +68,10 @@ def auto(sums: Sums, settings: Settings, arms: Arms, side: Side | None = None) -
     par = np.zeros((sums.n.size, 3))
     par[:, 0] = fit.noise
     grid, dof = half_normal(POINTS).copy(), np.full(sums.n.size, np.inf)
-    alpha, floor = given(settings, "alpha", ALPHA), given(settings, "floor", floor_of(sums, arms))
+    alpha, floor = (
+        given(settings, "alpha", ALPHA_MANY if len(arms) >= MANY else ALPHA),
+        given(settings, "floor", floor_of(sums, arms)),
+    )
     return pack(Kind.LINUCB, par, theta, cov, dof, alpha, grid, floor, design if len(design.terms) else None)
 
 
@@ -80,24 +85,11 @@ def floor_of(sums: Sums, arms: Arms) -> float:
     return min(FLOOR[0], max(FLOOR[1], FLOOR_TRIALS * len(arms) / trials))
 
 
-def chosen(sums: Sums, design: Design, groups: Floats | None = None) -> Choice:
-    """The evidence's choice, in the bases that the fits use.
-
-    With many arms the prior's precision is chosen again together with their prior means: the more the means explain,
-    the closer to them the arms may be held.
-    """
+def chosen(sums: Sums, design: Design) -> Choice:
+    """The evidence's choice, in the bases that the fits use."""
     few = prepared(sums, Side(design, Choice()))[0]
     many = prepared(sums, Side(design, Choice(ratio=1.0)))[0] if len(design.terms) else few
-    choice = choose(many, few, design)
-    if np.count_nonzero(sums.n > 0.0) < MANY:
-        return choice
-    model = few if math.isinf(choice.ratio) else many
-
-    def score(option: Choice) -> float:
-        prior = prior_of(option, design if model is many else design.mains, model.xr.shape[1])
-        return regression(model, prior, groups).score
-
-    return min((Choice(ridge, choice.ratio) for ridge in RIDGES), key=score)
+    return choose(many, few, design)
 
 
 def prepared(sums: Sums, side: Side, t: Floats | None = None) -> tuple[Sums, Design, Floats | None]:
@@ -131,40 +123,44 @@ def regression(sums: Sums, prior: Floats, groups: Floats | None) -> Fit:
     invert_all(sums.xx, sums.xr, prior, every, inverse, solved)
     mean = np.zeros((arms, d))
     mean[:, 0] = constant(sums, prior, seen)
-    score = 0.0
     if len(seen) >= MANY:
-        mean, score = _means(sums, prior, inverse, solved, mean, groups, seen)
+        mean = _means(sums, CLOSE * prior, mean, groups, seen)
     theta = np.empty_like(solved)
     towards(inverse, solved, prior, mean, every, theta)
     rss = np.zeros(arms)
     residuals(sums.xx, sums.xr, sums.s2, theta, sums.n, every, rss)
+    # With what the prior takes: a fit of more coefficients than trials leaves no residual, but there is noise.
+    rss[seen] += [_sum(row) for row in prior * (theta[seen] - mean[seen]) ** 2]
     pooled = max((_sum(rss) + 2.0 * slot.variance) / (max(slot.trials, 0.0) + 2.0), LEAST_B)
-    return Fit(theta, (rss + PRIOR_TRIALS * pooled) / (np.maximum(sums.n, 0.0) + PRIOR_TRIALS), score)
+    return Fit(theta, (rss + PRIOR_TRIALS * pooled) / (np.maximum(sums.n, 0.0) + PRIOR_TRIALS))
 
 
-def _means(
-    sums: Sums, prior: Floats, inverse: Floats, solved: Floats, base: Floats, groups: Floats | None, seen: Arms
-) -> tuple[Floats, float]:
-    """Prior means of all arms: the common constant, a common regression, or that and the attributes' effects."""
+def _means(sums: Sums, prior: Floats, base: Floats, groups: Floats | None, seen: Arms) -> Floats:
+    """Prior means of all arms: the common constant, a common regression, or that and the attributes' effects.
+
+    Arms that may go their own ways as freely as the posterior lets them would leave next to nothing for what they
+    share to explain; so the prior that is given is closer. An arm that nobody has seen stands at its mean.
+    """
+    inverse, solved = np.zeros_like(sums.xx), np.zeros_like(sums.xr)
+    invert_all(sums.xx, sums.xr, prior, seen, inverse, solved)
     common = np.ones((1, len(sums.n)))
     candidates = [np.zeros((0, len(sums.n))), common]
     if groups is not None and len(groups):
         candidates.append(np.concatenate([common, groups]))
     best, least = base, math.inf
-    found = np.zeros(4)
-    forms(sums.xx, sums.xr, prior, seen, found)
     for member in candidates:
         mean, cost, penalty = base.copy(), 0.0, 0.0
-        own = np.full(len(member), ATTRIBUTE)
+        own = np.full((len(member), base.shape[1]), ATTRIBUTE * ATTRIBUTE_TIMES)
+        own[:, 0] = ATTRIBUTE
         own[:1] = SHARED
         out = np.zeros((len(member), base.shape[1]))
         if len(member):
             cost = effects(inverse, solved, prior, member, own, seen, float(SWEEPS), mean, out)
-            penalty = _sum(own[:, None] * prior * out * out)
+            penalty = _sum(own * prior * out * out)
         score = _deviance(sums, prior, inverse, solved, mean, seen, penalty) + cost
         if score < least - 2.0:
             best, least = mean, score
-    return best, least + float(found[1])
+    return best
 
 
 def _deviance(

@@ -25,6 +25,7 @@ LOSS = 0.2  # and share of it: less is a season, and starting again would cost m
 BACK = (1, 2, 4, 8, 16, 32)  # buckets that the tests look back
 PATIENCE = 4  # a bucket is judged when it is this many times older than 95 % of rewards take
 PRIOR_TRIALS = 10.0
+RARE = 20.0
 
 
 def change(state: State, segment: int, now_ms: int, cut_ms: int, choice: Choice) -> int | None:
@@ -103,9 +104,11 @@ def _noise(sums: Sums) -> Floats:
     """f8[K], standard deviations of the arms' rewards, shrunk towards that of all arms and never below it.
 
     An arm with one rare reward in hundreds of trials seems to have no noise, and the next reward would be a change.
+    For the same reason one reward in hundreds of trials of any arm is taken for no more than RARE variances.
     """
     n, s1, s2 = (math.fsum(column.tolist()) for column in (sums.n, sums.s1, sums.s2))
-    pooled = max(s2 / n - (s1 / n) ** 2, 1e-9)
+    typical = s2 / max(math.fsum(sums.rewarded.tolist()), 1.0)  # the square of one reward
+    pooled = max(s2 / n - (s1 / n) ** 2, typical / RARE, 1e-9)
     own = np.maximum(sums.s2 - np.divide(sums.s1**2, sums.n, out=np.zeros_like(sums.n), where=sums.n > 0.0), 0.0)
     shrunk = (own + PRIOR_TRIALS * pooled) / (np.maximum(sums.n, 0.0) + PRIOR_TRIALS)
     return np.asarray(np.sqrt(np.maximum(shrunk, pooled)))

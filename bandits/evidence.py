@@ -18,8 +18,7 @@ from bandits.expansion import Design
 from bandits.linear import factorise
 from bandits.posterior import Floats, Sums
 
-RIDGES = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-FEW = RIDGES[:4]  # where arms start from one constant; more would keep an arm near it for long
+RIDGES = (0.1, 0.3, 1.0, 3.0)  # more would keep an arm near its prior mean for long (trials up to 30: worse)
 RATIOS = (1.0, 3.0, 10.0, 30.0, 100.0, math.inf)
 ENOUGH = 16.0  # trials before anything is chosen
 MOST_ARMS = 32  # that are asked, those with the most trials: they carry the evidence
@@ -55,11 +54,11 @@ def choose(sums: Sums, mains: Sums, design: Design) -> Choice:
         prior = np.full(d, choice.ridge) if math.isinf(choice.ratio) else prior_of(choice, design, d)
         return deviance(chosen, prior, asked)
 
-    best = min((Choice(ridge, math.inf) for ridge in FEW), key=score)
+    best = min((Choice(ridge, math.inf) for ridge in RIDGES), key=score)
     if len(design.terms) == 0:
         return best
     best = min((Choice(best.ridge, ratio) for ratio in RATIOS), key=score)
-    return min((Choice(ridge, best.ratio) for ridge in FEW), key=score)
+    return min((Choice(ridge, best.ratio) for ridge in RIDGES), key=score)
 
 
 def deviance(sums: Sums, prior: Floats, asked: NDArray[np.int64]) -> float:

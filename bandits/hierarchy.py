@@ -31,7 +31,7 @@ def _solve(r: NDArray[np.float64], y: NDArray[np.float64]) -> None:
         y[i] /= r[i, i]
 
 
-@entry(FLOATS3, FLOATS2, FLOATS, FLOATS2, FLOATS, INTS, FLOAT, FLOATS2_OUT, FLOATS2_OUT, nogil=True)
+@entry(FLOATS3, FLOATS2, FLOATS, FLOATS2, FLOATS2, INTS, FLOAT, FLOATS2_OUT, FLOATS2_OUT, nogil=True)
 def effects(
     inverse: NDArray[np.float64],
     solved: NDArray[np.float64],
@@ -46,7 +46,7 @@ def effects(
     """Fill out (f8[G,d]) with the effects of G groups of arms and add them to mean (f8[K,d], the arms' prior means).
 
     inverse [K,d,d] and solved [K,d] are A_k^-1 and A_k^-1 b_k; member [G,K] says which arms share an effect (1 or
-    0), of all arms; only those in `arms` are asked. own [G] is the weight of each effect's prior, in units of D.
+    0), of all arms; only those in `arms` are asked. own [G,d] is the weight of each effect's prior, in units of D.
     Returns what the effects cost: their ln|posterior precision| - ln|prior precision|, block by block, so no less than
     the true one.
     """
@@ -64,10 +64,10 @@ def effects(
                         left[g, i, j] -= prior[i] * inverse[k, i, j] * prior[j]
                     left[g, i, i] += prior[i]
         for i in range(d):
-            left[g, i, i] += own[g] * prior[i]
+            left[g, i, i] += own[g, i] * prior[i]
         factorise(left[g])
         for i in range(d):
-            cost += 2.0 * math.log(left[g, i, i]) - math.log(own[g] * prior[i])
+            cost += 2.0 * math.log(left[g, i, i]) - math.log(own[g, i] * prior[i])
     for _ in range(int(sweeps)):
         for g in range(groups):
             y[:] = 0.0

@@ -95,7 +95,7 @@ class Reviews:
             cuts = (*cuts, Cut(now_ms, at))
         cut = at if at is not None else self.cut(experiment, segment)
         sums = state.sums(segment, state.weights(now_ms, experiment.half_life_ms, cut))
-        choice = chosen(sums, state.rules.design, experiment.groups)
+        choice = chosen(sums, state.rules.design)
         again = trials + max(LEAST // 2, trials // CHOICE_SHARE)
         return Finding(RIDGES.index(choice.ridge), RATIOS.index(choice.ratio), again, test, cuts)
 
