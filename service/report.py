@@ -109,10 +109,12 @@ def _arm(
     trials, earned = int(counts[POLICY]), float(counts[here + TOTAL]) * metric.unit
     believed = [float(column[at]) for column in beliefs] if beliefs is not None and at is not None else [0.0] * 5
     mean, low, high, best, loss = believed
+    # Scores are normal or Student t and know no bounds; a mean of this metric has them.
+    lowest, highest = min(metric.minimum, 0.0), max(metric.maximum, 0.0)
     arm = exp.arms[number]
     return ArmReport(
         arm=arm.id, state=arm.state, trials=trials, rewarded=int(counts[here + REWARDED]), reward_sum=earned,
-        mean=earned / trials if trials else 0.0, credible_low=low * metric.scale, credible_high=high * metric.scale,
+        mean=earned / trials if trials else 0.0, credible_low=max(low * metric.scale, lowest), credible_high=min(high * metric.scale, highest),
         probability_best=best, expected_loss=loss * metric.scale,
         traffic_share=trials / trials_in_all if trials_in_all else 0.0,
         holdout_trials=int(counts[HELD]), holdout_reward_sum=float(counts[held + TOTAL]) * metric.unit,
