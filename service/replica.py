@@ -78,7 +78,7 @@ class Replica:
             else:
                 run.append(entry)
                 self.rows += _count(entry)
-            if self.rows >= self.reviews.due and entry.config is None and reviewed(self.experiment):
+            if self.rows >= self.reviews.due and _brings_trials(entry) and reviewed(self.experiment):
                 self._fold_run(run)
                 run = []
                 self._advance(entry)
@@ -279,6 +279,11 @@ def digest_of(fields: Mapping[str, bytes]) -> str:
 
 def _digest(value: bytes) -> bytes:
     return hashlib.sha256(value).digest()
+
+
+def _brings_trials(entry: Entry) -> bool:
+    """Whether trials come with it. Between flushes the log has rewards of trials that it does not have yet."""
+    return entry.trials is not None or any(exposes for _, _, exposes in entry.totals)
 
 
 def _count(entry: Entry) -> int:

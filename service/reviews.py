@@ -1,10 +1,10 @@
 """What `auto` finds out from the log beside its sums: how much prior each segment needs, and that its arms changed.
 
-Both are pure functions of the fold: made at entries that the log itself sets (each time the rows have grown by a
-64th), from the sums as they are at that entry, and kept in the checkpoint. So every server comes to the same
-findings at the same entry without telling the others, as design decision 14 asks. A cut only gives the time buckets
-before it the weight 0 when they are read, and no later merge crosses it: nothing is lost, `detector: 0` in a newer
-version of the experiment undoes it on every server at that version's entry, and `detector: 1` brings it back. A
+Both are pure functions of the fold: made at entries that the log itself sets (the first with trials after the rows
+have grown by a 64th), from the sums as they are at that entry, and kept in the checkpoint. So every server comes to
+the same findings at the same entry without telling the others, as design decision 14 asks. A cut only gives the time
+buckets before it the weight 0 when they are read, and no later merge crosses it: nothing is lost, `detector: 0` in a
+newer version of the experiment undoes it on every server at that version's entry, and `detector: 1` brings it back. A
 report and the metrics name every cut.
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
 
 from bandits.auto import Side, chosen
 from bandits.cells import HISTORY, POLICY
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 FIELD = "reviews"
 SHARE = 64  # rows grow by a 64th between two reviews,
 LEAST = 16  # and at least by so many
+TORN = 0.01  # share of trials that may be missing though they were rewarded: a killed server loses some
+_START = (RIDGES.index(Choice().ridge), RATIOS.index(Choice().ratio))
 CHOICE_SHARE = 16  # trials of a segment grow by a 16th between two choices of its model
 
 
@@ -95,6 +98,9 @@ class Reviews:
             cuts = (*cuts, Cut(now_ms, at))
         cut = at if at is not None else self.cut(experiment, segment)
         sums = state.sums(segment, state.weights(now_ms, experiment.half_life_ms, cut))
+        missing = np.maximum(sums.rewarded - sums.xx[:, 0, 0], 0.0)
+        if missing.sum() > TORN * sums.n.sum():  # rewards of trials that another server still buffers: another time
+            return known or Finding(*_START, trials + 1, trials + 1)
         choice = chosen(sums, state.rules.design)
         again = trials + max(LEAST // 2, trials // CHOICE_SHARE)
         return Finding(RIDGES.index(choice.ridge), RATIOS.index(choice.ratio), again, test, cuts)

@@ -177,3 +177,27 @@ def test_a_newer_version_undoes_a_cut_and_brings_it_back(log: list[Entry]) -> No
     replica.fold([Entry(f"{end + 10**9}-0", config=record(2))])
     assert len(replica.state.buckets) < 12
     assert trials_seen() < 1_100
+
+
+def test_rewards_that_come_before_their_trials_set_no_alarm() -> None:
+    """A server flushes its trials after another has logged their rewards; every such turn is 20 rows of 0 or 1."""
+    experiment = read(record())
+    columns = experiment.columns - 1
+    rows, _ = trials(3, 3_000, False, experiment)
+    replica = Replica("ab", Loaded(record()))
+    replica.fold([Entry(f"{START}-0", config=record())])
+    for start in range(0, 3_000, 20):
+        here = slice(start, start + 20)
+        packed, rewards = np.zeros(20, layout.trial_dtype(columns)), np.zeros(20, layout.reward_dtype(columns))
+        for made in (packed, rewards):
+            made["time"], made["arm"], made["x"] = rows.time[here], rows.arm[here], rows.x[here]
+        now = int(rows.time[here][-1])
+        paid = np.flatnonzero(rows.arm[here] == 1)  # one arm always pays
+        early = [
+            Entry(f"{now}-{i + 1}", rewards.itemsize, rewards=rewards[i : i + 1].tobytes(), totals=[(0, 1, False)])
+            for i in paid
+        ]
+        replica.fold([*early, Entry(f"{now}-99", packed.itemsize, trials=packed.tobytes())])
+    assert replica.reviews.findings[0].test > 2_900
+    assert not replica.reviews.cuts()
+    assert replica.state.sums(0).rewarded.max() == replica.state.sums(0).n[1]
