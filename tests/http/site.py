@@ -105,6 +105,16 @@ class Site:
                 made[arm.arm] = trials + arm.trials, rewarded + arm.rewarded
         return made
 
+    def settled(self, experiment: str) -> dict[str, tuple[int, int]]:
+        """trials() once it has stood still for ten flush intervals: what was decided before is in it."""
+        last = self.trials(experiment)
+        while True:
+            time.sleep(1.0)
+            now = self.trials(experiment)
+            if now == last:
+                return now
+            last = now
+
     def await_trials(self, experiment: str, count: int) -> dict[str, tuple[int, int]]:
         """The report once it has so many trials."""
         eventually(lambda: sum(trials for trials, _ in self.trials(experiment).values()) >= count)

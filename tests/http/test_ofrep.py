@@ -39,24 +39,25 @@ def test_an_arm_without_a_payload_is_worth_its_name(lever: Site) -> None:
 
 
 def test_one_evaluation_is_a_trial_and_its_decision_can_be_rewarded_once(lever: Site) -> None:
-    before = lever.trials("hero")
+    before = lever.settled("hero")
     decision = lever.flag("hero", "rewarded").json["metadata"]["decisionId"]
     assert lever.event(decision) == {"outcome": "APPLIED"}
     assert lever.event(decision) == {"outcome": "DUPLICATE"}
-    after = lever.await_trials("hero", sum(trials for trials, _ in before.values()) + 1)
+    lever.await_trials("hero", sum(trials for trials, _ in before.values()) + 1)
+    after = lever.settled("hero")
     assert sum(r for _, r in after.values()) == sum(r for _, r in before.values()) + 1
 
 
 def test_bulk_has_what_clients_may_see_and_is_no_exposure(lever: Site) -> None:
-    lever.await_trials("sticky", 0)
-    before = lever.trials("sticky")
+    before = lever.settled("sticky")
     flags = {flag["key"]: flag for flag in lever.flags("bea").json["flags"]}
     assert set(flags) == {"hero", "sticky", "paused", "sketch"}
     metadata = flags["sticky"]["metadata"]
     assert metadata["deferred"] is True
     assert lever.event(metadata["decisionId"], type="exposure") == {"outcome": "APPLIED"}
     assert lever.event(metadata["decisionId"], type="exposure") == {"outcome": "DUPLICATE"}
-    after = lever.await_trials("sticky", sum(trials for trials, _ in before.values()) + 1)
+    lever.await_trials("sticky", sum(trials for trials, _ in before.values()) + 1)
+    after = lever.settled("sticky")
     assert sum(trials for trials, _ in after.values()) == sum(trials for trials, _ in before.values()) + 1
 
 
@@ -79,7 +80,7 @@ def test_what_was_shown_stays_while_the_posterior_moves(lever: Site) -> None:
         first[subject] = next(flag for flag in answer.json["flags"] if flag["key"] == "sticky")
     before = {flag["metadata"]["propensity"] for flag in first.values()}
     before |= {1 - p for p in before}
-    taught = lever.trials("sticky")["a"][1]
+    taught = lever.settled("sticky")["a"][1]
     made = [lever.flag("sticky", f"taught-{i}").json for i in range(120)]
     events = [{"decision_id": flag["metadata"]["decisionId"]} for flag in made if flag["variant"] == "a"][:40]
     assert len(events) == 40  # false alarm below 1e-3: at least 40 of 120 draws at about 1/2

@@ -59,7 +59,7 @@ def test_levers_provider_tracks(keyed: Keyed) -> None:
     provider = LeverProvider(keyed.site.url, key=keyed.secret, timeout=20)
     api.set_provider(provider, "lever")
     client = api.get_client("lever")
-    before = keyed.site.trials("hero")
+    before = keyed.site.settled("hero")
     subject = EvaluationContext("tracked")
     shown = client.get_object_details("hero", {}, subject)
     client.get_string_details("sticky", "", subject)

@@ -58,7 +58,7 @@ def running(command: Sequence[str], where: Path, env: Mapping[str, str], says: s
 
 def visit(lever: Site, address: str) -> None:
     """One visitor comes, sees a hero of the experiment, comes back, and clicks; the click is in the report."""
-    before = lever.trials("page-hero")
+    before = lever.settled("page-hero")
     status, page, cookie = ask(address, "GET", "/")
     arm = re.search(r'data-variant="(\w+)"', page)
     assert status == 200
