@@ -13,10 +13,10 @@ from pathlib import Path
 
 import structlog
 
-from service import access, logs, tls
+from service import __version__, access, logs, tls
 from service.caches import use_kernel_cache
 from service.child import Orders
-from service.config import Settings, packed
+from service.config import Settings, chosen, packed
 from service.errors import LeverError
 from service.rpc_apply import Refused, apply
 from service.store.embedded import Embedded
@@ -73,6 +73,8 @@ class App:
         self._store_due = 0.0
         self._url = settings.redis_url
         self._log = structlog.get_logger("lever")
+        self._begun = time.monotonic()
+        self._why = ""  # the store does not start, as it was told
         self._signals = Signals(self._family.kill)
 
     def run(self) -> int:
@@ -98,7 +100,8 @@ class App:
         return status if well else status or 1
 
     def _start(self) -> None:
-        self._log.info("starting", grpc=address_of(self._ports.grpc), http=address_of(self._ports.http))
+        ports = {"grpc": address_of(self._ports.grpc), "http": address_of(self._ports.http)}
+        self._log.info("starting", version=__version__, **ports, settings=chosen(self._settings))
         http = self._orders(HTTP, "", self._ports.http.fileno())
         self._family.add(Child(module("service.http"), http))
         for index in range(self._settings.workers):
@@ -131,8 +134,12 @@ class App:
         try:
             url = self._store.restart()
         except LeverError as error:
-            self._log.error("the store does not start", error=str(error))
+            if str(error) != self._why:
+                self._why = str(error)
+                self._log.error("the store does not start; trying again", error=self._why)
             return
+        self._why = ""
+        self._log.info("the store runs again")
         if url != self._url:  # its socket is elsewhere now: workers learn of it as they start
             self._url = url
             for child in self._serving:
@@ -172,6 +179,7 @@ class App:
         door = f"websites on http://{address_of(self._ports.door)}, " if self._ports.door is not None else ""
         sys.stdout.write(f"Lever is ready: gRPC on {grpc}, http://{http}/metrics, {door}{store}. Ctrl-C stops it.\n")
         sys.stdout.flush()
+        self._log.info("ready", seconds=round(time.monotonic() - self._begun, 1), workers=self._settings.workers)
 
     def _stop(self) -> bool:
         self._log.info("stopping")

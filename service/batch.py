@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,14 @@ from service.snapshot import Slot, Snapshot
 from service.token import NONCE, WHAT, WHOSE
 
 Ints = NDArray[np.int64]
+T = TypeVar("T")
+
+# What a batch does in Python it does in parts of a few tenths of a millisecond, with a pause after each that lasts as
+# long as single choices are being made, but no more than so many times: a Select never waits for a batch, and a batch
+# comes to its end under any load.
+_PART = 250
+_PAUSE_S = 20e-6
+_PAUSES = 10
 
 
 @dataclass(slots=True)
@@ -77,7 +87,8 @@ def select_batch(
     encoded = exp.encoder.encode_columns(columns, n)
     personalizer.count_features(exp.name, encoded.clipped, encoded.unknown)
     segment = exp.segments.match_columns(columns, n).astype(np.int64)
-    who = personalizer.hasher.identify_many(subjects, exp.uid)
+    parts = [personalizer.hasher.identify_many(part, exp.uid) for part in _politely(personalizer, subjects)]
+    who = np.concatenate(parts)
     prefix, first = personalizer.namer.take(n)
     draws = _Draws(np.zeros(n, np.int64), np.ones(n), np.zeros(n, np.int64), np.zeros(n, np.int64))
     units = np.zeros(n, np.uint64)
@@ -180,11 +191,23 @@ def _finish(
         personalizer.directory.buffers[exp.uid].add(logged, int(counted.sum()))
     uid, horizon = int(exp.uid, 16), exp.horizon_ms // 1000 + 1
     seal, size = personalizer.keys.seal, rows.dtype.itemsize
-    tokens = []
-    for i, subject in enumerate(who["subject"].tolist()):
-        row = packed[i * size : (i + 1) * size]
-        tokens.append(seal(row[: NONCE.size], WHOSE.pack(uid, subject, horizon) + row[NONCE.size :]))
+    tokens: list[bytes] = []
+    for part in _politely(personalizer, who["subject"].tolist()):
+        for i, subject in enumerate(part, len(tokens)):
+            row = packed[i * size : (i + 1) * size]
+            tokens.append(seal(row[: NONCE.size], WHOSE.pack(uid, subject, horizon) + row[NONCE.size :]))
     return tokens
+
+
+def _politely(personalizer: Personalizer, items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """The items in parts; between them single choices go first, as long as there are any, within bounds."""
+    for start in range(0, len(items), _PART):
+        yield items[start : start + _PART]
+        for _ in range(_PAUSES):
+            made = personalizer.made
+            time.sleep(_PAUSE_S)
+            if personalizer.made == made:
+                break
 
 
 def _count(personalizer: Personalizer, exp: Experiment, draws: _Draws) -> None:

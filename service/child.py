@@ -16,6 +16,7 @@ from contextlib import contextmanager
 
 import msgspec
 
+from service import logs
 from service.config import Settings, settings
 
 _PR_SET_PDEATHSIG = 1
@@ -43,7 +44,8 @@ class Orders(msgspec.Struct):
 
 
 def orders() -> Orders:
-    """Read the orders from stdin, and end with the parent from now on."""
+    """Read the orders from stdin, and end with the parent from now on; an end by an error is logged."""
+    logs.tell_uncaught()
     told = msgspec.json.decode(sys.stdin.buffer.read(), type=Orders)
     die_with(told.parent)
     return told

@@ -12,6 +12,7 @@ from service import (
     __version__,
     cli_archive,
     cli_decisions,
+    cli_doctor,
     cli_evaluate,
     cli_experiments,
     cli_key,
@@ -116,6 +117,7 @@ app.command("log")(cli_log.log)
 app.command("evaluate")(cli_evaluate.evaluate)
 app.command("warm-start")(cli_evaluate.warm_start)
 app.add_typer(cli_key.app, name="key")
+app.command("doctor")(cli_doctor.doctor)
 app.command("verify")(cli_verify.verify)
 app.command("export")(cli_archive.export)
 app.command("import")(cli_archive.import_)

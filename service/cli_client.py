@@ -80,13 +80,7 @@ def connect(server: str) -> Iterator[Client]:
     from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
     from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
 
-    options = [
-        ("grpc.max_receive_message_length", MESSAGE_BYTES),
-        ("grpc.max_send_message_length", MESSAGE_BYTES),
-        # A shell's http_proxy is for the web; it would swallow calls to localhost.
-        ("grpc.enable_http_proxy", 0),
-    ]
-    with _channel(server, options, REACH.get()) as channel:
+    with open_channel(server) as channel:
         try:
             yield Client(ExperimentServiceStub(channel), PersonalizationServiceStub(channel))
         except grpc.RpcError as error:
@@ -94,9 +88,17 @@ def connect(server: str) -> Iterator[Client]:
             raise typer.Exit(1) from None
 
 
-def _channel(server: str, options: list[tuple[str, int]], reach: Reach) -> grpc.Channel:
+def open_channel(server: str) -> grpc.Channel:
+    """A channel to the server, as the options before the command say."""
     import grpc
 
+    reach = REACH.get()
+    options = [
+        ("grpc.max_receive_message_length", MESSAGE_BYTES),
+        ("grpc.max_send_message_length", MESSAGE_BYTES),
+        # A shell's http_proxy is for the web; it would swallow calls to localhost.
+        ("grpc.enable_http_proxy", 0),
+    ]
     if not (reach.tls or reach.ca or reach.cert):
         channel = grpc.insecure_channel(server, options=options)
     else:

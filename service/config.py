@@ -104,7 +104,7 @@ class Settings:
     poll_ms: int = _option(100, _number(1, 10_000), "the log is read this often")
     buffer_bytes: int = _option(64 << 20, _bytes, "trials kept for a store that is away, for each experiment")
     state_max: int = _option(256 << 20, _bytes, "the most memory an experiment's state may come to take")
-    choice_threads: int = _option(0, _number(0, 64), "threads that answer Select; 0: grpc's own")
+    choice_threads: int = _option(0, _number(0, 64), "threads that answer Select; 0: one without a queue")
     reward_threads: int = _option(16, _number(1, 256), "threads that answer Reward and Expose")
     max_streams: int = _option(32, _number(1, 512), "open StreamRewards streams of a worker")
     max_waiting: int = _option(256, _number(1, 65536), "calls that wait for a thread before more are refused")
@@ -132,6 +132,12 @@ def shown(settings: Settings) -> dict[str, str]:
     values["redis_url"] = hidden(settings.redis_url)
     values["token_keys"] = f"({len(settings.token_keys)} hidden)" if settings.token_keys else ""
     return {name: _text(value) for name, value in values.items()}
+
+
+def chosen(settings: Settings) -> dict[str, str]:
+    """Those that are not as they are by default, as a person may see them."""
+    usual = shown(Settings())
+    return {name: value for name, value in shown(settings).items() if value != usual[name]}
 
 
 def settings(overrides: Mapping[str, object], env: Mapping[str, str]) -> Settings:

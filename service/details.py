@@ -6,6 +6,9 @@ for what may be sent again (https://cloud.google.com/apis/design/errors).
 
 from __future__ import annotations
 
+import re
+import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import grpc
@@ -16,6 +19,8 @@ from service.errors import STATUS, InvalidError, LeverError, NotFoundError, Viol
 
 DOMAIN = "lever"
 METADATA_KEY = "grpc-status-details-bin"
+_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+REQUEST_ID = "x-request-id"  # metadata of a call, and of the answer to one that failed by a fault of ours
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +32,32 @@ class Told:
     status: status_pb2.Status
 
 
-class GrpcStatus(grpc.Status):
-    """What `ServicerContext.abort_with_status` takes."""
+class Ending(grpc.Status):
+    """How a call ends without an answer; what `ServicerContext.abort_with_status` takes."""
 
-    def __init__(self, told: Told) -> None:
-        self.code = told.code
-        self.details = told.text
-        self.trailing_metadata = ((METADATA_KEY, told.status.SerializeToString()),)
+    def __init__(self, code: grpc.StatusCode, text: str, status: status_pb2.Status | None = None) -> None:
+        self.code = code
+        self.details = text
+        self.trailing_metadata: tuple[tuple[str, str | bytes], ...] = ()
+        if status is not None:
+            self.trailing_metadata = ((METADATA_KEY, status.SerializeToString()),)
+
+    @classmethod
+    def of(cls, error: LeverError, request_id: str = "") -> Ending:
+        """As the error tells it, with the id by which the log knows it."""
+        told = tell(error)
+        made = cls(told.code, told.text, told.status)
+        if request_id:
+            made.trailing_metadata += ((REQUEST_ID, request_id),)
+        return made
+
+
+def request_id(metadata: Iterable[tuple[str, str | bytes]]) -> str:
+    """What the caller calls this request, if it looks like a name and not like content; else a name made here."""
+    for name, value in metadata:
+        if name == REQUEST_ID and isinstance(value, str) and _NAME.fullmatch(value):
+            return value
+    return secrets.token_hex(6)
 
 
 def code_of(error: LeverError) -> grpc.StatusCode:

@@ -28,6 +28,7 @@ class Family:
 
 
 _RPC = ("grpc_type", "grpc_service", "grpc_method")
+_ARM = ("experiment", "segment", "arm")
 
 _ALL = (
     Family("grpc_server_started_total", "counter", "RPCs that began.", _RPC),
@@ -42,14 +43,17 @@ _ALL = (
     Family("lever_features_unknown_total", "counter", "Categories and names not declared.", ("experiment",)),
     Family("lever_trials_dropped_total", "counter", "Trials lost from the log.", ("experiment", "cause")),
     Family("lever_snapshot_age_seconds", "gauge", "Since the snapshot was last known to be current.", ("experiment",)),
-    Family("lever_checkpoint_age_seconds", "gauge", "Since the last checkpoint.", ("experiment",)),
-    Family("lever_log_entries", "gauge", "Log entries folded since the last checkpoint.", ("experiment",)),
+    Family("lever_checkpoint_age_seconds", "gauge", "Since no checkpoint was due, or one was stored.", ("experiment",)),
+    Family("lever_log_entries", "gauge", "Trials and rewards folded since the last checkpoint.", ("experiment",)),
     Family("lever_flush_age_seconds", "gauge", "Since buffered trials last reached the store."),
     Family("lever_store_up", "gauge", "1 while every worker reaches the store.", merge="min"),
-    Family("lever_store_errors_total", "counter", "Calls of the store that failed.", ("kind",)),
+    Family("lever_store_errors_total", "counter", "Calls of the store that failed.", ("call", "kind")),
     Family("lever_store_seconds", "histogram", "Time of a call of the store, seconds.", ("call",), RPC_BOUNDS),
     Family("lever_shed_total", "counter", "RPCs refused because too many were waiting.", ("pool",)),
     Family("lever_denied_total", "counter", "RPCs refused for want of a good API key.", ("reason",)),
+    Family("lever_posterior_mean", "gauge", "What an arm is believed to earn, in the metric's unit.", _ARM),
+    Family("lever_probability_best", "gauge", "Probability that an arm earns the most.", _ARM),
+    Family("lever_propensity_min", "gauge", "Least probability of any arm, floor included.", ("experiment", "segment")),
     Family("lever_changes", "gauge", "Changes detected in how a segment's arms earn.", ("experiment", "segment")),
     Family("lever_divergence", "gauge", "1 where two servers folded one log to different states.", ("experiment",)),
     Family("lever_lost", "gauge", "1 where the store forgot an experiment that is served.", ("experiment",)),

@@ -19,6 +19,7 @@ from service.clock import Clock
 from service.directory import Directory
 from service.errors import CorruptError, PreconditionError, UnavailableError
 from service.flusher import Flusher
+from service.gauges import Gauges
 from service.keeper import Keeper
 from service.metrics import Metrics
 from service.replica import Replica
@@ -59,9 +60,11 @@ class Feed:
         self._lost: dict[str, Replica | None] = {}  # forgotten by the store, as it was last folded
         self._unreadable: dict[str, tuple[str, float]] = {}  # why, and when to try again
         self._keeper = Keeper(store, metrics)
+        self._gauges = Gauges(metrics)
         self._shelf = shelf or Shelf(None)
         self._reaffirm = reaffirm  # gives the store back what is not an experiment's
         self._broken = True  # the next poll that succeeds loads everything anew
+        self._told = False  # that the store is away
         self._session: object = None
         self._flush = Flusher(store, directory, metrics).flush
         self._stop = threading.Event()
@@ -80,6 +83,7 @@ class Feed:
         """Publish what was kept from the last run, and start both threads."""
         for replica in self._shelf.load():
             self.replicas[replica.uid] = replica
+            self._gauges.shelved(replica, self._clock.now_ms())
         self._publish()
         for thread in self._threads:
             thread.start()
@@ -169,9 +173,9 @@ class Feed:
             while self._turn_once():
                 pass
         except UnavailableError as error:
-            if not self._broken:
+            if not self._told:
                 self._log.warning("the store is away; choices go on from the last snapshot", error=str(error))
-            self._broken = True
+            self._broken = self._told = True
             self._directory.stale = self._directory.away = True
             self._metrics.store_up.set(0)
             return False
@@ -200,6 +204,7 @@ class Feed:
                 if self._keeper.audit(replica):
                     self._load(replica.uid)
             self._publish()
+            self._gauges.current(self.replicas.values(), self._keeper.diverged)
             self._shelf.save(self._held())
         return False
 
@@ -234,7 +239,7 @@ class Feed:
             self._load(uid)
         if self._broken:
             self._log.info("the store is reached", experiments=len(known))
-        self._broken = False
+        self._broken = self._told = False
         self._directory.stale = False
         self._metrics.store_up.set(1)
 
@@ -259,11 +264,10 @@ class Feed:
         if not sound and replica.begun:
             replica.heal()
         if uid in self._lost or uid in self._unreadable:
-            self._log.warning("an experiment is back", uid=uid)
+            self._log.warning("an experiment is back", **self._names(uid))
         self._lost.pop(uid, None)
         self._unreadable.pop(uid, None)
-        if replica.begun:
-            self._tell(replica.experiment.name, lost=0, unreadable=0)
+        self._gauges.loaded(replica, diverged=self._keeper.diverged(uid))
         self.replicas[uid] = replica
 
     def _replica(self, uid: str) -> tuple[Replica, bool]:
@@ -275,17 +279,17 @@ class Feed:
                 return Replica(uid, loaded), True
             except CorruptError as error:
                 why = str(error)
-        self._log.error("a checkpoint is damaged; folding the log from its beginning", uid=uid, error=why)
+        self._log.error("a checkpoint is damaged; folding the log from its beginning", error=why, **self._names(uid))
         return Replica(uid, type(loaded)(loaded.record)), False
 
     def _quarantine(self, uid: str, why: str) -> None:
         """An experiment cannot be read: it goes on from its last snapshot, the others go on as ever."""
         self.replicas.pop(uid, None)
         if self._unreadable.get(uid, ("", 0.0))[0] != why:
-            self._log.error("an experiment cannot be read; serving its last snapshot", uid=uid, error=why)
+            self._log.error("an experiment cannot be read; serving its last snapshot", error=why, **self._names(uid))
         self._unreadable[uid] = (why, time.monotonic() + _UNREADABLE_S)
         if uid in self._snapshots:
-            self._tell(self._snapshots[uid].experiment.name, unreadable=1)
+            self._gauges.tell(self._snapshots[uid].experiment.name, unreadable=1)
 
     def _forget(self, uid: str, deleted: frozenset[str]) -> None:
         """The store no longer lists an experiment: deleted on purpose, or lost."""
@@ -296,27 +300,27 @@ class Feed:
                 kept.pop(uid, None)
             self._keeper.forget(uid)
             if snapshot is not None:
-                self._tell(snapshot.experiment.name, lost=0, unreadable=0)
+                self._gauges.deleted(snapshot.experiment.name, self.replicas.values())
         elif uid not in self._lost:
             self._lost[uid] = held
-            self._log.error("the store has lost an experiment; serving its last snapshot", uid=uid)
+            self._log.error("the store has lost an experiment; serving its last snapshot", **self._names(uid))
             self._reaffirm()
             if snapshot is not None:
-                self._tell(snapshot.experiment.name, lost=1)
+                self._gauges.tell(snapshot.experiment.name, lost=1)
 
-    def _tell(self, name: str, **what: float) -> None:
-        for family, value in what.items():
-            getattr(self._metrics, family).set(value, (name,))
+    def _names(self, uid: str) -> dict[str, str]:
+        """What logs call an experiment; its own name as far as it was ever read."""
+        snapshot = self._snapshots.get(uid)
+        return {"uid": uid} if snapshot is None else {"uid": uid, "experiment": snapshot.experiment.name}
 
-    def _announce(self, replica: Replica) -> None:
-        """Say which changes were detected since they were last announced; every server says it for itself."""
+    def _announce(self, replica: Replica, *, loaded: bool) -> None:
+        """Say which changes were detected since the experiment was `loaded`; every server says it for itself."""
         experiment = replica.experiment
         for segment, cuts in replica.reviews.cuts().items():
             place = (experiment.name, experiment.segments.ids[segment])
             known = self._changes.get((replica.uid, segment), 0)
             self._changes[replica.uid, segment] = len(cuts)
-            self._metrics.changes.set(len(cuts), place)
-            if len(cuts) > known:
+            if len(cuts) > known and not loaded:
                 last = cuts[-1]
                 self._log.warning(
                     "the arms began to earn differently; what was learned before has no weight", experiment=place[0],
@@ -333,8 +337,7 @@ class Feed:
             if replica.begun and (due or not fresh):
                 self._snapshots[uid] = replica.snapshot(now)
                 self._derived[uid] = replica
-                self._announce(replica)
-            if replica.begun:
-                self._metrics.snapshot_age.mark((replica.experiment.name,))
+                self._announce(replica, loaded=old is None)
+                self._gauges.derived(replica)
         # Names are those of the last: a lost experiment gives way to one that took its name meanwhile.
         self._directory.publish(dict(sorted(self._snapshots.items(), key=lambda item: item[0] not in self._lost)))

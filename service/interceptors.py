@@ -7,21 +7,21 @@ behaviour itself), so that every call would land in one pool.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from dataclasses import dataclass
-from time import perf_counter
+from time import perf_counter, time
 from typing import Any, NoReturn
 
 import grpc
 import structlog
 from google.protobuf.message import DecodeError
 
-from service import details
-from service.access import HEADER, Access
-from service.errors import DeniedError, ExhaustedError, InvalidError, LeverError, UnauthenticatedError, UnavailableError
+from service import admission
+from service.details import Ending, request_id
+from service.errors import ExhaustedError, InvalidError, LeverError, UnavailableError
 from service.metrics import Metrics, Rpc
+from service.rpc_lane import Answer, Metadata
 from service.rpc_streams import Streams
 
 Behaviour = Callable[..., Any]
@@ -39,6 +39,8 @@ class Late(Exception):  # noqa: N818  # nobody's error
     """The call's deadline passed while it waited for a thread."""
 
 
+_GONE = Ending(grpc.StatusCode.CANCELLED, "the caller went away")
+_LATE = Ending(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the work began")
 MALFORMED = object()  # stands for a request that does not decode
 
 
@@ -89,6 +91,7 @@ class Guard:
     def __init__(self, metrics: Metrics, streams: Streams) -> None:
         self._metrics = metrics
         self._streams = streams
+        streams.refused = self._shedding("streams")
         self._log = structlog.get_logger("lever.rpc")
 
     def wrap(self, service: str, method: str, handler: Handler[Any, Any], pool: Pool, gate: Gate) -> Handler[Any, Any]:
@@ -104,23 +107,61 @@ class Guard:
             make = grpc.unary_unary_rpc_method_handler
         return _handler(make, behaviour, handler, pool)
 
+    def direct(
+        self, service: str, method: str, handler: Handler[Any, Any], admit: admission.Admit, gate: Gate
+    ) -> Answer:
+        """The handler with everything around it, from bytes to bytes, for a lane; it gets no context."""
+        rpc = Rpc(self._metrics, "unary", service, method)
+        behaviour, start, end = _given(handler.unary_unary), rpc.start, rpc.end
+        decode, encode = _reader(_given(handler.request_deserializer)), _given(handler.response_serializer)
+        denied = self._metrics.denied.hit
+
+        def answer(data: bytes, deadline: float, metadata: Metadata) -> bytes | Ending:
+            stranger = admit(metadata)
+            if stranger is not None:
+                ending = Ending.of(stranger)
+                denied((ending.code.name,))
+                return ending
+            begun = perf_counter()
+            start()
+            try:
+                if not gate.open:
+                    gate.check()
+                if deadline < time():
+                    raise Late  # noqa: TRY301  # on the hot path
+                request = decode(data)
+                if request is MALFORMED:
+                    _malformed()
+                made: bytes = encode(behaviour(request, None))
+            except Exception as error:  # noqa: BLE001  # as for every other call
+                ending = self._ending(error, metadata)
+                end(perf_counter() - begun, ending.code.name)
+                return ending
+            end(perf_counter() - begun)
+            return made
+
+        return answer
+
     def shed(self, busy: Pool) -> Handler[Any, Any]:
         """A handler for when `busy` is full."""
         message = f"overloaded: too many calls wait for {busy.name}"
-        hit, key = self._metrics.shed.hit, (busy.name,)
-        return _refusal(ExhaustedError(message, "OVERLOADED", RETRY_S), lambda: hit(key))
+        return _refusal(ExhaustedError(message, "OVERLOADED", RETRY_S), self._shedding(busy.name))
+
+    def _shedding(self, pool: str) -> Callable[[], None]:
+        """What counts a refusal; its series is there before the first one, as a rate needs."""
+        hit, key = self._metrics.shed.hit, (pool,)
+        self._metrics.shed.add(key, 0)
+        return lambda: hit(key)
 
     def unknown(self) -> Handler[Any, Any]:
         """A handler for callers without a good key."""
         hit = self._metrics.denied.hit
-        message = "an API key is needed, as the metadata `authorization: Bearer KEY`"
-        return _refusal(UnauthenticatedError(message), lambda: hit(("UNAUTHENTICATED",)))
+        return _refusal(admission.unknown(), lambda: hit(("UNAUTHENTICATED",)))
 
     def denied(self, scope: str) -> Handler[Any, Any]:
         """A handler for callers whose key lacks the scope."""
         hit = self._metrics.denied.hit
-        error = DeniedError(f"this API key does not have the scope {scope!r}")
-        return _refusal(error, lambda: hit(("PERMISSION_DENIED",)))
+        return _refusal(admission.denied(scope), lambda: hit(("PERMISSION_DENIED",)))
 
     def _unary(self, behaviour: Behaviour, rpc: Rpc, gate: Gate, pool: Pool) -> Behaviour:
         start, end, queued = rpc.start, rpc.end, pool.queued
@@ -165,76 +206,26 @@ class Guard:
 
     def _fail(self, error: Exception, context: grpc.ServicerContext, rpc: Rpc, begun: float) -> NoReturn:
         """End the call with the error's status."""
-        if isinstance(error, Gone | grpc.RpcError):  # grpc raises the latter where the caller cancelled
-            rpc.end(perf_counter() - begun, "CANCELLED")
-            context.abort(grpc.StatusCode.CANCELLED, "the caller went away")
-        if isinstance(error, Late):
-            rpc.end(perf_counter() - begun, "DEADLINE_EXCEEDED")
-            context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the work began")
-        told = details.tell(error if isinstance(error, LeverError) else self.incident(error))
-        rpc.end(perf_counter() - begun, told.code.name)
-        context.abort_with_status(details.GrpcStatus(told))
+        ending = self._ending(error, context.invocation_metadata())
+        rpc.end(perf_counter() - begun, ending.code.name)
+        context.abort_with_status(ending)
         raise AssertionError("abort raises")  # for those who read types
 
-    def incident(self, error: Exception) -> LeverError:
-        """A fault of ours: its story goes to the log, its number to the caller."""
-        number = secrets.token_hex(6)
-        self._log.error("incident", incident=number, exc_info=error)
-        return LeverError(f"internal error, incident {number}")
+    def _ending(self, error: Exception, metadata: Any) -> Ending:
+        if isinstance(error, Gone | grpc.RpcError):  # grpc raises the latter where the caller cancelled
+            return _GONE
+        if isinstance(error, Late):
+            return _LATE
+        if isinstance(error, LeverError):
+            return Ending.of(error)
+        name = request_id(metadata)
+        return Ending.of(self.incident(error, name), name)
 
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A method and what stands in for it: `full` while too many wait for `pool`, `denied` for keys without `scope`.
-
-    An empty scope is open to everybody.
-    """
-
-    handler: Handler[Any, Any]
-    pool: Pool | None = None
-    full: Handler[Any, Any] | None = None
-    scope: str = ""
-    denied: Handler[Any, Any] | None = None
-
-
-class Doorman(grpc.GenericRpcHandler):
-    """Finds a call's handler, or one that refuses it: for want of a key, or as too many wait for the handler's pool.
-
-    Asked on grpc's own thread, once a call, before the call is queued: strangers take no place in any queue. grpc's
-    maximum_concurrent_rpcs counts all calls together; here a slow store that fills the rewards' pool never costs a
-    choice its place.
-    """
-
-    def __init__(self, access: Access | None, unknown: Handler[Any, Any]) -> None:
-        """Without `access` nobody needs a key; `unknown` answers those who come without one."""
-        self._access = access
-        self._unknown = unknown
-        self._entries: dict[str, Entry] = {}
-
-    def add(self, path: str, entry: Entry) -> None:
-        """Serve `/service/method`."""
-        self._entries[path] = entry
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler[Any, Any] | None:
-        """The handler for this call; None where there is no such method."""
-        entry = self._entries.get(handler_call_details.method)
-        if entry is None:
-            return None
-        if self._access is not None and entry.scope:
-            scopes = self._access.scopes(_authorization(handler_call_details.invocation_metadata))
-            if scopes is None:
-                return self._unknown
-            if entry.scope not in scopes:
-                return entry.denied
-        return entry.full if entry.pool is not None and entry.pool.full else entry.handler
-
-
-def _authorization(metadata: Any) -> str | None:
-    """The first `authorization` of a call's metadata."""
-    for name, value in metadata:
-        if name == HEADER:
-            return str(value)
-    return None
+    def incident(self, error: Exception, name: str = "") -> LeverError:
+        """A fault of ours: its story goes to the log, the name it is found by there to the caller."""
+        name = name or request_id(())
+        self._log.error("incident", request_id=name, exc_info=error)
+        return LeverError(f"internal error, incident {name}")
 
 
 def _refusal(error: LeverError, count: Callable[[], None]) -> Handler[Any, Any]:
@@ -243,7 +234,7 @@ def _refusal(error: LeverError, count: Callable[[], None]) -> Handler[Any, Any]:
     As a stream whatever the method is, for on the wire that is the same: so the request is never read, let alone
     decoded. And on grpc's thread: sending a status waits for nothing.
     """
-    status = details.GrpcStatus(details.tell(error))
+    status = Ending.of(error)
 
     def call(requests: Any, context: grpc.ServicerContext, send: Callable[[Any], None]) -> None:
         count()

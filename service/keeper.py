@@ -43,13 +43,14 @@ class Keeper:
             answer = self._store.checkpoint(replica.uid, cut)
             stored = self._store.load(replica.uid).checkpoint if answer is Checkpointed.STALE else None
         except (UnavailableError, CorruptError) as error:
-            self._wait(replica.uid, str(error))
+            self._wait(replica, str(error))
             return
-        self._refused = ""
+        if self._refused:
+            self._refused = ""
+            self._log.info("checkpoints are taken again")
         match answer:
             case Checkpointed.STORED | Checkpointed.SAME:
                 replica.sent(cut)
-                self._metrics.checkpoint_age.mark((replica.experiment.name,))
             case Checkpointed.DIVERGED:
                 replica.cut = None
                 self._alarm(replica)
@@ -87,6 +88,10 @@ class Keeper:
         self._audits[uid] = begun + max(every, AUDIT_SHARE * (time.monotonic() - begun))
         return False
 
+    def diverged(self, uid: str) -> bool:
+        """Whether two servers are known to differ over it: then nothing is sent."""
+        return uid in self._diverged
+
     def forget(self, uid: str) -> None:
         """The experiment is gone."""
         self._diverged.discard(uid)
@@ -100,9 +105,10 @@ class Keeper:
             self._metrics.divergence.set(1, (name,))
             self._log.error("two servers folded one log to different states: see lever verify", experiment=name)
 
-    def _wait(self, uid: str, why: str) -> None:
+    def _wait(self, replica: Replica, why: str) -> None:
         self._after = time.monotonic() + AGAIN_S
         if why != self._refused:
             self._refused = why
-            self._audits[uid] = 0.0  # it may be refused for what is stored
-            self._log.warning("a checkpoint was not taken; trying again", error=why)
+            self._audits[replica.uid] = 0.0  # it may be refused for what is stored
+            name = replica.experiment.name
+            self._log.warning("a checkpoint was not taken; trying again", experiment=name, error=why)

@@ -1,9 +1,17 @@
-"""Logs: one line for each event that matters, on stderr; for people on a terminal, JSON elsewhere. None per decision."""
+"""Logs: one line for each event that matters, on stderr; for people on a terminal, JSON elsewhere. None per decision.
+
+A line never holds a subject, a decision id, an API key or a value of a context. What an exception says may quote one, so
+of exceptions that nobody expected the log has the kind and the place, not the text (docs/logs.md).
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
+import threading
+import traceback
+from collections.abc import MutableMapping
+from types import TracebackType
 from typing import Any, TextIO
 
 import structlog
@@ -12,7 +20,8 @@ import structlog
 def configure(level: str, json: str = "auto", stream: TextIO | None = None, **bound: object) -> None:
     """Send this process's logs, those of libraries too, to `stream` (stderr). `bound` stands in every line."""
     out = sys.stderr if stream is None else stream
-    as_json = json == "true" or (json == "auto" and not out.isatty())
+    colours = out.isatty()
+    as_json = json == "true" or (json == "auto" and not colours)
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_logger_name,
@@ -31,11 +40,14 @@ def configure(level: str, json: str = "auto", stream: TextIO | None = None, **bo
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    last: list[Any] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-        if as_json
-        else [structlog.dev.ConsoleRenderer(colors=out.isatty())]
-    )
+    last: list[Any] = [
+        structlog.processors.ExceptionRenderer(_story),
+        *(
+            (_in_order, structlog.processors.JSONRenderer())
+            if as_json
+            else (structlog.dev.ConsoleRenderer(colors=colours),)
+        ),
+    ]
     handler = logging.StreamHandler(out)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -48,3 +60,35 @@ def configure(level: str, json: str = "auto", stream: TextIO | None = None, **bo
     root.setLevel(level.upper())
     for noisy in ("numba", "asyncio", "uvicorn"):
         logging.getLogger(noisy).setLevel("WARNING")
+
+
+def tell_uncaught() -> None:
+    """From now on an exception that ends this process, or one of its threads, is a line of the log too."""
+
+    def ends(kind: type[BaseException], error: BaseException, _trace: TracebackType | None) -> None:
+        if issubclass(kind, Exception):
+            structlog.get_logger("lever").critical("this process ends by an error", exc_info=error)
+
+    def ends_thread(told: threading.ExceptHookArgs) -> None:
+        if told.exc_value is not None and isinstance(told.exc_value, Exception):
+            name = told.thread.name if told.thread is not None else "unknown"
+            structlog.get_logger("lever").critical("a thread ends by an error", thread=name, exc_info=told.exc_value)
+
+    sys.excepthook = ends
+    threading.excepthook = ends_thread
+
+
+def _in_order(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """When, how bad and what come first, for those who read JSON with their eyes."""
+    return {name: event[name] for name in ("timestamp", "level", "event") if name in event} | dict(event)
+
+
+def _story(exc_info: Any) -> str:
+    """Kinds, files and lines of an exception and of what led to it. An OSError speaks of the machine: its text stays."""
+    parts: list[str] = []
+    error: BaseException | None = exc_info[1]
+    while error is not None:
+        said = f": {error}" if isinstance(error, OSError) else ""
+        parts.append(f"{type(error).__name__}{said}\n{''.join(traceback.format_tb(error.__traceback__))}".rstrip())
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    return "\ncaused by ".join(parts)

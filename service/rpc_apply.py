@@ -46,7 +46,8 @@ def apply(path: Path, address: str, key: str = "") -> None:
         for file in files:
             answer = _put(stub, file, key)
             said = "applied" if answer.changed else "unchanged"
-            log.info(said, file=str(file), experiment=answer.experiment.name, version=answer.experiment.version)
+            # The worker that wrote it says so to operators.
+            log.debug(said, file=str(file), experiment=answer.experiment.name, version=answer.experiment.version)
 
 
 def _put(stub: ExperimentServiceStub, file: Path, key: str) -> pb.PutExperimentResponse:

@@ -6,8 +6,10 @@ from dataclasses import fields
 from typing import Protocol
 
 import grpc
+import structlog
 
 from bandits.ope import Estimate
+from service.access import HEADER, Access
 from service.errors import InvalidError, PreconditionError
 from service.evaluate import Evaluation
 from service.experiment import Experiment
@@ -48,9 +50,12 @@ class Experiments(Protocol):
 class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
     """What marketers and their tools talk to."""
 
-    def __init__(self, catalogue: Experiments, offline: Offline | None = None) -> None:
+    def __init__(self, catalogue: Experiments, offline: Offline | None = None, access: Access | None = None) -> None:
+        """With `access` the log says by its name which API key changed something."""
         self._catalogue = catalogue
         self._offline_or_none = offline
+        self._access = access
+        self._log = structlog.get_logger("lever.experiments")
 
     def PutExperiment(
         self, request: pb.PutExperimentRequest, context: grpc.ServicerContext
@@ -61,6 +66,9 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
         if len(request.config) > CONFIG_BYTES:
             raise InvalidError.field("config", f"is longer than {CONFIG_BYTES:,} characters")
         experiment, changed = self._catalogue.put(request.config, _expected(request))
+        if changed:
+            said = "experiment updated" if experiment.version > 1 else "experiment created"
+            self._tell(said, experiment.name, context, version=experiment.version, state=experiment.state)
         return pb.PutExperimentResponse(experiment=_experiment(experiment), changed=changed)
 
     def GetExperiment(
@@ -80,17 +88,21 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
     ) -> pb.DeleteExperimentResponse:
         """Remove an experiment with all it has learned."""
         self._catalogue.delete(_named(request.name), _expected(request))
+        self._tell("experiment deleted", request.name, context)
         return pb.DeleteExperimentResponse()
 
     def RestoreExperiment(
         self, request: pb.RestoreExperimentRequest, context: grpc.ServicerContext
     ) -> pb.RestoreExperimentResponse:
         """Bring back what the store has lost."""
-        return pb.RestoreExperimentResponse(experiment=_experiment(self._catalogue.restore(_named(request.name))))
+        experiment = self._catalogue.restore(_named(request.name))
+        self._tell("experiment restored", experiment.name, context, version=experiment.version)
+        return pb.RestoreExperimentResponse(experiment=_experiment(experiment))
 
     def AcceptLoss(self, request: pb.AcceptLossRequest, context: grpc.ServicerContext) -> pb.AcceptLossResponse:
         """Forget what the store has lost."""
         self._catalogue.accept_loss(_named(request.name))
+        self._tell("experiment given up as lost", request.name, context)
         return pb.AcceptLossResponse()
 
     def GetReport(self, request: pb.GetReportRequest, context: grpc.ServicerContext) -> pb.GetReportResponse:
@@ -118,9 +130,18 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
         """Append history."""
         name = _named(request.name)
         warmed = self._offline.warm_start(name, _text("csv", request.csv, CSV_BYTES))
+        self._tell("history taught", name, context, applied=warmed.applied)
         return pb.WarmStartResponse(
             applied=warmed.applied, repeated=warmed.repeated, rewarded=warmed.rewarded, unknown_values=warmed.unknown
         )
+
+    def _tell(self, said: str, name: str, context: grpc.ServicerContext, **facts: object) -> None:
+        """Log what was done to an experiment, and the name of the key it was done with."""
+        by = "anyone: no keys are asked for"
+        if self._access is not None:
+            key = self._access.find(dict(context.invocation_metadata()).get(HEADER))  # type: ignore[arg-type]  # not -bin
+            by = key.name if key is not None else "a key that is gone"
+        self._log.info(said, experiment=name, by=by, **facts)
 
     @property
     def _offline(self) -> Offline:

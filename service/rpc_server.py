@@ -17,13 +17,15 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from service.access import Access
-from service.interceptors import Doorman, Entry, Gate, Guard, Handler, Pool
+from service.admission import admission
+from service.doorman import Doorman, Entry
+from service.interceptors import Gate, Guard, Handler, Pool
 from service.metrics import Metrics
 from service.offline import Offline
 from service.pb.lever.v1 import experiment_pb2_grpc, personalization_pb2_grpc
 from service.rpc import PersonalizationServicer
 from service.rpc_experiments import Experiments, ExperimentServicer
-from service.rpc_inline import choices
+from service.rpc_lane import Lane, available
 from service.rpc_streams import Streams
 from service.service import UseCases
 
@@ -32,6 +34,7 @@ PERSONALIZATION = "lever.v1.PersonalizationService"
 EXPERIMENTS = "lever.v1.ExperimentService"
 STORE = "lever.store"  # the store's own health name
 
+PENDING = 128
 OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.so_reuseport", 1),  # several workers on one port
     ("grpc.max_receive_message_length", MESSAGE_BYTES),
@@ -40,6 +43,9 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
+    # Calls the core keeps for a lane that is busy; beyond that it refuses some, beyond twice that all.
+    ("grpc.server.max_pending_requests", PENDING),
+    ("grpc.server.max_pending_requests_hard_limit", 2 * PENDING),
     # Connections are renewed, so that new workers get traffic; an open stream may finish within the grace.
     ("grpc.max_connection_age_ms", 600_000),
     ("grpc.max_connection_age_grace_ms", 600_000),
@@ -71,20 +77,23 @@ POOLS = {
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Threads of each pool and open streams. Choices never wait for anything, so few threads do; 0: grpc's own."""
+    """Threads of each pool and open streams. Choices never wait for anything, so one thread does; 0: a lane."""
 
-    choices: int = 4
+    choices: int = 0
     rewards: int = 16
     streams: int = 32
     waiting: int = 256  # calls a pool may have waiting before more are refused
     connection: int = 0  # calls a connection may have under way, what is more waits at the client; 0: any number
 
 
+Services = dict[str, Mapping[str, "Handler[Any, Any]"]]  # handlers by service and method
+
+
 class _Recorder:
     """Takes the handlers that generated code registers, so that they can be wrapped."""
 
     def __init__(self) -> None:
-        self.services: dict[str, Mapping[str, Handler[Any, Any]]] = {}
+        self.services: Services = {}
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: object) -> None:
         """The generated code's older way; the newer one says the same."""
@@ -114,13 +123,15 @@ class Server:
         self._guard = Guard(metrics, self._streams)
         self._pools = _pools(limits)
         self._health = health.HealthServicer()
+        ours = _ours(uses, ExperimentServicer(catalogue, offline, access), self._guard)
         self._server = grpc.server(
             self._pools["admin"],
-            handlers=[self._doorman(uses, ExperimentServicer(catalogue, offline), access)],
+            handlers=[self._doorman(ours, access)],
             options=(*OPTIONS, *((("grpc.max_concurrent_streams", limits.connection),) if limits.connection else ())),
             # The last line only: pools refuse first, each for itself.
             maximum_concurrent_rpcs=limits.streams + len(self._pools) * (limits.waiting + 64),
         )
+        self._lane = self._choices(ours, access) if limits.choices == 0 and available(self._server) else None
         self.set_ready(ready=False, why="starting")
         self.set_store(up=False)
 
@@ -133,6 +144,8 @@ class Server:
     def start(self) -> None:
         """Take calls."""
         self._server.start()
+        if self._lane is not None:
+            self._lane.start()
 
     def set_ready(self, *, ready: bool, why: str = "") -> None:
         """Open or shut the gate, and say so to who asks for health."""
@@ -163,20 +176,22 @@ class Server:
         status = health_pb2.HealthCheckResponse
         self._health.set(name, status.SERVING if up else status.NOT_SERVING)
 
-    def _doorman(self, uses: UseCases, experiments: ExperimentServicer, access: Access | None) -> Doorman:
-        recorder: Any = _Recorder()
-        personalization_pb2_grpc.add_PersonalizationServiceServicer_to_server(
-            PersonalizationServicer(uses, self._guard), recorder
+    def _choices(self, ours: Services, access: Access | None) -> Lane:
+        """Select waits for nothing, so it needs no pool."""
+        answer = self._guard.direct(
+            PERSONALIZATION, "Select", ours[PERSONALIZATION]["Select"], admission(access, SCOPES["Select"]), self._gate
         )
-        experiment_pb2_grpc.add_ExperimentServiceServicer_to_server(experiments, recorder)
-        lever = set(recorder.services)
-        names = (*sorted(lever), health.SERVICE_NAME, reflection.SERVICE_NAME)
+        return Lane(self._server, f"/{PERSONALIZATION}/Select", answer)
+
+    def _doorman(self, ours: Services, access: Access | None) -> Doorman:
+        recorder: Any = _Recorder()
+        names = (*sorted(ours), health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.ReflectionServicer(names), recorder)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, recorder)
         doorman = Doorman(access, self._guard.unknown())
-        for service, handlers in recorder.services.items():
+        for service, handlers in (ours | recorder.services).items():
             for method, handler in handlers.items():
-                self._admit(doorman, service, method, handler, ours=service in lever)
+                self._admit(doorman, service, method, handler, ours=service in ours)
         return doorman
 
     def _admit(self, doorman: Doorman, service: str, method: str, handler: Handler[Any, Any], *, ours: bool) -> None:
@@ -195,9 +210,18 @@ class Server:
             doorman.add(path, Entry(wrapped, pool, self._guard.shed(pool), scope, denied))
 
 
+def _ours(uses: UseCases, experiments: ExperimentServicer, guard: Guard) -> Services:
+    recorder: Any = _Recorder()
+    servicer = PersonalizationServicer(uses, guard)
+    personalization_pb2_grpc.add_PersonalizationServiceServicer_to_server(servicer, recorder)
+    experiment_pb2_grpc.add_ExperimentServiceServicer_to_server(experiments, recorder)
+    services: Services = recorder.services
+    return services
+
+
 def _pools(limits: Limits) -> dict[str, Pool]:
     return {
-        "choices": choices(limits.choices, limits.waiting),
+        "choices": Pool("choices", limits.choices or 4, limits.waiting),  # idle where they have a lane
         "batches": Pool("batches", 2, limits.waiting),
         "rewards": Pool("rewards", limits.rewards, limits.waiting),
         # Two threads more than streams, which tell the rest that there are too many.

@@ -14,7 +14,7 @@ from typing import Any
 
 import grpc
 
-from service import details
+from service.details import Ending
 from service.errors import ExhaustedError, UnavailableError
 
 
@@ -49,7 +49,7 @@ class Stream:
             if not self._waiting or self._closed:
                 return
             self._closed = True
-            status = details.GrpcStatus(details.tell(_stopping()))
+            status = Ending.of(_stopping())
             self._context.set_code(status.code)
             self._context.set_details(status.details)
             self._context.set_trailing_metadata(status.trailing_metadata)
@@ -68,6 +68,7 @@ class Streams:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self.refused: Callable[[], None] = lambda: None  # called where there are too many
         self._open: set[Stream] = set()
         self._lock = threading.Lock()
         self._ended = False
@@ -80,6 +81,7 @@ class Streams:
             if self._ended:
                 raise _stopping()
             if len(self._open) >= self._limit:
+                self.refused()
                 message = f"{self._limit} streams are open, which is the most"
                 raise ExhaustedError(message, "TOO_MANY_STREAMS", retry_s=1.0)
             self._open.add(stream)

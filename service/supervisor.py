@@ -86,6 +86,8 @@ class Family:
                 self._lines.unregister(key.fileobj)
             elif b"ready" in said.split(b"\n"):
                 child.ready = True
+                if child.failures:
+                    self._log.info("a child is ready again", child=child.name)
         now = time.monotonic()
         for child in self.children:
             if child.process is not None and child.process.poll() is not None:
@@ -106,7 +108,7 @@ class Family:
                 # One that was still starting had nothing to flush and no handler yet.
                 well &= status == 0 or (not child.ready and status == -signal.SIGTERM)
             except subprocess.TimeoutExpired:
-                self._log.error("did not end in time and was killed", child=child.name)
+                self._log.error("a child did not end in time and was killed", child=child.name)
                 child.process.kill()
                 child.process.wait()
                 well = False
@@ -130,7 +132,7 @@ class Family:
         child.failures = 1 if now - child.born > STEADY_S else child.failures + 1
         wait = BACKOFF_S[min(child.failures - 1, len(BACKOFF_S) - 1)]
         status = child.process.returncode
-        self._log.error("ended unasked and starts again", child=child.name, status=status, wait_s=wait)
+        self._log.error("a child ended unasked and starts again", child=child.name, status=status, wait_s=wait)
         self._hang_up(child.process)
         child.process, child.ready, child.due = None, False, now + wait
 

@@ -6,7 +6,8 @@ import gc
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from service import __version__, child, keys, logs, shelf, tls
 from service.access import Access, Key
 from service.config import Settings
 from service.errors import LeverError, UnavailableError
+from service.learning import Learning
 from service.metrics import Metrics
 from service.offline import Apart, Offline
 from service.promise import promise
@@ -24,7 +26,9 @@ from service.reporter import Reporter
 from service.rpc_experiments import Experiments
 from service.rpc_server import Limits, Server
 from service.service import Service, UseCases, build
+from service.store.counted import Counted
 from service.store.redis import RedisStore
+from service.tally import Tally
 
 # A thread that computes in Python keeps the interpreter this long while a choice waits. Beside a busy one, Select's
 # median was 5.5 ms at the default of 5 ms and 0.9 ms at 0.5 ms; without one there was no difference (2 cores).
@@ -32,6 +36,7 @@ SWITCH_S = 0.0005
 # A worker joins the port once it can answer, but no later than this: from then on it says why it cannot.
 JOIN_S = 2.0
 TICK_S = 0.05
+FIRST = "0"  # what the supervisor calls the first worker
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ def make(settings: Settings, url: str, metrics: Metrics) -> Parts:
         store.close()
         raise
     service = build(
-        store, secrets, metrics, poll_ms=settings.poll_ms, flush_ms=settings.flush_ms,
+        Counted(store, metrics), secrets, metrics, poll_ms=settings.poll_ms, flush_ms=settings.flush_ms,
         buffer_bytes=settings.buffer_bytes, state_max=settings.state_max,
         shelf=shelf.Shelf(settings.data_dir / f"snapshot-{mark}.bin"),
         reaffirm=lambda: keys.reaffirm(secrets, store.secret) if settings.redis_url else None,
@@ -103,9 +108,12 @@ def run(orders: child.Orders, make: Make = make) -> int:
         parts = made(make, settings, orders.url, metrics, reporter, stop)
         if parts is not None:
             parts.start()
-            _serve(parts, orders, settings, metrics, reporter, stop)
-            log.info("stopping: flushing trials")
-            parts.stop()
+            try:
+                with telling(parts, orders, metrics):
+                    _serve(parts, orders, settings, metrics, reporter, stop)
+            finally:  # its threads would keep a process alive that serves nobody
+                log.info("stopping: flushing trials")
+                parts.stop()
         reporter.stop()
     log.info("stopped")
     return 0
@@ -124,9 +132,24 @@ def made(
             if str(error) != told:
                 told = str(error)
                 log.warning("waiting for the store", error=told)
+            metrics.store_up.set(0)
             reporter.say(ready=False, why=f"waiting for the store: {error}")
             stop.wait(0.25)
     return None
+
+
+@contextmanager
+def telling(parts: Parts, orders: child.Orders, metrics: Metrics) -> Iterator[None]:
+    """While it lasts, the first worker says what was learned; the others believe the same."""
+    if parts.service is None or orders.name != FIRST:
+        yield
+        return
+    learning = Learning(parts.service.directory, metrics)
+    learning.start()
+    try:
+        yield
+    finally:
+        learning.stop()
 
 
 def _serve(
@@ -145,6 +168,7 @@ def _serve(
         stop.wait(TICK_S)
     _bind(server, orders, settings)
     server.start()
+    tally = Tally(metrics)
     ready = store_up = False
     why = "nothing is loaded yet: the store has not answered, and there is no snapshot file"
     while not stop.is_set():
@@ -160,9 +184,11 @@ def _serve(
             server.set_ready(ready=False, why=why)
         reporter.say(ready=ready, why=why)
         follow(access)
+        tally.tell()
         stop.wait(TICK_S)
     reporter.say(ready=False, why="stopping")
     server.stop(settings.grace_s)
+    tally.tell(last=True)
 
 
 def _bind(server: Server, orders: child.Orders, settings: Settings) -> None:

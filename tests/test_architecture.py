@@ -33,7 +33,7 @@ class Rule:
 COMPOSITION = (
     "service/app.py", "service/server.py", "service/worker.py", "service/supervisor.py", "service/door/__main__.py",
 )  # fmt: skip
-GRPC_DOOR = ("service/rpc*.py", "service/streams.py", "service/interceptors.py", "service/details.py", "service/tls.py")
+GRPC_DOOR = ("service/rpc*.py", "service/doorman.py", "service/interceptors.py", "service/details.py", "service/tls.py")
 HTTP_DOOR = ("service/http*.py", "service/door/*")
 CALLERS = ("service/cli*.py", "service/client/*", "loadtest/*")
 

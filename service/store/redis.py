@@ -50,7 +50,7 @@ class RedisStore:
         self._keys = Keys(prefix)
         self._owned: list[redis.ConnectionPool] = []
         if isinstance(url_or_client, str):
-            self._owned = [_pool(url_or_client, timeout), _pool(url_or_client, bulk_timeout)]
+            self._owned = [pool_of(url_or_client, timeout), pool_of(url_or_client, bulk_timeout)]
             pool, bulk = self._owned
         else:
             pool = bulk = url_or_client.connection_pool
@@ -287,7 +287,8 @@ def _lost(uid: str) -> LostError:
     return LostError(f"the store does not know experiment {uid}")
 
 
-def _pool(url: str, timeout: float) -> redis.ConnectionPool:
+def pool_of(url: str, timeout: float) -> redis.ConnectionPool:
+    """Connections that wait at most `timeout` seconds, and of which no call is repeated behind our back."""
     return redis.ConnectionPool.from_url(
         url,
         max_connections=MAX_CONNECTIONS,

@@ -45,9 +45,10 @@ def test_what_is_refused_says_when_to_come_back_and_health_is_serving() -> None:
             call.exception()
 
 
-def test_work_whose_deadline_has_passed_is_not_begun() -> None:
+@pytest.mark.parametrize("threads", [0, 1])
+def test_work_whose_deadline_has_passed_is_not_begun(threads: int) -> None:
     standin, metrics = Standin(), Metrics()
-    with served(standin, Limits(choices=1), metrics) as (channel, _):
+    with served(standin, Limits(choices=threads), metrics) as (channel, _):
         stub = PersonalizationServiceStub(channel)
         first = stub.Select.future(HOLD, timeout=60)
         assert standin.entered.acquire(timeout=20)

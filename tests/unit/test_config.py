@@ -139,4 +139,4 @@ def test_logs_are_one_json_line_an_event() -> None:
         logging.getLogger().handlers.clear()
     first, second = (json.loads(line) for line in out.getvalue().splitlines())
     assert (first["event"], first["version"], first["worker"], first["level"]) == ("applied", 2, "3", "info")
-    assert "ValueError: inside" in second["exception"]
+    assert second["exception"] == "ValueError"  # what it says may be somebody's

@@ -1,0 +1,173 @@
+"""What the store says of itself, and what of Lever's promise holds with it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from service.config import Settings, hidden
+from service.doctor import Check, Result, Seen, SkipError, ago, ok, problem, warning
+from service.errors import LeverError
+from service.promise import promise
+from service.store.embedded import OLDEST, Embedded
+from service.store.vitals import Vitals, vitals
+
+FULL, FILLING = 0.95, 0.8  # shares of the memory
+OFFSET_S = 1.0
+DISK_SHARE = 0.1  # of the disk that should be free
+
+
+def look(settings: Settings) -> Vitals | str:
+    """What the store says, or why it says nothing."""
+    try:
+        return vitals(settings.redis_url or Embedded(settings.data_dir).attach())
+    except ValueError:  # of the URL's parts; its text may quote the password
+        return "the URL is not understood"
+    except (LeverError, OSError) as error:
+        return str(error)
+
+
+def _store(seen: Seen) -> Result:
+    given = hidden(seen.settings.redis_url) or f"the embedded store in {seen.settings.data_dir}"
+    if isinstance(seen.store, str):
+        todo = "start it; or name the one in use with --redis-url (LEVER_REDIS_URL)"
+        if not seen.settings.redis_url:
+            log = seen.settings.data_dir / "engine.log"
+            todo = f"`lever serve` starts it, and {log} has its own words; or name the one in use: LEVER_DATA_DIR, LEVER_REDIS_URL"
+        return problem(f"{given}: {seen.store}", todo)
+    info = seen.store.info
+    engine = "Valkey" if "valkey_version" in info else "Redis"
+    said = f"{engine} {info.get('valkey_version') or info.get('redis_version', 'unknown')}"
+    spoken = info.get("redis_version", "")  # Valkey tells there which Redis it is compatible with
+    if spoken and tuple(int(part) for part in spoken.split(".")[:2] if part.isdecimal()) < OLDEST:
+        return problem(f"{said} is too old", "Lever needs Redis 6.2, any Valkey, or newer")
+    if info.get("loading") == "1":
+        return problem(f"{said} is still loading its file", "wait; rewards are refused until it has read it")
+    return ok(f"{said}, {given}")
+
+
+def _same(seen: Seen) -> Result:
+    served, stored = set(seen.series("lever_snapshot_age_seconds")), seen.engine.experiments
+    if served - stored:
+        todo = "is this the server's store? See --redis-url and --data-dir; if it is, see `lost`"
+        return warning(f"served, and not in this store: {', '.join(sorted(served - stored))}", todo)
+    return ok(
+        f"the {len(stored)} experiments of the store are those that are served" if served else "nothing is served"
+    )
+
+
+def _eviction(seen: Seen) -> Result:
+    policy = seen.engine.info.get("maxmemory_policy", "")
+    if not policy:
+        return warning("the store does not tell its maxmemory-policy", "make sure that it is noeviction")
+    if policy != "noeviction":
+        said = f"maxmemory-policy is {policy}: an evicted claim lets a reward be counted twice"
+        return problem(said, "`CONFIG SET maxmemory-policy noeviction`, and the same in the store's own configuration")
+    return ok(policy)
+
+
+def _fsync(seen: Seen) -> Result:
+    info, fsync = seen.engine.info, seen.engine.fsync
+    if info.get("aof_enabled") != "1":
+        todo = "`CONFIG SET appendonly yes`, and the same in the store's own configuration"
+        return problem(promise({"fsync": "none"}), todo)
+    said = f"appendfsync {fsync or 'is not told'}: {promise({'fsync': fsync or 'unknown'})}"
+    if fsync == "always":
+        return ok(said)
+    return warning(said, "`appendfsync always` keeps them, if the disk is up to it (docs/guarantees.md)")
+
+
+def _persistence(seen: Seen) -> Result:
+    info = seen.engine.info
+    names = {
+        "aof_last_write_status": "the append-only file",
+        "aof_last_bgrewrite_status": "its rewriting",
+        "rdb_last_bgsave_status": "saving the dump",
+    }
+    failed = [what for name, what in names.items() if info.get(name, "ok") != "ok"]
+    if failed:
+        todo = "see the store's log and its disk: full, read-only, or no memory to fork"
+        return problem(f"the store failed at {', '.join(failed)}", todo)
+    return ok("the last write, rewrite and dump went well")
+
+
+def _memory(seen: Seen) -> Result:
+    info = seen.engine.info
+    used, limit = _number(info, "used_memory"), _number(info, "maxmemory")
+    whole = limit or _number(info, "total_system_memory")
+    of = "maxmemory" if limit else "the machine's memory, with no maxmemory set"
+    if not whole:
+        raise SkipError("the store does not tell")
+    said = f"{used / whole:.0%} of {of} ({used >> 20:,} MB of {whole >> 20:,} MB)"
+    if used > FULL * whole:
+        return problem(
+            said, "at the limit rewards are refused: raise maxmemory, or delete what is over (`lever delete`)"
+        )
+    return warning(said, "plan for more memory, or delete what is over") if used > FILLING * whole else ok(said)
+
+
+def _replication(seen: Seen) -> Result:
+    info = seen.engine.info
+    if info.get("role") == "slave":
+        link = info.get("master_link_status", "unknown")
+        return problem(f"this is a replica (its link is {link}), which takes no writes", "give the primary's address")
+    count = _number(info, "connected_slaves")
+    replicas = [info.get(f"slave{index}", "") for index in range(count)]
+    behind = [index for index, replica in enumerate(replicas) if replica and "state=online" not in replica]
+    if behind:
+        return warning(f"{len(behind)} of {count} replicas are not in step", "see the replica's log")
+    if not count:
+        return ok("a primary without replicas: what its disk holds is all there is")
+    return ok(f"a primary with {count} replicas; what they had not got is gone with a failover")
+
+
+def _clock(seen: Seen) -> Result:
+    ahead, unsure = seen.engine.ahead_s, seen.engine.unsure_s
+    if abs(ahead) - unsure > OFFSET_S:
+        which = "ahead of" if ahead > 0 else "behind"
+        todo = "run NTP on both; decisions have the store's time, so a step of it moves reward windows"
+        return warning(f"the store's clock is {ago(abs(ahead))} {which} this machine's", todo)
+    return ok(f"within {abs(ahead) + unsure:.3f} s of this machine's")
+
+
+def _disk(seen: Seen) -> Result:
+    if seen.settings.redis_url:
+        raise SkipError("the store's disk is not this machine's to look at")
+    folder = seen.settings.data_dir
+    if not folder.is_dir():
+        raise SkipError(f"{folder} does not exist")
+    room = shutil.disk_usage(folder)
+    size = _size(folder)
+    said = f"{room.free >> 20:,} MB free of {room.total >> 20:,} MB; Lever's data has {size >> 20:,} MB"
+    if room.free < size:
+        return problem(said, "the append-only file is rewritten beside itself: make room for as much again")
+    return warning(said, "make room") if room.free < DISK_SHARE * room.total else ok(said)
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for file in folder.rglob("*"):
+        try:
+            total += file.stat().st_size if file.is_file() else 0
+        except OSError:  # replaced meanwhile
+            continue
+    return total
+
+
+def _number(info: Mapping[str, str], name: str) -> int:
+    told = info.get(name, "0")
+    return int(told) if told.isdecimal() else 0
+
+
+CHECKS: tuple[Check, ...] = (
+    ("store", _store),
+    ("experiments", _same),
+    ("eviction", _eviction),
+    ("durability", _fsync),
+    ("persistence", _persistence),
+    ("memory", _memory),
+    ("replication", _replication),
+    ("store clock", _clock),
+    ("disk", _disk),
+)

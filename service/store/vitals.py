@@ -1,0 +1,48 @@
+"""What an engine says of itself, for who looks after it. Asks only what every engine answers, managed ones too."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from service.errors import UnavailableError
+from service.store.redis import pool_of
+from service.store.scripts import Keys, info_lines, pairs
+from service.store.wire import Wire
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """INFO by name, the appendfsync policy ("" where it is not told), names of the experiments, and the clocks."""
+
+    info: Mapping[str, str]
+    fsync: str
+    experiments: frozenset[str]
+    ahead_s: float  # the store's clock before ours
+    unsure_s: float  # by how much `ahead_s` may be wrong: the time the question took
+
+
+def vitals(url: str, timeout: float = 3.0, prefix: str = "lever") -> Vitals:
+    """Ask the engine at `url`. UnavailableError, with no password in it."""
+    pool = pool_of(url, timeout)
+    try:
+        wire = Wire(pool)
+        (info,) = wire.ask(("INFO", "everything"))
+        asked = time.time()
+        ((seconds, micros),) = wire.ask(("TIME",))
+        answered = time.time()
+        (names,) = wire.ask(("HGETALL", Keys(prefix).names))
+        try:
+            told = dict(pairs(wire.ask(("CONFIG", "GET", "appendfsync"))[0]))
+        except UnavailableError:  # managed stores forbid CONFIG
+            told = {}
+        return Vitals(
+            info_lines(info.decode(errors="replace")),
+            told.get(b"appendfsync", b"").decode(),
+            frozenset(name.decode() for name, _ in pairs(names)),
+            int(seconds) + int(micros) / 1e6 - (asked + answered) / 2,
+            answered - asked,
+        )
+    finally:
+        pool.disconnect()
