@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import signal
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import msgspec
@@ -68,17 +68,42 @@ def say(word: str) -> None:
         pass
 
 
+class Stop:
+    """Whether a signal asked to stop. As a threading.Event, but without its lock.
+
+    A handler runs in the middle of whatever the main thread is at: an Event that the thread just waits for, or whose
+    lock it just took, would be set by nobody (seen: a worker that outlived its supervisor for ever).
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._read, self._write = os.pipe()
+
+    def set(self) -> None:
+        """Ask; wakes who waits."""
+        self._asked = True
+        os.write(self._write, b"x")
+
+    def is_set(self) -> bool:
+        """Whether it was asked."""
+        return self._asked
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for so long at most; whether it was asked."""
+        if not self._asked:
+            select.select([self._read], [], [], seconds)
+        return self._asked
+
+
 @contextmanager
-def stopping(on_stop: Callable[[], None] | None = None) -> Iterator[threading.Event]:
-    """An event that the first SIGTERM or SIGINT sets; the second ends the process at once."""
-    asked = threading.Event()
+def stopping() -> Iterator[Stop]:
+    """What the first SIGTERM or SIGINT sets; the second ends the process at once."""
+    asked = Stop()
 
     def handle(_number: int, _frame: object) -> None:
         if asked.is_set():
             os._exit(1)
         asked.set()
-        if on_stop is not None:
-            on_stop()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

@@ -116,13 +116,12 @@ class Guard:
         decode, encode = _reader(_given(handler.request_deserializer)), _given(handler.response_serializer)
         denied = self._metrics.denied.hit
 
-        def answer(data: bytes, deadline: float, metadata: Metadata) -> bytes | Ending:
+        def answer(data: bytes, metadata: Metadata, deadline: float, begun: float) -> bytes | Ending:
             stranger = admit(metadata)
             if stranger is not None:
                 ending = Ending.of(stranger)
                 denied((ending.code.name,))
                 return ending
-            begun = perf_counter()
             start()
             try:
                 if not gate.open:
@@ -144,8 +143,17 @@ class Guard:
 
     def shed(self, busy: Pool) -> Handler[Any, Any]:
         """A handler for when `busy` is full."""
-        message = f"overloaded: too many calls wait for {busy.name}"
-        return _refusal(ExhaustedError(message, "OVERLOADED", RETRY_S), self._shedding(busy.name))
+        return _refusal(_overloaded(busy), self._shedding(busy.name))
+
+    def turned_away(self, busy: Pool) -> Callable[[], Ending]:
+        """The same for a lane that stands in for `busy`."""
+        count, ending = self._shedding(busy.name), Ending.of(_overloaded(busy))
+
+        def told() -> Ending:
+            count()
+            return ending
+
+        return told
 
     def _shedding(self, pool: str) -> Callable[[], None]:
         """What counts a refusal; its series is there before the first one, as a rate needs."""
@@ -226,6 +234,10 @@ class Guard:
         name = name or request_id(())
         self._log.error("incident", request_id=name, exc_info=error)
         return LeverError(f"internal error, incident {name}")
+
+
+def _overloaded(busy: Pool) -> ExhaustedError:
+    return ExhaustedError(f"overloaded: too many calls wait for {busy.name}", "OVERLOADED", RETRY_S)
 
 
 def _refusal(error: LeverError, count: Callable[[], None]) -> Handler[Any, Any]:

@@ -123,8 +123,11 @@ class Rewarder:
             self._metrics.rewards.add((self._name(uid), "UNAVAILABLE"), len(claims))
             return [error] * len(claims)
         for claim, outcome in zip(claims, outcomes, strict=True):
+            if outcome == Outcome.APPLIED and claim.metric == NO_METRIC:
+                self._metrics.rewards.hit((self._name(uid), "EXPOSED"))
+                continue
             self._count(uid, outcome)
-            if outcome == Outcome.APPLIED and claim.metric != NO_METRIC:
+            if outcome == Outcome.APPLIED:
                 self._metrics.reward_delay.observe(max(self._clock.now_ms() - claim.time, 0) / 1000)
         return [_refusal(o) or o for o in outcomes]
 

@@ -8,13 +8,14 @@ bytes of the answer; port, connections, TLS, limits and shutdown stay grpc's (do
 grpc has no public way to say so: this uses `grpc._cython.cygrpc` as grpc/_server.py does, and reaches for the server's
 core object. Where they are not as we know them `available` says no, and the method gets a pool as everything else.
 
-What waits, waits inside grpc's core, which takes a bounded number of calls and refuses the rest.
+What waits is bounded: more than so many calls whose turn has not come, and the next is refused before it is read.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 import grpc
@@ -25,8 +26,9 @@ from service.details import Ending
 _core: Any = getattr(private, "cygrpc", None)  # the stubs do not know it
 
 Metadata = tuple[tuple[str, str | bytes], ...]
-# (request, deadline as time.time(), metadata) -> the answer's bytes, or how the call ends without one. Never raises.
-Answer = Callable[[bytes, float, Metadata], bytes | Ending]
+# (request, metadata, deadline as time.time(), time.perf_counter() when it came) -> the answer's bytes, or how the call
+# ends without one. Never raises.
+Answer = Callable[[bytes, Metadata, float, float], bytes | Ending]
 
 _NAMES = (
     "CompletionQueue", "ReceiveMessageOperation", "ReceiveCloseOnServerOperation", "SendInitialMetadataOperation",
@@ -35,7 +37,7 @@ _NAMES = (
 _METHODS = ("register_method", "register_completion_queue", "request_registered_call")
 # Calls that the core may hand over before it is asked for more. When the server stops, these are answered still; what
 # the core holds beyond them is cancelled.
-_AHEAD = 256
+_AHEAD = 64
 _NO_MESSAGE = Ending(grpc.StatusCode.UNIMPLEMENTED, "exactly one request message is needed")
 
 
@@ -48,12 +50,17 @@ def available(server: grpc.Server) -> bool:
 class Lane:
     """Make it before the server starts; `start` after that. It ends when the server has stopped."""
 
-    def __init__(self, server: grpc.Server, path: str, answer: Answer) -> None:
+    def __init__(
+        self, server: grpc.Server, path: str, answer: Answer, waiting: int, full: Callable[[], Ending]
+    ) -> None:
+        """`full` gives the end of a call that comes while more than `waiting` wait."""
         core: Any = server._state.server  # type: ignore[attr-defined]  # noqa: SLF001  # see above
         self._queue = _core.CompletionQueue()
         self._method = path
         self._answer = answer
         self._calls = 0  # open ones, and those asked for
+        self._queued = 0  # of these, whose turn has not come
+        self._most, self._full = waiting, full
         self._request = core.request_registered_call
         core.register_method(path)
         core.register_completion_queue(self._queue)
@@ -88,12 +95,17 @@ class Lane:
             self._calls -= 1
             return
         self._ask()
-        call, deadline, metadata = event.call, event.call_details.deadline, event.invocation_metadata
-        answer = self._answer
+        begun, call, metadata = perf_counter(), event.call, event.invocation_metadata
+        if self._queued > self._most:
+            self._send(call, self._full())
+            return
+        self._queued += 1
+        answer, deadline = self._answer, event.call_details.deadline
 
         def arrived(event: Any) -> None:
+            self._queued -= 1
             message = event.batch_operations[0].message()
-            self._send(call, _NO_MESSAGE if message is None else answer(message, deadline, metadata))
+            self._send(call, _NO_MESSAGE if message is None else answer(message, metadata, deadline, begun))
 
         call.start_server_batch((_core.ReceiveMessageOperation(0),), arrived)
 

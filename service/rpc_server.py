@@ -25,6 +25,7 @@ from service.offline import Offline
 from service.pb.lever.v1 import experiment_pb2_grpc, personalization_pb2_grpc
 from service.rpc import PersonalizationServicer
 from service.rpc_experiments import Experiments, ExperimentServicer
+from service.rpc_health import Health
 from service.rpc_lane import Lane, available
 from service.rpc_streams import Streams
 from service.service import UseCases
@@ -34,7 +35,6 @@ PERSONALIZATION = "lever.v1.PersonalizationService"
 EXPERIMENTS = "lever.v1.ExperimentService"
 STORE = "lever.store"  # the store's own health name
 
-PENDING = 128
 OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.so_reuseport", 1),  # several workers on one port
     ("grpc.max_receive_message_length", MESSAGE_BYTES),
@@ -43,9 +43,6 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.keepalive_timeout_ms", 20_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 30_000),
-    # Calls the core keeps for a lane that is busy; beyond that it refuses some, beyond twice that all.
-    ("grpc.server.max_pending_requests", PENDING),
-    ("grpc.server.max_pending_requests_hard_limit", 2 * PENDING),
     # Connections are renewed, so that new workers get traffic; an open stream may finish within the grace.
     ("grpc.max_connection_age_ms", 600_000),
     ("grpc.max_connection_age_grace_ms", 600_000),
@@ -122,7 +119,7 @@ class Server:
         self._streams = Streams(limits.streams)
         self._guard = Guard(metrics, self._streams)
         self._pools = _pools(limits)
-        self._health = health.HealthServicer()
+        self._health = Health()
         ours = _ours(uses, ExperimentServicer(catalogue, offline, access), self._guard)
         self._server = grpc.server(
             self._pools["admin"],
@@ -160,7 +157,7 @@ class Server:
 
     def stop(self, grace_s: float) -> None:
         """Take no more calls, let those that run end (at most `grace_s`), then cut what is left."""
-        self._health.enter_graceful_shutdown()
+        self._health.end()
         stopped = self._server.stop(grace_s)
         self._streams.end()
         deadline = time.monotonic() + grace_s
@@ -181,7 +178,8 @@ class Server:
         answer = self._guard.direct(
             PERSONALIZATION, "Select", ours[PERSONALIZATION]["Select"], admission(access, SCOPES["Select"]), self._gate
         )
-        return Lane(self._server, f"/{PERSONALIZATION}/Select", answer)
+        full = self._guard.turned_away(self._pools["choices"])
+        return Lane(self._server, f"/{PERSONALIZATION}/Select", answer, self._limits.waiting, full)
 
     def _doorman(self, ours: Services, access: Access | None) -> Doorman:
         recorder: Any = _Recorder()

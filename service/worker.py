@@ -120,7 +120,7 @@ def run(orders: child.Orders, make: Make = make) -> int:
 
 
 def made(
-    make: Make, settings: Settings, url: str, metrics: Metrics, reporter: Reporter, stop: threading.Event
+    make: Make, settings: Settings, url: str, metrics: Metrics, reporter: Reporter, stop: threading.Event | child.Stop
 ) -> Parts | None:
     """The parts, as soon as the store lets them be made; None if asked to stop before."""
     log = structlog.get_logger("lever.worker")
@@ -153,7 +153,7 @@ def telling(parts: Parts, orders: child.Orders, metrics: Metrics) -> Iterator[No
 
 
 def _serve(
-    parts: Parts, orders: child.Orders, settings: Settings, metrics: Metrics, reporter: Reporter, stop: threading.Event
+    parts: Parts, orders: child.Orders, settings: Settings, metrics: Metrics, reporter: Reporter, stop: child.Stop
 ) -> None:
     """Take calls until asked to stop, saying whether we are ready as that changes."""
     limits = Limits(

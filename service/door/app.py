@@ -55,6 +55,9 @@ class TooLargeError(InvalidError):
     """The body is larger than the route takes."""
 
 
+_DOOR = ("door",)
+
+
 class Door:
     """The ASGI application. `threads` run what waits for the store, with `waiting` more requests in line at most."""
 
@@ -68,6 +71,8 @@ class Door:
         self._most = threads + waiting
         self._waiting = 0
         self._count = metrics.http_requests.hit
+        self._shed = metrics.shed.hit
+        metrics.shed.add(_DOOR, 0)  # a rate needs the series before its first refusal
         self._log = structlog.get_logger("lever.door")
         self._document = document()
         self._flag = Route("ofrep_flag", "POST", flags.single, "decide", fail=ofrep.failed)
@@ -165,6 +170,7 @@ class Door:
 
     async def _on_thread(self, route: Route, request: Request) -> Reply:
         if self._waiting >= self._most:
+            self._shed(_DOOR)
             raise ExhaustedError("overloaded: too many requests wait for the store", "OVERLOADED", RETRY_S)
         self._waiting += 1
         try:
@@ -176,9 +182,9 @@ class Door:
         """An error as the route tells it. Of a fault of ours the story goes to the log, its number to the caller."""
         if isinstance(error, LeverError):
             return _failed(route, tail, error)
-        number = secrets.token_hex(6)
-        self._log.error("incident", incident=number, exc_info=error)
-        return _failed(route, tail, LeverError(f"internal error, incident {number}"))
+        name = secrets.token_hex(6)
+        self._log.error("incident", request_id=name, exc_info=error)
+        return _failed(route, tail, LeverError(f"internal error, incident {name}"))
 
 
 def _credential(headers: dict[bytes, bytes]) -> str | None:

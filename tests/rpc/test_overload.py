@@ -31,18 +31,41 @@ def test_what_is_refused_says_when_to_come_back_and_health_is_serving() -> None:
         for _ in range(20):
             calls.append(stub.Select.future(HOLD, timeout=60))
             calls[-1].add_done_callback(ended.put)
-        refused = ended.get(timeout=20)
-        assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        retry, info = error_details_pb2.RetryInfo(), error_details_pb2.ErrorInfo()
-        for detail in rpc_status.from_call(refused).details:
-            detail.Unpack(retry) or detail.Unpack(info)
-        assert info.reason == "OVERLOADED"
-        assert 0 < retry.retry_delay.nanos < 1e9
+        says_when_to_come_back(ended.get(timeout=20))
         health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=20)
         assert health.status == health_pb2.HealthCheckResponse.SERVING
         standin.release.set()
         for call in calls:
             call.exception()
+
+
+def says_when_to_come_back(refused: Any) -> None:
+    assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    retry, info = error_details_pb2.RetryInfo(), error_details_pb2.ErrorInfo()
+    for detail in rpc_status.from_call(refused).details:
+        detail.Unpack(retry) or detail.Unpack(info)
+    assert info.reason == "OVERLOADED"
+    assert 0 < retry.retry_delay.nanos < 1e9
+
+
+def test_a_lane_refuses_what_comes_while_too_many_wait() -> None:
+    standin, metrics = Standin(), Metrics()
+    with served(standin, Limits(waiting=2), metrics) as (channel, _):
+        stub = PersonalizationServiceStub(channel)
+        first = stub.Select.future(HOLD, timeout=60)
+        assert standin.entered.acquire(timeout=20)
+        calls = [stub.Select.future(pb.SelectRequest(experiment="hero", subject="ann"), timeout=60) for _ in range(20)]
+        # On the same connection, so that it is answered only after all of these have come.
+        health = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=20)
+        assert health.status == health_pb2.HealthCheckResponse.SERVING
+        standin.release.set()
+        assert first.result().arm == "calm"
+        refused = [call for call in calls if call.exception() is not None]
+        assert stub.Select(pb.SelectRequest(experiment="hero", subject="after"), timeout=20).arm == "calm"
+    assert 1 <= len(refused) <= 17
+    for call in refused:
+        says_when_to_come_back(call)
+    assert dict(metrics.shed.samples())[("choices",)] == [len(refused)]
 
 
 @pytest.mark.parametrize("threads", [0, 1])
