@@ -26,7 +26,7 @@ Ints = NDArray[np.int64]
 T = TypeVar("T")
 
 # What a batch does in Python it does in parts of a few tenths of a millisecond, with a pause after each that lasts as
-# long as single choices are being made, but no more than so many times: a Select never waits for a batch, and a batch
+# long as single choices are being made, but no more than so many times: a Select hardly waits for a batch, and a batch
 # comes to its end under any load.
 _PART = 250
 _PAUSE_S = 20e-6

@@ -22,6 +22,7 @@ from service.flusher import Flusher
 from service.gauges import Gauges
 from service.keeper import Keeper
 from service.metrics import Metrics
+from service.precedence import give_way
 from service.replica import Replica
 from service.report import Report, report
 from service.shelf import Shelf
@@ -155,6 +156,7 @@ class Feed:
         return [*self.replicas.values(), *(replica for replica in self._lost.values() if replica is not None)]
 
     def _run(self, turn: Callable[[], bool], wake: threading.Event, every_s: float) -> None:
+        give_way()
         wait = every_s
         while not self._stop.is_set():
             try:

@@ -21,6 +21,7 @@ from service import admission
 from service.details import Ending, request_id
 from service.errors import ExhaustedError, InvalidError, LeverError, UnavailableError
 from service.metrics import Metrics, Rpc
+from service.precedence import give_way
 from service.rpc_lane import Answer, Metadata
 from service.rpc_streams import Streams
 
@@ -47,8 +48,9 @@ MALFORMED = object()  # stands for a request that does not decode
 class Pool(futures.ThreadPoolExecutor):
     """Threads for one kind of call, and how many calls may wait for one of them."""
 
-    def __init__(self, name: str, threads: int, waiting: int) -> None:
-        super().__init__(max_workers=threads, thread_name_prefix=name)
+    def __init__(self, name: str, threads: int, waiting: int, *, patient: bool = False) -> None:
+        """`patient` threads give way to others' choices."""
+        super().__init__(max_workers=threads, thread_name_prefix=name, initializer=give_way if patient else None)
         self.name = name
         self.waiting = waiting
         self.queued = self._work_queue.qsize

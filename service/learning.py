@@ -20,6 +20,7 @@ from service.directory import Directory
 from service.experiment import Experiment
 from service.families import Key
 from service.metrics import MAX_SERIES, Metrics
+from service.precedence import give_way
 from service.snapshot import Slot, Snapshot
 
 EVERY_S = 15.0  # between two looks at one experiment, at the least
@@ -60,6 +61,7 @@ class Learning:
         self._thread.join()
 
     def _run(self) -> None:
+        give_way()
         while not self._stop.wait(TICK_S):
             self.turn()
 

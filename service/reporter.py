@@ -12,6 +12,7 @@ import msgspec
 
 from service.exposition import Dump
 from service.metrics import Metrics
+from service.precedence import give_way
 
 FRAME = struct.Struct("<I")
 EVERY_S = 1.0
@@ -50,6 +51,7 @@ class Reporter:
             self._socket.close()
 
     def _run(self) -> None:
+        give_way()
         while not self._stopped:
             self._changed.wait(EVERY_S)
             self._changed.clear()

@@ -220,10 +220,10 @@ def _ours(uses: UseCases, experiments: ExperimentServicer, guard: Guard) -> Serv
 def _pools(limits: Limits) -> dict[str, Pool]:
     return {
         "choices": Pool("choices", limits.choices or 4, limits.waiting),  # idle where they have a lane
-        "batches": Pool("batches", 2, limits.waiting),
+        "batches": Pool("batches", 2, limits.waiting, patient=True),
         "rewards": Pool("rewards", limits.rewards, limits.waiting),
         # Two threads more than streams, which tell the rest that there are too many.
         "streams": Pool("streams", limits.streams + 2, limits.waiting),
-        "admin": Pool("admin", 4, limits.waiting),
+        "admin": Pool("admin", 4, limits.waiting, patient=True),
         "health": Pool("health", 1, limits.waiting),  # answered however many choices wait
     }
