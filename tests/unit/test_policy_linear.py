@@ -66,6 +66,28 @@ def test_mabwiser_expectations(alpha: float) -> None:
         assert probabilities(post, x, arms).tolist() == [0.0, 0.0, 1.0]
 
 
+def test_mabwisers_advertisements() -> None:
+    """The example of its documentation: scaled features, alpha 1.25, ads 5 and 2."""
+    ads = np.array([1, 1, 1, 2, 4, 5, 3, 3, 2, 1, 4, 5, 3, 2, 5]) - 1
+    revenues = np.array([10, 17, 22, 9, 4, 20, 7, 8, 20, 9, 50, 5, 7, 12, 10], dtype=float)
+    people = np.array(
+        [
+            [22, 27, 39, 48, 21, 20, 19, 37, 52, 26, 18, 42, 55, 57, 38],  # age
+            [0.2, 0.6, 0.99, 0.68, 0.15, 0.23, 0.75, 0.17, 0.33, 0.65, 0.56, 0.22, 0.19, 0.11, 0.83],  # click rate
+            [1, 0, 1, 0, 1, 0, 1, 1, 1, 0, 1, 1, 0, 1, 0],  # subscriber
+        ]
+    ).T
+    middle, spread = people.mean(axis=0), people.std(axis=0)
+    sums = oracle.sums_of((people - middle) / spread, ads, revenues, 5)
+    settings = {"alpha": 1.25, "randomised": 0.0, "noise": 1.0, "pooled": 0.0, "floor": 0.0}
+    post = POLICIES["linucb"].derive(sums, settings, np.arange(5))
+    shown = [
+        int(np.argmax(probabilities(post, (np.array(visitor) - middle) / spread, np.arange(5)))) + 1
+        for visitor in ([37, 0.5, 0], [52, 0.6, 1])
+    ]
+    assert shown == [5, 2]
+
+
 @pytest.mark.parametrize(("columns", "weight", "pooled"), [(1, 1.0, 1), (6, 0.3, 1), (26, 1.0, 0), (64, 5.0, 1)])
 def test_regressions_against_lapack(columns: int, weight: float, pooled: int) -> None:
     sums, _ = oracle.world(1, arms=4, columns=columns)
