@@ -2,7 +2,8 @@
 
 Two servers, one store that fsyncs always, callers that write down what was acknowledged. Each fault comes --rounds
 times under load. In the end every acknowledged reward must be in the log once, the claims, the log and the state
-must agree bit by bit (what `lever verify` looks at), and both servers must have come to the digest of that fold.
+must agree bit by bit (what `lever verify` looks at), both servers must have come to the digest of that fold, and what
+they serve must be one snapshot of it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+from loadtest.agreement import disagreements
 from loadtest.chaos import Account, Callers, Server, Site, site
 from loadtest.proxy import Fate, always
 from service.ledger import Ledger
@@ -196,9 +198,12 @@ def settle(at: Site, account: Account) -> tuple[dict[str, Counter[str]], list[st
     if not agree or stored.checkpoint is None or stored.checkpoint.digest != fold.whole().digest:
         wrong.append("the servers' last checkpoint is not the fold of the log")
     store.close()
+    apart = disagreements([server.address for server in at.servers], "chaos", fold.cursor)
+    wrong += apart
+    proved = found.proved if apart else [*found.proved, "both servers' snapshots agree"]
     proof = {
         "rewards": found.rewards, "trials": found.trials, "claims": found.claims, "entries": found.entries,
-        "proved": found.proved, "limits": found.limits, "in_log_not_acked": len(rows) - len(account.acked),
+        "proved": proved, "limits": found.limits, "in_log_not_acked": len(rows) - len(account.acked),
     }  # fmt: skip
     return kinds, wrong, proof
 

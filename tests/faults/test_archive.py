@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import random
 from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
+from typer.testing import CliRunner, Result
 
 from service.archive import Kept, pack, unpack
+from service.cli import app
 from service.errors import ConflictError, CorruptError
 from service.metrics import Metrics
 from service.replica import digest_of
@@ -23,6 +26,7 @@ from service.transfer import bring, prove, take
 from service.verify import Examination
 from tests.e2e.stage import KEYS, Stage, choose
 from tests.faults.stage import Ground, eventually
+from tests.faults.test_stored import with_checkpoint
 
 APPLIED, LATE = Outcome.APPLIED, Outcome.LATE
 
@@ -107,7 +111,7 @@ def test_what_cannot_be_proved_is_refused(ground: Ground) -> None:
         msgspec.structs.replace(kept, entries=[kept.entries[0], *reversed(kept.entries[1:])]),
         msgspec.structs.replace(kept, uid="0" * 16),
         msgspec.structs.replace(kept, state=replace(kept.state, fields=fields)),
-        msgspec.structs.replace(kept, state=_honest(kept, fields)),
+        msgspec.structs.replace(kept, state=_honest(kept.state, fields)),
     ]
     store = MemoryStore()
     for lie in lies:
@@ -116,9 +120,96 @@ def test_what_cannot_be_proved_is_refused(ground: Ground) -> None:
     assert store.poll({}).registry == {}
 
 
-def _honest(kept: Kept, fields: dict[str, bytes]) -> Checkpoint:
+def _honest(of: Checkpoint, fields: dict[str, bytes]) -> Checkpoint:
     """A state that is what its digest says, and not what the log folds to."""
-    return replace(kept.state, fields=fields, digest=digest_of(fields))
+    return replace(of, fields=fields, digest=digest_of(fields))
+
+
+def trimmed(ground: Ground) -> Kept:
+    """An export of an experiment whose log begins at its checkpoint: 60 trials and 20 rewards before, 20 rewards after."""
+    server = ground.service()
+    key = with_checkpoint(ground, server)
+    store = ground.past()
+    (uid,) = store.poll({}).registry.values()
+    checkpoint = store.load(uid).checkpoint
+    assert checkpoint is not None
+    with ground.raw as raw:
+        assert raw.xtrim(key.replace(":ck", ":log"), minid=checkpoint.id, approximate=False)
+    kept = take(store, uid)
+    store.close()
+    return kept
+
+
+def test_an_export_of_a_trimmed_log_is_proved_from_its_checkpoint_and_comes_back_whole(ground: Ground) -> None:
+    (kept,) = unpack(pack([trimmed(ground)]))
+    assert kept.base is not None
+    assert kept.entries[0].id == kept.base.id
+    elsewhere = Stage(ground.engine.url)
+    other = elsewhere.store()
+    bring(other, kept)
+    found = Examination(other, other, kept.uid).run()
+    assert not found.faults
+    assert any("trimmed" in limit for limit in found.limits)
+    try:
+        server = elsewhere.service()
+        fresh = choose(server, "hero", "ann")
+        server.feed.flushed()
+        answers = server.personalizer.reward(
+            [RewardEvent(t, "click") for t in (ground.tokens[0], ground.tokens[50], from_text(fresh.decision_id))]
+        )
+        assert answers == [LATE, LATE, APPLIED]
+        server.feed.refresh()
+        total = server.feed.replicas[kept.uid].state.lifetime(0) + server.feed.replicas[kept.uid].state.lifetime(1)
+        assert int(total[:, :4].sum()) == 61  # also those whose trials the log has no more
+        again = Examination(other, other, kept.uid).run()
+        assert not again.faults
+    finally:
+        elsewhere.stop()
+        other.close()
+
+
+def test_an_export_of_a_trimmed_log_without_its_checkpoint_is_refused(ground: Ground) -> None:
+    kept = trimmed(ground)
+    assert kept.base is not None
+    cell = next(name for name in kept.base.fields if name.startswith("c/"))
+    fields = dict(kept.base.fields) | {cell: bytes(len(kept.base.fields[cell]))}
+    lies = {
+        "does not reach back": msgspec.structs.replace(kept, base=None),
+        "does not match its digest": msgspec.structs.replace(kept, base=replace(kept.base, fields=fields)),
+        "not the fold of its log": msgspec.structs.replace(kept, base=_honest(kept.base, fields)),
+    }
+    store = MemoryStore()
+    for words, lie in lies.items():
+        with pytest.raises(CorruptError, match=words):
+            bring(store, lie)
+    assert store.poll({}).registry == {}
+
+
+def verify(ground: Ground, *given: str) -> Result:
+    return CliRunner().invoke(app, ["verify", "--redis-url", ground.engine.url, "--json", *given])
+
+
+def test_an_export_of_before_is_where_the_proof_of_a_trimmed_log_begins(ground: Ground, tmp_path: Path) -> None:
+    ground.world.prefix = "lever"  # where the commands look
+    before = exported(ground)
+    file = tmp_path / "before.lever"
+    file.write_bytes(pack([before]))
+    with_checkpoint(ground, ground.world.services[0])
+    with ground.raw as raw:
+        assert raw.xtrim(f"lever:{{{before.uid}}}:log", minid=before.state.id, approximate=False)
+    assert "the log was trimmed" in verify(ground).stdout
+    said = verify(ground, "--since", str(file))
+    assert said.exit_code == 0, said.output
+    (found,) = json.loads(said.stdout)
+    assert f"state = fold of the log since {before.state.id}" in found["proved"]
+    assert not any("trimmed" in limit for limit in found["limits"])
+    absent = verify(ground, "--since", str(tmp_path / "absent.lever"))
+    assert absent.exit_code == 1
+    assert "absent.lever" in absent.stderr
+    file.write_text("experiment: hero\n")
+    refused = verify(ground, "--since", str(file))
+    assert refused.exit_code == 1
+    assert "error: not a Lever archive" in refused.stderr
 
 
 def start(ground: Ground, path: Path) -> Service:

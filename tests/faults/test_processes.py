@@ -15,11 +15,16 @@ import pytest
 import redis
 
 from loadtest import chaos
+from loadtest.agreement import differences, disagreements, served
 from loadtest.chaos import Account, Callers, Site
 from loadtest.faults import settle
 from loadtest.serve import channel
+from service.logbook import entries
+from service.pb.lever.v1 import experiment_pb2
 from service.pb.lever.v1 import personalization_pb2 as pb
+from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
 from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
+from service.store.redis import RedisStore
 from tests.faults.stage import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,7 +63,7 @@ def test_killed_workers_and_stores_under_load(site: Site, monkeypatch: pytest.Mo
 
 
 @pytest.mark.timeout(400)  # trees that may have to compile their kernels first
-def test_a_server_starts_without_its_store_from_what_it_kept_and_a_flushed_store_is_restored(site: Site) -> None:
+def test_a_server_starts_without_its_store_and_what_a_flushed_store_lost_is_restored_or_given_up(site: Site) -> None:
     """One tree through it all, as starting trees takes seconds. About 25 s."""
     store_url = site.store.url
     with channel(site.servers[0].address) as link:
@@ -89,8 +94,7 @@ def test_a_server_starts_without_its_store_from_what_it_kept_and_a_flushed_store
         assert site.store.url == store_url
         eventually(lambda: not select(stub).stale)
 
-        with redis.Redis(unix_socket_path=site.store.url.removeprefix("unix://"), protocol=2) as raw:
-            raw.flushall()
+        flush(site)
         eventually(lambda: "lost" in _reward(stub, made.decision_id))
         assert select(stub).arm in "abcd"
     restored = lever("restore", "chaos", "--server", first.address)
@@ -105,6 +109,35 @@ def test_a_server_starts_without_its_store_from_what_it_kept_and_a_flushed_store
     refused_again = lever("accept-loss", "chaos", "--yes", "--server", first.address)
     assert refused_again.returncode == 1
     assert "has not lost" in refused_again.stderr
+
+    flush(site)
+    with channel(first.address) as here, channel(second.address) as there:
+        stubs = [PersonalizationServiceStub(link) for link in (here, there)]
+        for stub in stubs:
+            eventually(lambda stub=stub: "lost" in _reward(stub, made.decision_id))  # type: ignore[misc]
+        given_up = lever("accept-loss", "chaos", "--yes", "--server", second.address)
+        assert given_up.returncode == 0, given_up.stderr
+        assert "chaos is forgotten" in given_up.stdout
+        for stub in stubs:
+            eventually(lambda stub=stub: unknown(stub))  # type: ignore[misc]
+        request = experiment_pb2.PutExperimentRequest(config=chaos.CONFIG)
+        made_anew = ExperimentServiceStub(here).PutExperiment(request, timeout=30).experiment
+        assert made_anew.version == 1  # the name is free
+        eventually(lambda: not unknown(stubs[1]))
+
+
+def flush(site: Site) -> None:
+    with redis.Redis(unix_socket_path=site.store.url.removeprefix("unix://"), protocol=2) as raw:
+        raw.flushall()
+
+
+def unknown(stub: PersonalizationServiceStub) -> bool:
+    """Whether the server knows no such experiment."""
+    try:
+        select(stub)
+    except grpc.RpcError as error:
+        return error.code() is grpc.StatusCode.NOT_FOUND
+    return False
 
 
 def _reward(stub: PersonalizationServiceStub, decision_id: str) -> str:
@@ -141,6 +174,7 @@ def test_a_worker_is_killed_and_the_other_server_goes_on(site: Site) -> None:
 
     victim, other = site.servers
     assert victim.process is not None
+    before = served(other.address, "chaos")
     with channel(other.address) as link:
         stub = PersonalizationServiceStub(link)
         made = select(stub)
@@ -151,3 +185,15 @@ def test_a_worker_is_killed_and_the_other_server_goes_on(site: Site) -> None:
     victim.ready()
     with channel(victim.address) as link:
         assert _reward(PersonalizationServiceStub(link), made.decision_id) == "DUPLICATE"
+    # From then on both serve one snapshot, which is not that of before.
+    addresses = [server.address for server in site.servers]
+    store = RedisStore(site.store.url)
+    (uid,) = store.poll({}).registry.values()
+    eventually(lambda: not disagreements(addresses, "chaos", list(entries(store, uid))[-1].id))
+    store.close()
+    after = served(victim.address, "chaos")
+    assert differences([after, before], after.log_id) == [
+        f"{other.address} serves the log up to {before.log_id}, not {after.log_id}",
+        "the servers' snapshots differ: their reports are not the same bits",
+        "the servers' snapshots differ: they choose one arm with different propensities",
+    ]
