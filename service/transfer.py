@@ -10,7 +10,7 @@ from service.logbook import entries
 from service.replica import intact
 from service.store import Store
 from service.store.scripts import order
-from service.verify import complete, fold
+from service.verify import complete, fold, gap
 
 
 def take(store: Store, uid: str) -> Kept:
@@ -36,6 +36,8 @@ def prove(kept: Kept) -> None:
         raise CorruptError(f"the configuration of {kept.uid} is not that of its state")
     if kept.base is None and not complete(kept.entries):
         raise CorruptError(f"the log of {kept.uid} does not reach back to its beginning, and there is no checkpoint")
+    if kept.base is not None and gap(kept.entries, kept.base):
+        raise CorruptError(f"the log of {kept.uid} begins after its checkpoint: entries between them are missing")
     if fold(kept.uid, kept.entries, kept.base).fields() != dict(kept.state.fields):
         raise CorruptError(f"the state of {kept.uid} is not the fold of its log")
 

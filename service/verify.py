@@ -101,6 +101,8 @@ class Examination:
             stored = None
         if self._loaded.diverged:
             finding.faults.append("two servers folded one log to different states (lever verify --repair settles it)")
+        if not self._whole and gap(self.log, stored):
+            finding.faults.append("the log begins after the checkpoint: entries between them are missing")
         now = fold(self._uid, self.log, stored)
         base, said = self._base()
         if base is None and not self._whole:
@@ -155,6 +157,11 @@ class Examination:
         if beyond:
             finding.limits.append(f"{beyond} claims are older than the log that is kept")
         finding.proved.append("claims = log")
+
+
+def gap(log: Sequence[Entry], checkpoint: Checkpoint | None) -> bool:
+    """Whether a log that was trimmed begins after the checkpoint it is to be folded on: what came between is gone."""
+    return checkpoint is not None and bool(log) and order(log[0].id) > order(checkpoint.id)
 
 
 def repair(store: Store, examination: Examination) -> str:

@@ -140,6 +140,19 @@ def trimmed(ground: Ground) -> Kept:
     return kept
 
 
+def test_a_hole_between_checkpoint_and_log_is_seen(ground: Ground) -> None:
+    kept = trimmed(ground)
+    later = next(entry.id for entry in kept.entries if kept.base is not None and entry.id != kept.base.id)
+    with ground.raw as raw:
+        (log,) = raw.keys(f"*{kept.uid}*:log")
+        assert raw.xtrim(log, minid=later, approximate=False), raw.xinfo_stream(log)
+    store = ground.past()
+    assert any("begins after the checkpoint" in fault for fault in Examination(store, store, kept.uid).run().faults)
+    with pytest.raises(CorruptError, match="begins after its checkpoint"):
+        take(store, kept.uid)
+    store.close()
+
+
 def test_an_export_of_a_trimmed_log_is_proved_from_its_checkpoint_and_comes_back_whole(ground: Ground) -> None:
     (kept,) = unpack(pack([trimmed(ground)]))
     assert kept.base is not None
