@@ -62,8 +62,9 @@ class World:
         return grpc.secure_channel(self.tree.grpc, given, options=[*LOCAL, ("grpc.use_local_subchannel_pool", 1)])
 
     def lines(self) -> list[dict[str, Any]]:
-        """Every line, each of which must be JSON."""
-        return [json.loads(line) for line in self.tree.errors.read_text().splitlines()]
+        """Every line so far, each of which must be JSON; one that is being written is none yet."""
+        written = self.tree.errors.read_text()
+        return [json.loads(line) for line in written[: written.rfind("\n") + 1].splitlines()]
 
     def events(self) -> Counter[str]:
         return Counter(line["event"] for line in self.lines())
@@ -103,6 +104,7 @@ def refused(call: Callable[[], object], code: grpc.StatusCode) -> None:
 
 
 def test_a_start_says_what_matters_once(world: World) -> None:
+    eventually(lambda: world.events()["ready"] == 1)
     names = [line["event"] for line in world.lines()]
     start = world.lines()[: names.index("ready") + 1]
     promise = "acknowledged rewards survive a crash of any process and a power loss"
