@@ -19,6 +19,7 @@ from time import perf_counter
 from typing import Any
 
 import grpc
+import structlog
 from grpc import _server as private
 
 from service.details import Ending
@@ -39,6 +40,7 @@ _METHODS = ("register_method", "register_completion_queue", "request_registered_
 # the core holds beyond them is cancelled.
 _AHEAD = 64
 _NO_MESSAGE = Ending(grpc.StatusCode.UNIMPLEMENTED, "exactly one request message is needed")
+_FAULT = Ending(grpc.StatusCode.INTERNAL, "internal error")
 
 
 def available(server: grpc.Server) -> bool:
@@ -61,6 +63,7 @@ class Lane:
         self._calls = 0  # open ones, and those asked for
         self._queued = 0  # of these, whose turn has not come
         self._most, self._full = waiting, full
+        self._log = structlog.get_logger("lever.lane")
         self._request = core.request_registered_call
         core.register_method(path)
         core.register_completion_queue(self._queue)
@@ -105,7 +108,11 @@ class Lane:
         def arrived(event: Any) -> None:
             self._queued -= 1
             message = event.batch_operations[0].message()
-            self._send(call, _NO_MESSAGE if message is None else answer(message, metadata, deadline, begun))
+            try:
+                self._send(call, _NO_MESSAGE if message is None else answer(message, metadata, deadline, begun))
+            except Exception:  # one call's fault must not end the only thread
+                self._log.exception("a call could not be answered")
+                self._send(call, _FAULT)
 
         call.start_server_batch((_core.ReceiveMessageOperation(0),), arrived)
 

@@ -184,8 +184,8 @@ def test_an_export_of_a_trimmed_log_is_proved_from_its_checkpoint_and_comes_back
 def test_an_export_of_a_trimmed_log_without_its_checkpoint_is_refused(ground: Ground) -> None:
     kept = trimmed(ground)
     assert kept.base is not None
-    cell = next(name for name in kept.base.fields if name.startswith("c/"))
-    fields = dict(kept.base.fields) | {cell: bytes(len(kept.base.fields[cell]))}
+    cells = [name for name in kept.base.fields if name.startswith("c/")]
+    fields = dict(kept.base.fields) | dict.fromkeys(cells, bytes(4))  # as of arms that nobody was shown
     lies = {
         "does not reach back": msgspec.structs.replace(kept, base=None),
         "does not match its digest": msgspec.structs.replace(kept, base=replace(kept.base, fields=fields)),

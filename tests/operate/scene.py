@@ -86,12 +86,12 @@ class Caller:
 
 
 @contextlib.contextmanager
-def ticking(turn: Callable[[], object]) -> Iterator[None]:
+def ticking(turn: Callable[[], object], every_s: float = TICK_S) -> Iterator[None]:
     """`turn` over and over for as long as the block. A turn that a fault cuts short is part of the play."""
     stop = threading.Event()
 
     def run() -> None:
-        while not stop.wait(TICK_S):
+        while not stop.wait(every_s):
             with contextlib.suppress(grpc.RpcError):
                 turn()
 
@@ -117,20 +117,13 @@ def frozen(pid: int) -> Iterator[None]:
 @contextlib.contextmanager
 def starved(pid: int, run_s: float = 0.01, wait_s: float = 0.09) -> Iterator[None]:
     """A process that gets the CPU now and then only, as a container does that has used up its quota."""
-    stop = threading.Event()
 
-    def run() -> None:
-        while not stop.wait(run_s):
-            with frozen(pid):
-                time.sleep(wait_s)
+    def wait() -> None:
+        with frozen(pid):
+            time.sleep(wait_s)
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
+    with ticking(wait, run_s):
         yield
-    finally:
-        stop.set()
-        thread.join()
 
 
 @contextlib.contextmanager

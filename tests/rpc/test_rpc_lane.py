@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from concurrent import futures
 from typing import Any
@@ -10,9 +11,11 @@ import grpc
 import pytest
 
 from service import rpc_lane
+from service.details import Ending
 from service.metrics import Metrics
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
+from service.rpc_lane import Lane
 from tests.rpc.standin import Standin, served
 
 SELECT = "/lever.v1.PersonalizationService/Select"
@@ -86,6 +89,27 @@ def test_callers_who_go_away_leave_nothing_behind() -> None:
             hanging.result()
         assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
         assert stub.Select(pb.SelectRequest(experiment="hero", subject="after"), timeout=20).arm == "calm"
+
+
+def test_a_fault_of_one_call_is_not_the_end_of_the_lane(monkeypatch: pytest.MonkeyPatch) -> None:
+    send, sent = Lane._send, itertools.count()
+
+    def once(lane: Lane, call: Any, made: bytes | Ending) -> None:
+        if next(sent) == 0:
+            raise RuntimeError("a fault of ours")
+        send(lane, call, made)
+
+    monkeypatch.setattr(Lane, "_send", once)
+    with served(Standin()) as (channel, _):
+        stub = PersonalizationServiceStub(channel)
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.Select(pb.SelectRequest(experiment="hero", subject="first"), timeout=20)
+        assert caught.value.code() is grpc.StatusCode.INTERNAL  # it is not left hanging
+        assert stub.Select(pb.SelectRequest(experiment="hero", subject="second"), timeout=20).arm == "calm"
+    for thread in threading.enumerate():
+        if thread.name == "lever-lane":
+            thread.join(20)
+            assert not thread.is_alive()
 
 
 def test_a_request_may_be_compressed_and_large() -> None:
