@@ -110,7 +110,7 @@ class Lane:
             message = event.batch_operations[0].message()
             try:
                 self._send(call, _NO_MESSAGE if message is None else answer(message, metadata, deadline, begun))
-            except Exception:  # one call's fault must not end the only thread
+            except Exception:  # noqa: BLE001 - one call's fault must not end the only thread
                 self._log.exception("a call could not be answered")
                 self._send(call, _FAULT)
 
