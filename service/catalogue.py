@@ -80,17 +80,17 @@ class Catalogue:
         Claims are gone, so decisions made before now are over: their rewards are LATE. PreconditionError if it is
         not lost; ConflictError if another server was first or the name is taken; UnavailableError.
         """
-        self._feed.refresh()
+        self._feed.refresh(REFRESH_S)
         held = self._feed.held(name)
         self._write(restoring(held.uid, held.whole(), self._clock.now_ms()))
         return self._directory.named(name).experiment
 
     def accept_loss(self, name: str) -> None:
         """Forget an experiment that the store has lost, on all servers. PreconditionError, UnavailableError."""
-        self._feed.refresh()
+        self._feed.refresh(REFRESH_S)
         uid = self._feed.held(name).uid
         self._store.put(Put(uid, name, 0, 0, None))
-        self._feed.refresh()
+        self._feed.refresh(REFRESH_S)
 
     def report(self, name: str) -> Report:
         """What the experiment has shown, earned and learned. NotFoundError, UnavailableError."""

@@ -111,7 +111,7 @@ class Feed:
         """Whether the last poll succeeded."""
         return not self._directory.stale
 
-    def refresh(self, timeout_s: float = 2.0) -> None:
+    def refresh(self, timeout_s: float) -> None:
         """Return once everything that the store has now is folded and published, or raise UnavailableError."""
         with self._turn:
             # The poll under way may have read before what we wait for; the one after it cannot have.
@@ -120,7 +120,7 @@ class Feed:
             if not self._turn.wait_for(lambda: self._polls >= target or self._stop.is_set(), timeout_s):
                 raise UnavailableError("the store does not answer")
 
-    def flushed(self, timeout_s: float = 2.0) -> None:
+    def flushed(self, timeout_s: float) -> None:
         """Return once every trial decided so far is in the store, or raise UnavailableError."""
         until = time.monotonic() + timeout_s
         while any(len(b) for b in list(self._directory.buffers.values())):

@@ -19,6 +19,8 @@ from service.shelf import Shelf
 from service.store import Outcome, Store
 from service.token import TokenKeys
 
+_NEWER_S = 2.0  # a reward waits so long for a configuration that another server has seen and this one not yet
+
 
 @dataclass(frozen=True, slots=True)
 class Secrets:
@@ -77,7 +79,7 @@ def build(
     clock, directory, keys = clock or Clock(), Directory(buffer_bytes), TokenKeys(secrets.tokens)
     feed = Feed(store, directory, clock, metrics, poll_ms, flush_ms, shelf, reaffirm)
     personalizer = Personalizer(directory, keys, Hasher(secrets.subjects), clock, metrics)
-    rewarder = Rewarder(store, directory, keys, clock, metrics, feed.refresh)
+    rewarder = Rewarder(store, directory, keys, clock, metrics, partial(feed.refresh, _NEWER_S))
     catalogue = Catalogue(store, directory, feed, clock, state_max)
     batch = partial(select_batch, personalizer)
     use_cases = UseCases(personalizer.select, batch, rewarder.reward, rewarder.expose)

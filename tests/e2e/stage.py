@@ -35,15 +35,15 @@ class Stage:
         service = build(self.store(), KEYS, Metrics(), poll_ms=poll_ms, flush_ms=flush_ms)
         self.services.append(service)
         service.start()
-        service.feed.refresh(10.0)
+        service.feed.refresh(60.0)
         return service
 
     def settle(self) -> None:
         """Everything that was decided is flushed, and every server has folded it."""
         for service in self.services:
-            service.feed.flushed(10.0)
+            service.feed.flushed(60.0)
         for service in self.services:
-            service.feed.refresh(10.0)
+            service.feed.refresh(60.0)
 
     def stop(self) -> None:
         """Stop all servers."""

@@ -43,7 +43,7 @@ metrics:
 Value = TypeVar("Value")
 
 
-def eventually(look: Callable[[], Value], seconds: float = 40.0) -> Value:
+def eventually(look: Callable[[], Value], seconds: float = 60.0) -> Value:
     """The first truthy answer."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
@@ -72,7 +72,7 @@ class Ground:
         made = self.world.service(**given)  # type: ignore[arg-type]
         if len(self.world.services) == 1:
             made.catalogue.put(CONFIG.format(name=name), 0)
-        made.feed.refresh(20.0)
+        made.feed.refresh(60.0)
         return made
 
     def choose(self, service: Service, count: int, deferred: bool = False) -> list[bytes]:
@@ -112,9 +112,9 @@ class Ground:
     def settle(self) -> None:
         """Everybody has everything."""
         for service in self.world.services:
-            eventually(lambda service=service: _calm(lambda: service.feed.flushed(10.0)))  # type: ignore[misc]
+            eventually(lambda service=service: _calm(lambda: service.feed.flushed(60.0)))  # type: ignore[misc]
         for service in self.world.services:
-            eventually(lambda service=service: _calm(lambda: service.feed.refresh(10.0)))  # type: ignore[misc]
+            eventually(lambda service=service: _calm(lambda: service.feed.refresh(60.0)))  # type: ignore[misc]
 
     def proved(self, rewards: int | None = None) -> Finding:
         """The store proves itself, and every server has the very bits that its log folds to."""

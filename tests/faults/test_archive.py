@@ -63,9 +63,9 @@ def test_an_export_comes_back_bit_by_bit_with_its_log(ground: Ground, tmp_path: 
         before = server.personalizer.reward([RewardEvent(t, "click") for t in ground.tokens])
         assert before == [LATE] * 80
         fresh = choose(server, "hero", "ann")
-        server.feed.flushed()
+        server.feed.flushed(60.0)
         assert server.personalizer.reward([RewardEvent(from_text(fresh.decision_id), "click")]) == [APPLIED]
-        server.feed.refresh()
+        server.feed.refresh(60.0)
         again = Examination(other, other, kept.uid).run()
         assert not again.faults
         assert again.rewards == 31
@@ -166,12 +166,12 @@ def test_an_export_of_a_trimmed_log_is_proved_from_its_checkpoint_and_comes_back
     try:
         server = elsewhere.service()
         fresh = choose(server, "hero", "ann")
-        server.feed.flushed()
+        server.feed.flushed(60.0)
         answers = server.personalizer.reward(
             [RewardEvent(t, "click") for t in (ground.tokens[0], ground.tokens[50], from_text(fresh.decision_id))]
         )
         assert answers == [LATE, LATE, APPLIED]
-        server.feed.refresh()
+        server.feed.refresh(60.0)
         total = server.feed.replicas[kept.uid].state.lifetime(0) + server.feed.replicas[kept.uid].state.lifetime(1)
         assert int(total[:, :4].sum()) == 61  # also those whose trials the log has no more
         again = Examination(other, other, kept.uid).run()
@@ -237,7 +237,7 @@ def test_a_server_starts_from_its_snapshot_file_before_the_store_is_there(ground
     path = tmp_path / "snapshot.bin"
     exported(ground)
     first = start(ground, path)
-    first.feed.refresh(20.0)
+    first.feed.refresh(60.0)
     first.stop()
     ground.world.services.remove(first)
     assert path.stat().st_mode & 0o777 == 0o600

@@ -53,7 +53,7 @@ def test_a_server_whose_clock_is_five_minutes_off_decides_in_store_time(ground: 
     wrong = build(ground.world.store(), KEYS, Metrics(), poll_ms=20, flush_ms=20, clock=Skewed(skew))
     ground.world.services.append(wrong)
     wrong.start()
-    wrong.feed.refresh(20.0)
+    wrong.feed.refresh(60.0)
     assert abs(wrong.clock.now_ms() - right.clock.now_ms()) < 1000
     tokens = ground.choose(wrong, 40)
     ground.settle()
@@ -74,7 +74,7 @@ class Hand:
 def on(store: MemoryStore) -> Service:
     service = build(store, KEYS, Metrics(), poll_ms=10, flush_ms=10)
     service.start()
-    service.feed.refresh(20.0)
+    service.feed.refresh(60.0)
     return service
 
 
@@ -86,11 +86,11 @@ def test_a_late_reward_is_answered_late_logged_and_not_counted() -> None:
         server.catalogue.put(CONFIG.format(name="hero"), 0)
         decision = choose(server, "hero", "ann")
         token = RewardEvent(_token(decision.decision_id), "click")
-        server.feed.flushed()
+        server.feed.flushed(60.0)
         hand.now += 3_600_000 + 60_000
-        server.feed.refresh()
+        server.feed.refresh(60.0)
         assert server.personalizer.reward([token]) == [LATE]
-        server.feed.refresh()
+        server.feed.refresh(60.0)
         (replica,) = server.feed.replicas.values()
         assert replica.state.lifetime(0)[:, 4:].sum() == 0
         assert [e.late for e in store.poll({replica.uid: "0-0"}).entries[replica.uid]][-1]
@@ -107,13 +107,13 @@ def test_a_store_clock_that_jumps_moves_all_servers_with_it() -> None:
         for jump in (MINUTES_5, -MINUTES_5):
             hand.now += jump
             for server in servers:
-                server.feed.refresh()
+                server.feed.refresh(60.0)
             token = _token(choose(servers[0], "hero", "ann").decision_id)
-            servers[0].feed.flushed()
+            servers[0].feed.flushed(60.0)
             assert servers[1].personalizer.reward([RewardEvent(token, "click")]) == [APPLIED]
             assert servers[0].personalizer.reward([RewardEvent(token, "click")]) == [DUPLICATE]
         for server in servers:
-            server.feed.refresh()
+            server.feed.refresh(60.0)
         bits = [next(iter(s.feed.replicas.values())).fields() for s in servers]
         assert bits[0] == bits[1]
     finally:

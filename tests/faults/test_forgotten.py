@@ -84,7 +84,7 @@ def test_a_loss_that_is_accepted_is_forgotten_everywhere(ground: Ground) -> None
             choose(server, "hero", "ann")
         eventually(lambda server=server: gauge(server, "lost") == 0)  # type: ignore[misc]
     made, _ = servers[1].catalogue.put(CONFIG.format(name="hero"), 0)
-    ground.world.services[0].feed.refresh()
+    ground.world.services[0].feed.refresh(60.0)
     assert choose(servers[0], "hero", "ann").version == made.version
 
 

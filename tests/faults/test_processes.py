@@ -42,7 +42,7 @@ def lever(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def select(stub: PersonalizationServiceStub) -> pb.SelectResponse:
-    return stub.Select(pb.SelectRequest(experiment="chaos", subject="ann"), timeout=10)
+    return stub.Select(pb.SelectRequest(experiment="chaos", subject="ann"), timeout=30)
 
 
 @pytest.mark.long
@@ -69,7 +69,7 @@ def test_a_server_starts_without_its_store_and_what_a_flushed_store_lost_is_rest
     with channel(site.servers[0].address) as link:
         stub = PersonalizationServiceStub(link)
         kept = select(stub)
-        assert stub.Reward(pb.RewardRequest(decision_id=kept.decision_id), timeout=10).outcome == pb.OUTCOME_APPLIED
+        assert stub.Reward(pb.RewardRequest(decision_id=kept.decision_id), timeout=30).outcome == pb.OUTCOME_APPLIED
     proof = json.loads(lever("verify", "--redis-url", site.proxy.url, "--json").stdout)[0]
     assert (proof["name"], proof["rewards"], proof["faults"]) == ("chaos", 1, [])
 
@@ -87,7 +87,7 @@ def test_a_server_starts_without_its_store_and_what_a_flushed_store_lost_is_rest
         made = select(stub)
         assert made.stale
         with pytest.raises(grpc.RpcError) as refused:
-            stub.Reward(pb.RewardRequest(decision_id=made.decision_id), timeout=10)
+            stub.Reward(pb.RewardRequest(decision_id=made.decision_id), timeout=30)
         assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
         assert b"RetryInfo" in str(refused.value.trailing_metadata()).encode()
         site.store.start()
@@ -142,7 +142,7 @@ def unknown(stub: PersonalizationServiceStub) -> bool:
 
 def _reward(stub: PersonalizationServiceStub, decision_id: str) -> str:
     try:
-        outcome = stub.Reward(pb.RewardRequest(decision_id=decision_id), timeout=10).outcome
+        outcome = stub.Reward(pb.RewardRequest(decision_id=decision_id), timeout=30).outcome
     except grpc.RpcError as error:
         return str(error.details()) + str(error.trailing_metadata()).lower()
     return pb.Outcome.Name(outcome).removeprefix("OUTCOME_")

@@ -178,8 +178,8 @@ def test_a_store_that_takes_no_writes_is_read_on_and_takes_the_rewards_later(
     refused(ground, tokens[10:])
     replica = next(iter(server.feed.replicas.values()))
     replica.cut = replica.whole()  # a checkpoint falls due meanwhile
-    server.feed.refresh()
-    server.feed.refresh()
+    server.feed.refresh(60.0)
+    server.feed.refresh(60.0)
     assert next(iter(server.feed.replicas.values())) is replica, "it is not loaded again and again"
     assert not server.directory.stale
     ground.choose(server, 10)

@@ -73,7 +73,7 @@ def server() -> Iterator[tuple[grpc.Channel, Maker]]:
     service = build(MemoryStore(), Secrets([b"a key that is used for tests only"], b"subjects"), Metrics(), poll_ms=20)
     service.start()
     service.catalogue.put(CONFIG, None)
-    service.feed.refresh(10.0)
+    service.feed.refresh(60.0)
     door = Server(service.personalizer, service.catalogue, Metrics())
     port = door.bind("127.0.0.1:0")
     door.start()

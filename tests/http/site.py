@@ -23,7 +23,7 @@ from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def eventually(look: Callable[[], bool], seconds: float = 20) -> None:
+def eventually(look: Callable[[], bool], seconds: float = 60) -> None:
     """Returns once it is so."""
     deadline = time.monotonic() + seconds
     while not look():

@@ -70,17 +70,17 @@ class Caller:
         request = pb.SelectBatchRequest(experiment=experiment, subjects=[f"s{i}" for i in range(count)])
         request.context.add(feature="visits", numbers=[visits] * count)
         request.context.add(feature="source", dictionary=[source], texts=[0] * count)
-        return self.stub.SelectBatch(request, timeout=10)
+        return self.stub.SelectBatch(request, timeout=30)
 
     def reward(self, decisions: Sequence[bytes]) -> None:
         """A click for each, in one message of a stream."""
         message = pb.StreamRewardsRequest(rewards=[pb.RewardRequest(decision=one) for one in decisions])
-        for _ in self.stub.StreamRewards(iter([message]), timeout=10):
+        for _ in self.stub.StreamRewards(iter([message]), timeout=30):
             pass
 
     def reward_singly(self, decisions: Sequence[bytes]) -> None:
         """A call for each, all at once; whatever becomes of them."""
-        calls = [self.stub.Reward.future(pb.RewardRequest(decision=one), timeout=10) for one in decisions]
+        calls = [self.stub.Reward.future(pb.RewardRequest(decision=one), timeout=30) for one in decisions]
         for call in calls:
             call.exception()
 
@@ -155,7 +155,7 @@ def crowded(server: Server, callers: int = 16) -> Iterator[None]:
                 request.context[name].number = 0.5
             while not stop.is_set():
                 with contextlib.suppress(grpc.RpcError):
-                    select(request, timeout=10)
+                    select(request, timeout=30)
 
     threads = [threading.Thread(target=run, daemon=True) for _ in range(callers)]
     for thread in threads:

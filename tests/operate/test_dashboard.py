@@ -106,12 +106,12 @@ def visit(stub: PersonalizationServiceStub, door: str, turn: int) -> None:
     for name in EXPERIMENTS:
         subjects = [f"s{turn}-{i}" for i in range(40)]
         for one in subjects[:10]:
-            stub.Select(pb.SelectRequest(experiment=name, subject=one, context=context(turn)), timeout=10)
-        made = stub.SelectBatch(pb.SelectBatchRequest(experiment=name, subjects=subjects), timeout=10)
+            stub.Select(pb.SelectRequest(experiment=name, subject=one, context=context(turn)), timeout=30)
+        made = stub.SelectBatch(pb.SelectBatchRequest(experiment=name, subjects=subjects), timeout=30)
         rewards = [pb.RewardRequest(decision=one) for one in made.decision_ids[: 4 + turn % 8]]
-        for _ in stub.StreamRewards(iter([pb.StreamRewardsRequest(rewards=rewards)]), timeout=10):
+        for _ in stub.StreamRewards(iter([pb.StreamRewardsRequest(rewards=rewards)]), timeout=30):
             pass
-    link = http.client.HTTPConnection(door, timeout=10)
+    link = http.client.HTTPConnection(door, timeout=30)
     with contextlib.closing(link):
         body = {"subject": f"web{turn}", "experiments": list(EXPERIMENTS)}
         link.request("POST", "/v1/select", json.dumps(body), {"content-type": "application/json"})
@@ -130,7 +130,7 @@ def ask(prometheus: str, query: Query) -> list[dict[str, Any]]:
     asked = {"query": query.asked("|".join(EXPERIMENTS), INTERVAL), "start": now - 10, "end": now, "step": 1}
     try:
         with urllib.request.urlopen(
-            f"http://{prometheus}/api/v1/query_range?{urllib.parse.urlencode(asked)}", timeout=10
+            f"http://{prometheus}/api/v1/query_range?{urllib.parse.urlencode(asked)}", timeout=30
         ) as answer:
             found: list[dict[str, Any]] = json.load(answer)["data"]["result"]
     except urllib.error.HTTPError as error:

@@ -85,7 +85,7 @@ def of(tree: Tree) -> list[str]:
     return ["--server", tree.grpc, "--http", tree.http, "--data-dir", str(tree.errors.parent / "data")]
 
 
-def well(tree: Tree, seconds: float = 40) -> Said:
+def well(tree: Tree, seconds: float = 60) -> Said:
     """What doctor says as soon as nothing is wrong; metrics come once a second."""
     deadline = time.monotonic() + seconds
     while True:

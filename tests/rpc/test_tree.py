@@ -40,7 +40,7 @@ metrics:
 Value = TypeVar("Value")
 
 
-def eventually(look: Callable[[], bool], seconds: float = 40) -> None:
+def eventually(look: Callable[[], bool], seconds: float = 60) -> None:
     """Returns once it is so."""
     deadline = time.monotonic() + seconds
     while not look():

@@ -63,8 +63,8 @@ def test_a_snapshot_from_a_file_is_as_old_as_its_newest_entry(service: Service, 
 
 def test_a_checkpoint_that_is_due_lets_its_age_grow(service: Service) -> None:
     choose(service, "hero", "ann")
-    service.feed.flushed(20)
-    service.feed.refresh(20)
+    service.feed.flushed(60.0)
+    service.feed.refresh(60.0)
     service.stop()
     for due, diverged in ((False, False), (True, False), (False, True)):
         metrics, held = Metrics(), replica(service)

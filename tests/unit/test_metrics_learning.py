@@ -50,8 +50,8 @@ def taught(service: Service, name: str = "hero") -> None:
         made = choose(service, name, f"s{i}", context={"plan": "paid" if i % 2 else "free"})
         if made.arm == "b":
             reward(service, made, value=20.0)
-    service.feed.flushed(20)
-    service.feed.refresh(20)
+    service.feed.flushed(60.0)
+    service.feed.refresh(60.0)
 
 
 @pytest.mark.parametrize("algorithm", ["auto", "nig", "lints"])
@@ -87,7 +87,7 @@ def test_what_is_gone_is_told_no_more(service: Service) -> None:
     assert len(values(metrics, "lever_posterior_mean")) == 12
     service.catalogue.put(config(state=", state: paused"), 1)
     service.catalogue.delete("other", 1)
-    service.feed.refresh(20)
+    service.feed.refresh(60.0)
     told.turn()
     rest = {("hero", segment, arm) for segment in ("default", "paid") for arm in ("a", "b")}
     assert set(values(metrics, "lever_posterior_mean")) == set(values(metrics, "lever_probability_best")) == rest
@@ -118,7 +118,7 @@ def test_segments_that_no_longer_fit_are_left_out(service: Service, monkeypatch:
     assert len(values(metrics, "lever_posterior_mean")) == 6
     assert len(values(metrics, "lever_propensity_min")) == 2
     service.catalogue.delete("hero", 1)
-    service.feed.refresh(20)
+    service.feed.refresh(60.0)
     taught(service, "other")
     told.turn()
     assert {key[0] for key in values(metrics, "lever_posterior_mean")} == {"other"}
