@@ -36,22 +36,21 @@ def shares(
 ) -> None:
     """Fill out (f8[n]) with the share of grid points at which each line centre + z width is highest, ties split.
 
-    Plain n x 32 passes with the grid innermost, which the compiler turns into vector code: faster than an upper
-    envelope up to 200 arms, and ties are exact.
+    Plain n x 32 comparisons: from 3 to 200 arms faster than passes of vector code, and ties are exact.
     """
-    n, points = centre.size, grid.size
-    top = np.full(points, -np.inf)
-    ties = np.zeros(points)
-    for k in range(n):
-        for g in range(points):
-            top[g] = max(top[g], centre[k] + grid[g] * width[k])
-    for k in range(n):
-        for g in range(points):
-            ties[g] += 1.0 if centre[k] + grid[g] * width[k] == top[g] else 0.0
-    for g in range(points):
-        ties[g] = 1.0 / (ties[g] * points)
-    for k in range(n):
-        share = 0.0
-        for g in range(points):
-            share += ties[g] if centre[k] + grid[g] * width[k] == top[g] else 0.0
-        out[k] = share
+    n, part = centre.size, 1.0 / grid.size
+    out[:] = 0.0
+    for z in grid:
+        best, winner, ties = centre[0] + z * width[0], 0, 1
+        for k in range(1, n):
+            value = centre[k] + z * width[k]
+            if value > best:
+                best, winner, ties = value, k, 1
+            elif value == best:
+                ties += 1
+        if ties == 1:
+            out[winner] += part
+        else:
+            for k in range(n):
+                if centre[k] + z * width[k] == best:
+                    out[k] += part / ties

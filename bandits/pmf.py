@@ -35,6 +35,9 @@ UNIT = 2.0**-12  # of a feature cell
 BETA_STEP = 1.0
 STUDENT_STEP = 1.5
 
+# Below so many arms a loop over arms alone is too short for vector code.
+FEW = 16
+
 
 @jit
 def scores(packed: Floats, x: Floats, centre: Floats, variance: Floats) -> None:
@@ -44,27 +47,63 @@ def scores(packed: Floats, x: Floats, centre: Floats, variance: Floats) -> None:
     """
     arms, columns = int(packed[ARMS]), int(packed[COLUMNS])
     start = HEADER + 4 * arms
-    theta = packed[start : start + columns * arms].reshape(columns, arms)
-    start += columns * arms
-    cov = packed[start : start + columns * (columns + 1) // 2 * arms].reshape(columns * (columns + 1) // 2, arms)
-    index = np.empty(columns, np.int64)
-    count = 0
+    theta = packed[start : start + columns * arms]
+    cov = packed[start + columns * arms : start + columns * (columns + 3) // 2 * arms]
+    size, filled = min(columns, x.size), 0
+    for j in range(size):
+        filled += x[j] != 0.0
     centre[:] = 0.0
     variance[:] = 0.0
-    for j in range(min(columns, x.size)):
-        if x[j] == 0.0:
+    if arms < FEW and 2 * filled > size:
+        by_row(theta, cov, x, size, centre, variance)
+    else:
+        by_pair(theta, cov, x, size, centre, variance)
+
+
+@jit
+def by_pair(theta: Floats, cov: Floats, x: Floats, size: int, centre: Floats, variance: Floats) -> None:
+    """Pair by pair of the columns that are not zero."""
+    arms = centre.size
+    index = np.empty(size, np.int64)
+    count = 0
+    for j in range(size):
+        value = x[j]
+        if value == 0.0:
             continue
         index[count] = j
         count += 1
-        row, value = theta[j], x[j]
+        row = theta[j * arms : (j + 1) * arms]
         for k in range(arms):
             centre[k] += value * row[k]
         for p in range(count):
             i = index[p]
             factor = value * x[i] if i == j else 2.0 * value * x[i]
-            row = cov[j * (j + 1) // 2 + i]
+            start = (j * (j + 1) // 2 + i) * arms
+            row = cov[start : start + arms]
             for k in range(arms):
                 variance[k] += factor * row[k]
+
+
+@jit
+def by_row(theta: Floats, cov: Floats, x: Floats, size: int, centre: Floats, variance: Floats) -> None:
+    """Row by row, over columns and arms at once: a loop over a few arms alone is no vector code."""
+    arms = centre.size
+    moved = np.zeros(size * arms)  # for column i and arm k: the sum of x_j cov_kji over j >= i
+    start = 0
+    for j in range(size):
+        value, width = x[j], (j + 1) * arms
+        row = cov[start : start + width]
+        for at in range(width):
+            moved[at] += value * row[at]
+        start += width
+    start = 0
+    for j in range(size):
+        value, at = x[j], j * arms
+        start += at
+        for k in range(arms):
+            centre[k] += value * theta[at + k]
+            variance[k] += value * (2.0 * moved[at + k] - value * cov[start + k])
+        start += arms
 
 
 @jit
@@ -128,14 +167,15 @@ def weighted(packed: Floats, arms: NDArray[np.int64], out: Floats) -> None:
 def indexed(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> None:
     """Fill out with the LinUCB pmf."""
     total, points = int(packed[ARMS]), int(packed[GRID])
-    centre, variance = np.empty(total), np.empty(total)
-    scores(packed, x, centre, variance)
-    for i in range(arms.size):  # ascending, so that compacting in place never overwrites what is still needed
-        centre[i] = centre[arms[i]]
-        variance[i] = packed[ALPHA] * np.sqrt(max(variance[arms[i]], 0.0))
+    scored = np.empty((2, total))
+    centre, width = scored[0], scored[1]
+    scores(packed, x, centre, width)
+    alpha, n = packed[ALPHA], arms.size
+    for i in range(n):  # ascending, so that compacting in place never overwrites what is still needed
+        k = arms[i]
+        centre[i], width[i] = centre[k], alpha * np.sqrt(max(width[k], 0.0))
     end = packed.size - int(packed[RULE])
-    n = arms.size
-    shares(centre[:n], variance[:n], packed[end - points : end], out)
+    shares(centre[:n], width[:n], packed[end - points : end], out)
 
 
 @jit

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +22,9 @@ from service.snapshot import Slot, Snapshot
 from service.token import NONCE, WHAT, WHOSE
 
 Ints = NDArray[np.int64]
-T = TypeVar("T")
+Pace = Callable[[int], Iterator[slice]]
 
-# What a batch does in Python it does in parts of a few tenths of a millisecond, with a pause after each that lasts as
+# What a batch does row by row it does in parts of a few tenths of a millisecond, with a pause after each that lasts as
 # long as single choices are being made, but no more than so many times: a Select hardly waits for a batch, and a batch
 # comes to its end under any load.
 _PART = 250
@@ -87,8 +86,8 @@ def select_batch(
     encoded = exp.encoder.encode_columns(columns, n)
     personalizer.count_features(exp.name, encoded.clipped, encoded.unknown)
     segment = exp.segments.match_columns(columns, n).astype(np.int64)
-    parts = [personalizer.hasher.identify_many(part, exp.uid) for part in _politely(personalizer, subjects)]
-    who = np.concatenate(parts)
+    pace = partial(_politely, personalizer)
+    who = np.concatenate([personalizer.hasher.identify_many(subjects[part], exp.uid) for part in pace(n)])
     prefix, first = personalizer.namer.take(n)
     draws = _Draws(np.zeros(n, np.int64), np.ones(n), np.zeros(n, np.int64), np.zeros(n, np.int64))
     units = np.zeros(n, np.uint64)
@@ -99,12 +98,12 @@ def select_batch(
             units = decision_units(prefix, first, n)
         else:
             units = sticky_units(who["subject"], now // exp.sticky_ms)
-        _choose(snapshot, segment, who["holdout"], encoded.x, subset, units, draws)
+        _choose(snapshot, segment, who["holdout"], encoded.x, subset, units, draws, pace)
         draws.flags |= (DEFERRED if deferred else 0) | (STICKY if exp.sticky_ms is not None else 0)
         if mode == Mode.UNCOUNTED:
             draws.flags |= UNCOUNTED
             draws.reason[draws.reason == Reason.POLICY] = Reason.UNCOUNTED
-    tokens = _finish(personalizer, exp, who, (prefix, first), units, now, segment, encoded.x, draws)
+    tokens = _finish(personalizer, exp, who, (prefix, first), units, now, segment, encoded.x, draws, pace)
     _count(personalizer, exp, draws)
     return BatchDecision(
         tokens, draws.arm, tuple(a.id for a in exp.arms), tuple(a.payload_json for a in exp.arms),
@@ -121,6 +120,7 @@ def _choose(
     subset: frozenset[int] | None,
     units: NDArray[np.uint64],
     draws: _Draws,
+    pace: Pace,
 ) -> None:
     exp = snapshot.experiment
     held = holdout < exp.holdout_share * 4294967296.0
@@ -140,10 +140,10 @@ def _choose(
             continue
         if exp.holdout_uniform and len(out):
             even = np.full(len(arms), 1.0 / len(arms))
-            _draw(slot, even, arms, x, units, out, exp, draws)
+            _draw(slot, even, arms, x, units, out, exp, draws, pace)
             draws.flags[out], draws.reason[out] = HOLDOUT, Reason.HOLDOUT
         pmf = None if slot.contextual else slot.pmf_of(arms)
-        _draw(slot, pmf, arms, x, units, drawn, exp, draws)
+        _draw(slot, pmf, arms, x, units, drawn, exp, draws, pace)
         draws.reason[drawn] = Reason.POLICY
 
 
@@ -156,13 +156,14 @@ def _draw(
     rows: Ints,
     exp: Experiment,
     draws: _Draws,
+    pace: Pace,
 ) -> None:
     """Draw for some rows: from `pmf` if given, else from the contextual policy at each row's features."""
     chosen, propensity = np.empty(len(rows), np.int64), np.empty(len(rows))
     if pmf is not None:
         draw_many(pmf, arms, units[rows], exp.salt, chosen, propensity)
     else:
-        slot.decide_many(np.ascontiguousarray(x[rows]), arms, units[rows], exp.salt, chosen, propensity)
+        slot.decide_many(x[rows], arms, units[rows], exp.salt, chosen, propensity, pace(len(rows)))
     draws.arm[rows], draws.propensity[rows] = arms[chosen], propensity
 
 
@@ -176,6 +177,7 @@ def _finish(
     segment: Ints,
     x: NDArray[np.int16],
     draws: _Draws,
+    pace: Pace,
 ) -> list[bytes]:
     """Seal every decision and log those that are trials."""
     n, features = x.shape[0], x.shape[1] - 1
@@ -192,17 +194,18 @@ def _finish(
     uid, horizon = int(exp.uid, 16), exp.horizon_ms // 1000 + 1
     seal, size = personalizer.keys.seal, rows.dtype.itemsize
     tokens: list[bytes] = []
-    for part in _politely(personalizer, who["subject"].tolist()):
-        for i, subject in enumerate(part, len(tokens)):
+    hashed = who["subject"].tolist()
+    for part in pace(n):
+        for i, subject in enumerate(hashed[part], part.start):
             row = packed[i * size : (i + 1) * size]
             tokens.append(seal(row[: NONCE.size], WHOSE.pack(uid, subject, horizon) + row[NONCE.size :]))
     return tokens
 
 
-def _politely(personalizer: Personalizer, items: Sequence[T]) -> Iterator[Sequence[T]]:
-    """The items in parts; between them single choices go first, as long as there are any, within bounds."""
-    for start in range(0, len(items), _PART):
-        yield items[start : start + _PART]
+def _politely(personalizer: Personalizer, n: int) -> Iterator[slice]:
+    """n rows in parts; between them single choices go first, as long as there are any, within bounds."""
+    for start in range(0, n, _PART):
+        yield slice(start, start + _PART)
         for _ in range(_PAUSES):
             made = personalizer.made
             time.sleep(_PAUSE_S)
@@ -211,8 +214,9 @@ def _politely(personalizer: Personalizer, items: Sequence[T]) -> Iterator[Sequen
 
 
 def _count(personalizer: Personalizer, exp: Experiment, draws: _Draws) -> None:
-    pairs = Counter(zip(draws.arm.tolist(), draws.reason.tolist(), strict=True))
-    for (arm, reason), count in pairs.items():
+    codes, counts = np.unique(draws.reason * len(exp.arms) + draws.arm, return_counts=True)
+    for code, count in zip(codes.tolist(), counts.tolist(), strict=True):
+        reason, arm = divmod(code, len(exp.arms))
         personalizer.metrics.decisions.add((exp.name, exp.arms[arm].id, Reason(reason).name), count)
 
 

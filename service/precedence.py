@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-# Of a core that both want, a thread gets about a tenth beside one that makes choices.
-_NICE = 10
+# Of a core that both want, a thread gets about a thirtieth beside one that makes choices.
+_NICE = 15
 
 
 def give_way() -> None:

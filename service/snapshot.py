@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -101,12 +101,16 @@ class Slot:
         salt: int,
         chosen: NDArray[np.int64],
         propensity: NDArray[np.float64],
+        parts: Iterable[slice],
     ) -> None:
-        """The same for many at once; what they tell each other is forgotten with the call."""
-        if self.pending is None:
-            decide_batch(self.posterior, rows, arms, units, salt, chosen, propensity)
-        else:
-            decide_rows_pending(self.pending.packed.copy(), rows, arms, units, salt, chosen, propensity)
+        """The same for many, part by part; what they tell each other is forgotten with the call."""
+        pending = None if self.pending is None else self.pending.packed.copy()
+        for part in parts:
+            given = (rows[part], arms, units[part], salt, chosen[part], propensity[part])
+            if pending is None:
+                decide_batch(self.posterior, *given)
+            else:
+                decide_rows_pending(pending, *given)
 
     def pmf_of(self, arms: NDArray[np.int64]) -> NDArray[np.float64]:
         """The context-free policy's pmf over some of the eligible arms, exact for just these; computed once."""
