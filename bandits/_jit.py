@@ -24,6 +24,7 @@ FLOATS = types.Array(types.float64, 1, "C", readonly=True)
 FLOATS2 = types.Array(types.float64, 2, "C", readonly=True)
 FLOATS3 = types.Array(types.float64, 3, "C", readonly=True)
 INTS = types.Array(types.int64, 1, "C", readonly=True)
+INTS2 = types.Array(types.int64, 2, "C", readonly=True)
 WORDS = types.Array(types.uint64, 1, "C", readonly=True)
 CELLS = types.Array(types.int16, 1, "C", readonly=True)
 CELLS2 = types.Array(types.int16, 2, "C", readonly=True)
@@ -31,18 +32,17 @@ FLOATS_OUT = types.Array(types.float64, 1, "C")
 FLOATS2_OUT = types.Array(types.float64, 2, "C")
 FLOATS3_OUT = types.Array(types.float64, 3, "C")
 INTS_OUT = types.Array(types.int64, 1, "C")
+INTS2_OUT = types.Array(types.int64, 2, "C")
+INTS3_OUT = types.Array(types.int64, 3, "C")
+INTS4_OUT = types.Array(types.int64, 4, "C")
 WORD = types.uint64
+INT = types.int64
 FLOAT = types.float64
 
 
 def jit(function: F) -> F:
     """Compile a short kernel; it keeps the interpreter lock, which costs less than to let it go."""
     return cast("F", numba.njit(cache=True, error_model="numpy")(function))
-
-
-def jit_nogil(function: F) -> F:
-    """Compile a long kernel, which lets the interpreter lock go."""
-    return cast("F", numba.njit(cache=True, error_model="numpy", nogil=True)(function))
 
 
 def entry(*signature: types.Type, nogil: bool = False) -> Callable[[F], F]:

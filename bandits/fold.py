@@ -5,7 +5,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits._jit import jit, jit_nogil
+from bandits._jit import (
+    CELLS2,
+    FLOATS,
+    FLOATS2_OUT,
+    FLOATS3_OUT,
+    FLOATS_OUT,
+    INT,
+    INTS,
+    INTS2,
+    INTS2_OUT,
+    INTS3_OUT,
+    INTS4_OUT,
+    entry,
+    jit,
+)
 from bandits.cells import (
     FIXED,
     HELD,
@@ -62,7 +76,7 @@ def _learn_from(x: NDArray[np.int16], place: Ints, terms: Ints, z: Ints, wide: N
         wide[j] = z[j + 1]
 
 
-@jit_nogil
+@entry(INTS2_OUT, INTS2_OUT, INTS4_OUT, *[INTS] * 4, CELLS2, INTS, INTS2, INT, nogil=True)
 def fold_trials(
     counts: NDArray[np.int64],
     learn: NDArray[np.int64],
@@ -104,7 +118,10 @@ def _add_learning(learn: Ints, old_q: int, new_q: int, x: NDArray[np.int16]) -> 
             learn[column_offset(j + 1)] += step * np.int64(x[j])
 
 
-@jit_nogil
+@entry(
+    INTS2_OUT, INTS2_OUT, INTS4_OUT, INTS3_OUT, *[INTS] * 5, CELLS2, *[INTS] * 5, INT, INT, INT, INTS, INTS2, INT,
+    nogil=True,
+)  # fmt: skip
 def fold_rewards(
     counts: NDArray[np.int64],
     learn: NDArray[np.int64],
@@ -166,7 +183,10 @@ def fold_rewards(
                 delays[period[row], segment[row], delay_bin(delay[row])] += 1
 
 
-@jit_nogil
+@entry(
+    INTS2, FLOATS, INTS2, INTS2, INT, *[FLOATS_OUT] * 4, FLOATS3_OUT, FLOATS2_OUT,
+    nogil=True,
+)  # fmt: skip
 def gather(
     index: NDArray[np.int64],
     weights: NDArray[np.float64],
