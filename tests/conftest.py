@@ -13,7 +13,9 @@ import pytest
 from service.caches import use_kernel_cache
 from service.store.embedded import Embedded
 
-use_kernel_cache()  # before a test module imports numba; inherited by the servers that tests start
+use_kernel_cache()  # before anything imports numba; inherited by the servers that tests start
+
+from bandits.warmup import warm  # noqa: E402
 
 DEBIAN_REDIS = "/usr/bin/redis-server"
 
@@ -26,10 +28,8 @@ def missing(what: str) -> NoReturn:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Kernels are compiled before the first test, in nobody's deadline; one file's tests may do it themselves."""
-    if not session.config.option.collectonly and len({item.path for item in session.items}) > 1:
-        from bandits.warmup import warm
-
+    """Kernels are compiled before the first test, in nobody's deadline."""
+    if not session.config.option.collectonly:
         warm()
 
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from bandits.warmup import warm
 from loadtest.process import children
 from service.door.app import Door
 from service.door.desk import Desk
@@ -58,7 +57,6 @@ def test_while_starting_pages_show_their_own_default() -> None:
 
 
 def test_without_the_store_choices_go_on_and_rewards_may_be_sent_again(tmp_path: Path) -> None:
-    warm()
     engine = Embedded(tmp_path)
     with stage(engine.start()) as one:
         service = one.service()

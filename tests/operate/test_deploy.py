@@ -138,9 +138,6 @@ def entered(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 
 def test_the_entry_point_serves_with_the_kernels_of_the_image_and_stops(tmp_path: Path) -> None:
-    from bandits.warmup import warm
-
-    warm()
     for name in ("tmp", "data"):
         (tmp_path / name).mkdir()
     (check,) = re.findall(r"^HEALTHCHECK .*\\\n +CMD (\[.*\])$", DOCKERFILE, re.MULTILINE)

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from bandits.warmup import warm
 from service.clock import Clock
 from service.gauges import Gauges
 from service.metrics import Metrics
@@ -32,7 +31,6 @@ class Later(Clock):
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    warm()
     made = build(MemoryStore(), KEYS, Metrics(), poll_ms=10, flush_ms=10, shelf=Shelf(tmp_path / "shelf"))
     made.start()
     made.catalogue.put(config(), 0)

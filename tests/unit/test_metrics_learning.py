@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from bandits.warmup import warm
 from service import learning
 from service.learning import Learning
 from service.metrics import Metrics
@@ -33,7 +32,6 @@ def config(name: str = "hero", algorithm: str = "auto", state: str = "") -> str:
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    warm()
     made = build(MemoryStore(), KEYS, Metrics(), poll_ms=10, flush_ms=10)
     made.start()
     yield made
