@@ -20,7 +20,7 @@ from bandits.hierarchy import effects, invert_all, residuals, towards
 from bandits.linucb import POINTS, half_normal
 from bandits.posterior import Floats, Kind, Posterior, Sums, pack
 
-ALPHA = 0.6
+ALPHA = 0.8
 ALPHA_MANY = 0.4  # where there are many arms: to learn all of them would take longer than there is
 FLOOR = (0.01, 0.002)  # of a new slot, and of one that has seen enough
 FLOOR_TRIALS = 0.5  # trials an arm gets from the floor alone while it stays at its highest
@@ -40,6 +40,7 @@ class Side(NamedTuple):
     design: Design | None = None  # None: main columns only
     choice: Choice | None = None  # None: chosen from these very sums
     groups: Floats | None = None  # f8[G,K]: which arms share a value of an attribute, 1 or 0
+    least: float = -math.inf  # that a trial can earn, in units of the sums
 
 
 class Fit(NamedTuple):
@@ -72,7 +73,9 @@ def auto(sums: Sums, settings: Settings, arms: Arms, side: Side | None = None) -
         given(settings, "alpha", ALPHA_MANY if len(arms) >= MANY else ALPHA),
         given(settings, "floor", floor_of(sums, arms)),
     )
-    return pack(Kind.LINUCB, par, theta, cov, dof, alpha, grid, floor, design if len(design.terms) else None)
+    return pack(
+        Kind.LINUCB, par, theta, cov, dof, alpha, grid, floor, design if len(design.terms) else None, side.least
+    )
 
 
 def floor_of(sums: Sums, arms: Arms) -> float:

@@ -21,7 +21,7 @@ from bandits._jit import (
 from bandits.draw import race
 from bandits.expansion import expand
 from bandits.linucb import shares
-from bandits.posterior import ALPHA, ARMS, COLUMNS, FLOOR, GRID, HEADER, KIND, MAINS, RULE, TERMS
+from bandits.posterior import ALPHA, ARMS, COLUMNS, FLOOR, GRID, HEADER, KIND, LEAST, MAINS, RULE, TERMS
 from bandits.revenue import product_shares
 from bandits.scores import scores
 from bandits.squarecb import inverse_gaps
@@ -101,10 +101,10 @@ def indexed(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> 
     scored = np.empty((2, total))
     centre, width = scored[0], scored[1]
     scores(packed, x, centre, width)
-    alpha, n = packed[ALPHA], arms.size
+    alpha, least, n = packed[ALPHA], packed[LEAST], arms.size
     for i in range(n):  # ascending, so that compacting in place never overwrites what is still needed
         k = arms[i]
-        centre[i], width[i] = centre[k], alpha * np.sqrt(max(width[k], 0.0))
+        centre[i], width[i] = max(centre[k], least), alpha * np.sqrt(max(width[k], 0.0))
     end = packed.size - int(packed[RULE])
     shares(centre[:n], width[:n], packed[end - points : end], out)
 

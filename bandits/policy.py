@@ -93,7 +93,7 @@ def _table() -> Mapping[str, Policy]:
             "auto",
             contextual=True,
             settings={
-                "alpha": Setting(nan, 0.0, 100.0, "How much uncertainty is worth; unset: 0.6, from 20 arms on 0.4."),
+                "alpha": Setting(nan, 0.0, 100.0, "How much uncertainty is worth; unset: 0.8, from 20 arms on 0.4."),
                 "detector": Setting(1.0, 0.0, 1.0, "1: what lies before a detected change is left out; 0: it counts."),
                 "floor": Setting(nan, 0.0, 0.5, f"{floor.help} Unset: 0.01, falling to 0.002 as trials come in."),
             },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -61,12 +62,13 @@ class Posterior(NamedTuple):
     floor: float  # total mass mixed in: p = (1 - floor) p + floor / n
     packed: Floats  # f8[...], see pack
     design: Design | None = None  # where the posterior is about products too; else its columns are the main columns
+    least: float = -math.inf  # LINUCB only: no mean reward can be lower, so no centre is taken for lower
 
 
 # Layout of `packed`: HEADER numbers; par[3,K]; dof[K]; theta[d,K]; upper triangle of cov, column-major [d(d+1)/2, K];
 # place[F], terms[T,4] where there are products; grid[G]; rule. The arms are innermost so that loops over them are
 # vector code. F is 0 where there are no products.
-KIND, ARMS, COLUMNS, GRID, ALPHA, FLOOR, RULE, MAINS, TERMS, HEADER = range(10)
+KIND, ARMS, COLUMNS, GRID, ALPHA, FLOOR, RULE, MAINS, TERMS, LEAST, HEADER = range(11)
 
 # Nodes of a panel. A Beta pmf is computed at a refresh and is to be exact; a Student t one with every decision.
 BETA_NODES = 16
@@ -83,17 +85,18 @@ def pack(
     grid: Floats,
     floor: float,
     design: Design | None = None,
+    least: float = -math.inf,
 ) -> Posterior:
     """The posterior with its packed form; `design` where theta and cov are over learning columns with products."""
     arms, columns = theta.shape
     panel = rule(BETA_NODES if kind == Kind.BETA else STUDENT_NODES)
     place, terms = (design.place, design.terms) if design is not None else (np.zeros(0), np.zeros((0, 4)))
     sizes = [panel.size, len(place), len(terms)]
-    header = np.array([kind, arms, columns, grid.size, alpha, floor, *sizes], dtype=np.float64)
+    header = np.array([kind, arms, columns, grid.size, alpha, floor, *sizes, least], dtype=np.float64)
     upper = np.tril_indices(columns)  # row by row of the lower is column by column of the upper
     triangle = np.ascontiguousarray(cov[:, upper[1], upper[0]].T)
     parts = [header, par.T.ravel(), dof, theta.T.ravel(), triangle.ravel(), place, terms.ravel(), grid, panel]
     packed: Floats = np.concatenate(parts, dtype=np.float64)
     for array in (par, theta, cov, dof, grid):
         array.flags.writeable = False
-    return Posterior(int(kind), par, theta, cov, dof, float(alpha), grid, float(floor), packed, design)
+    return Posterior(int(kind), par, theta, cov, dof, float(alpha), grid, float(floor), packed, design, least)

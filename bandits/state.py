@@ -6,6 +6,7 @@ same rows under the same rules have equal `fields()`, whatever the order and how
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -38,6 +39,11 @@ class Rules(NamedTuple):
     def design(self) -> Design:
         """What the columns are."""
         return self.products or plain(self.columns)
+
+    @property
+    def least(self) -> float:
+        """What a trial earns at least, normalised: nothing, unless a reward may be negative: then no one knows."""
+        return 0.0 if self.low >= 0 else -math.inf
 
 
 class Rows(NamedTuple):

@@ -101,7 +101,7 @@ def target_pmf(trials: Trials, target: Target, fold: Ints, progress: Progress) -
             rows = np.flatnonzero((fold == number) & (trials.segment == segment))
             arms = np.unique(np.concatenate([trials.choices[c] for c in np.unique(trials.choice[rows]).tolist()]))
             sums = state.sums(segment)
-            side = Side(trials.rules.design, None, trials.groups)
+            side = Side(trials.rules.design, None, trials.groups, trials.rules.least)
             slot = Slot.derive(segment, arms, target.policy, target.settings, sums, trials.priors, side)
             _fill(out, trials, slot, rows)
             done += len(rows)

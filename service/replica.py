@@ -166,7 +166,7 @@ class Replica:
             if segment in self._changed or known is None or not np.array_equal(known.arms, arms):
                 cut = self.reviews.cut(experiment, segment)
                 sums = state.sums(segment, state.weights(self.touched, experiment.half_life_ms, cut))
-                side = self.reviews.side(experiment, segment)
+                side = self.reviews.side(self.state.rules, experiment.groups, segment)
                 self._slots[segment] = Slot.derive(
                     segment, arms, policy, experiment.settings, sums, experiment.priors, side
                 )

@@ -10,18 +10,20 @@ report and the metrics name every cut.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from bandits.auto import Side, chosen
 from bandits.cells import HISTORY, POLICY
 from bandits.detector import change
-from bandits.evidence import RATIOS, RIDGES, Choice
+from bandits.evidence import Choice
 from bandits.policy import POLICIES
-from bandits.state import State
+from bandits.state import Rules, State
 
 if TYPE_CHECKING:
     from service.experiment import Experiment
@@ -30,7 +32,6 @@ FIELD = "reviews"
 SHARE = 64  # rows grow by a 64th between two reviews,
 LEAST = 16  # and at least by so many
 TORN = 0.01  # share of trials that may be missing though they were rewarded: a killed server loses some
-_START = (RIDGES.index(Choice().ridge), RATIOS.index(Choice().ratio))
 CHOICE_SHARE = 16  # trials of a segment grow by a 16th between two choices of its model
 
 
@@ -42,10 +43,10 @@ class Cut(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Finding(msgspec.Struct, frozen=True, array_like=True):
-    """What is known of a segment: places in RIDGES and RATIOS, trials at which to choose and to test again, cuts."""
+    """What is known of a segment: its choice (`ratio` None: no products), trials at which to choose and to test again."""
 
-    ridge: int
-    ratio: int
+    ridge: float
+    ratio: float | None
     choose: int
     test: int
     cuts: tuple[Cut, ...] = ()
@@ -100,10 +101,10 @@ class Reviews:
         sums = state.sums(segment, state.weights(now_ms, experiment.half_life_ms, cut))
         missing = np.maximum(sums.rewarded - sums.xx[:, 0, 0], 0.0)
         if missing.sum() > TORN * sums.n.sum():  # rewards of trials that another server still buffers: another time
-            return known or Finding(*_START, trials + 1, trials + 1)
+            return known or _finding(Choice(), trials + 1, trials + 1)
         choice = chosen(sums, state.rules.design)
         again = trials + max(LEAST // 2, trials // CHOICE_SHARE)
-        return Finding(RIDGES.index(choice.ridge), RATIOS.index(choice.ratio), again, test, cuts)
+        return _finding(choice, again, test, cuts)
 
     def barriers(self) -> frozenset[int]:
         """The newest cut of every segment."""
@@ -114,10 +115,10 @@ class Reviews:
         found = self.findings.get(segment)
         return found.cuts[-1].from_ms if found and found.cuts and watches(experiment) else 0
 
-    def side(self, experiment: Experiment, segment: int) -> Side:
-        """What the policy is told beside the sums."""
+    def side(self, rules: Rules, groups: NDArray[np.float64], segment: int) -> Side:
+        """What the policy is told beside the sums; `groups` are the experiment's."""
         found = self.findings.get(segment)
-        return Side(experiment.design, _choice(found) if found else Choice(), experiment.groups)
+        return Side(rules.design, _choice(found) if found else Choice(), groups, rules.least)
 
     def cuts(self) -> Mapping[int, tuple[Cut, ...]]:
         """All changes found, by segment."""
@@ -134,8 +135,12 @@ def watches(experiment: Experiment) -> bool:
     return reviewed(experiment) and experiment.settings.get("detector", 0.0) >= 0.5
 
 
+def _finding(choice: Choice, choose: int, test: int, cuts: tuple[Cut, ...] = ()) -> Finding:
+    return Finding(choice.ridge, None if math.isinf(choice.ratio) else choice.ratio, choose, test, cuts)
+
+
 def _choice(found: Finding) -> Choice:
-    return Choice(RIDGES[found.ridge], RATIOS[found.ratio])
+    return Choice(found.ridge, math.inf if found.ratio is None else found.ratio)
 
 
 def _trials(state: State, segment: int) -> int:

@@ -126,6 +126,28 @@ def test_posterior_against_its_definition(choice: Choice) -> None:
         assert probabilities(post, row / 4096.0, np.arange(4)) == pytest.approx(exact, abs=1e-9)
 
 
+def test_an_arm_is_not_ruled_out_by_less_than_nothing() -> None:
+    """An arm that pays in one of four contexts looks as if it paid -1 in the opposite one, without products.
+
+    Rewards are 0 or 1 and sure, so the fit leaves little doubt: only that nobody can earn less than nothing keeps the
+    arm in the race. With rewards that may be negative, -1 is an estimate like any other.
+    """
+    contexts = np.array([[1.0, a, b] for a in (0.0, 1.0) for b in (0.0, 1.0)])
+    x = np.repeat(np.concatenate([contexts[1:], contexts[:1]]), 30, axis=0)
+    arm = np.repeat([0, 0, 0, 1], 30)  # arm 0 was never shown in the first context, arm 1 nowhere else
+    reward = (x[:, 1] * x[:, 2] * (arm == 0)).round()
+    sums, at = oracle.sums_of(x, arm, reward, 2), np.array([1.0, 0.0, 0.0])
+    for least, tried in ((0.0, True), (-math.inf, False)):
+        post = auto(sums, {"floor": 0.0}, np.arange(2), Side(None, Choice(0.1, math.inf), None, least))
+        centre = post.theta @ at
+        assert centre[0] < -0.8
+        width = post.alpha * np.sqrt(np.einsum("i,kij,j->k", at, post.cov, at))
+        exact = oracle.shares(np.maximum(centre, least), width, post.grid)
+        found = probabilities(post, at, np.arange(2))
+        assert found == pytest.approx(exact, abs=1e-12)
+        assert bool(found[0] > 0.5) == tried
+
+
 def test_bits_do_not_depend_on_who_derives() -> None:
     sums, design, _ = world(6)
     copy = Sums(*(column.copy() for column in sums))
