@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -89,3 +90,14 @@ def test_settings_can_be_checked(server: str, tmp_path: Path) -> None:
 def test_every_file_that_is_linked_exists() -> None:
     for link in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / link).exists(), link
+
+
+def test_the_table_of_learning_is_that_of_the_numbers() -> None:
+    lines = [json.loads(line) for line in (ROOT / "docs/numbers/learning.jsonl").read_text().splitlines()]
+    mean = {(line["problem"], line["policy"]): line["mean_reward"] for line in lines[:-1]}
+    oracle = {line["problem"]: line["oracle"] for line in lines[:-1]}
+    assert f"regret is {lines[-1]['geometric_mean_ratio']:.2f} times" in README
+    for problem, found in lines[-1]["ratios"].items():
+        means = (oracle[problem], mean[problem, "lever"], mean[problem, found["peer"]])
+        row = [f"`{problem}`", *(f"{value:.4f}" for value in means), found["peer"]]
+        assert f"| {' | '.join(row)} | {found['ratio']:.2f} ± {found['se']:.2f} |" in README
