@@ -1,7 +1,7 @@
 """The one place that says how kernels are compiled.
 
 `cache`: a kernel is compiled once per machine, not once per process (seconds against milliseconds). Numba watches
-only the file a kernel stands in, so servers and tests use a cache that is named after all files (service/caches.py).
+only the file a kernel stands in, so servers and tests use a cache that is named after all files (service/process/kernel_cache.py).
 `error_model="numpy"`: a division by zero gives inf or nan, as in numpy, instead of a test and branch per division.
 `nogil`: a kernel that runs longer than a thread switch lets the threads that answer calls go on meanwhile.
 No fastmath: two servers that fold the same log must get the same bits.

@@ -10,24 +10,30 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from service.caches import use_kernel_cache
+from service.process.kernel_cache import use_kernel_cache
 
 # command: (module, what it does)
 COMMANDS: dict[str, tuple[str, str]] = {
     "faults": (
-        "loadtest.faults",
+        "loadtest.endurance.faults",
         "kills, cuts and freezes under load: is anything acknowledged lost or counted twice?",
     ),
-    "replay": ("loadtest.replay", "real logs of a fashion shop through the live server: what is learning worth?"),
+    "replay": (
+        "loadtest.replay.command",
+        "real logs of a fashion shop through the live server: what is learning worth?",
+    ),
     "learning": ("loadtest.learning.runner", "Lever and other libraries on the same problems: who collects more?"),
-    "fuzz": ("loadtest.fuzz", "malformed input against a real server: no crash, no internal error, flat memory"),
-    "overload": ("loadtest.overload", "more calls than it can answer: what is still answered, and how fast"),
-    "soak": ("loadtest.soak", "minutes or hours of traffic: do memory and descriptors grow?"),
-    "http": ("loadtest.http", "an evaluation through the OFREP door beside a gRPC Select, on one core"),
-    "rpc": ("loadtest.rpc", "a full decision beside an empty call: CPU, calls a second, latency"),
-    "kernels": ("loadtest.kernels", "decide and learn in process, beside bare NumPy and other libraries"),
-    "open": ("loadtest.open", "an open loop with a mixed load: latency at 25 to 90 % of capacity"),
-    "scale": ("loadtest.scale", "cost of a decision, start and memory as everything grows"),
+    "fuzz": (
+        "loadtest.endurance.fuzz",
+        "malformed input against a real server: no crash, no internal error, flat memory",
+    ),
+    "overload": ("loadtest.endurance.overload", "more calls than it can answer: what is still answered, and how fast"),
+    "soak": ("loadtest.endurance.soak", "minutes or hours of traffic: do memory and descriptors grow?"),
+    "http": ("loadtest.speed.http", "an evaluation through the OFREP door beside a gRPC Select, on one core"),
+    "rpc": ("loadtest.speed.rpc", "a full decision beside an empty call: CPU, calls a second, latency"),
+    "kernels": ("loadtest.speed.kernels", "decide and learn in process, beside bare NumPy and other libraries"),
+    "open": ("loadtest.speed.open", "an open loop with a mixed load: latency at 25 to 90 % of capacity"),
+    "scale": ("loadtest.speed.scale", "cost of a decision, start and memory as everything grows"),
 }
 
 

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import pytest
 
-from service.caches import use_kernel_cache
+from service.process.kernel_cache import use_kernel_cache
 from service.store.embedded import Embedded
 
 use_kernel_cache()  # before anything imports numba; inherited by the servers that tests start

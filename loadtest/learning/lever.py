@@ -16,18 +16,18 @@ import numpy as np
 from bandits.policy import POLICIES
 from loadtest.learning.learner import Post, blocks
 from loadtest.learning.world import CATEGORY, NUMBER, Ints, World, values
-from service.clock import Clock
-from service.directory import Directory
-from service.experiment import build, read
-from service.identity import Hasher
-from service.metrics import Metrics
-from service.personalizer import Mode, Personalizer
-from service.replica import Replica
-from service.rewarder import Rewarder, RewardEvent
-from service.schema import parse
-from service.store import Outcome, Put
+from service.experiment.compiled import build, read
+from service.experiment.parse import parse
+from service.learning.replica import Replica
+from service.serving.personalizer import Mode, Personalizer
+from service.serving.published import Published
+from service.serving.rewarder import Rewarder, RewardEvent
+from service.serving.store_clock import Clock
+from service.serving.subject import Hasher
+from service.serving.token import Namer, TokenKeys, from_text
+from service.store.contract import Outcome, Put
 from service.store.memory import MemoryStore
-from service.token import Namer, TokenKeys, from_text
+from service.telemetry.metrics import Metrics
 
 NAME = "lever"  # the policy that a user gets without choosing
 START_MS = 1_767_225_600_000  # 2026-01-01
@@ -111,7 +111,7 @@ class LeverLearner:
     def __init__(self, world: World, policy: str, seed: int) -> None:
         self.clock = SimulatedClock()
         self.store = MemoryStore(self.clock.now_ms)
-        self.directory = Directory(stale=False)
+        self.directory = Published(stale=False)
         keys, metrics = TokenKeys([bytes(32)]), Metrics()
         self.personalizer = Personalizer(self.directory, keys, Hasher(bytes(32)), self.clock, metrics)
         self.rewarder = Rewarder(self.store, self.directory, keys, self.clock, metrics, self.refresh)

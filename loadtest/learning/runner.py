@@ -16,14 +16,14 @@ from rich.console import Console
 from rich.progress import Progress
 
 from bandits.policy import POLICIES
-from loadtest import report
-from loadtest.dataset import DataError
 from loadtest.learning import compare, lever, plot
 from loadtest.learning.compare import Ratio, Result
 from loadtest.learning.peers import PEERS
 from loadtest.learning.runs import Run, Task, is_lever, perform
 from loadtest.learning.worlds import PROBLEMS
-from service.caches import cache_dir
+from loadtest.replay.dataset import DataError
+from loadtest.rig import report
+from service.process.kernel_cache import cache_dir
 
 QUICK_SEEDS = 2
 UNTRIED = ("auto", "uniform", "fixed")  # `lever` is auto; the other two do not learn

@@ -8,9 +8,9 @@ import itertools
 
 import numpy as np
 
-from loadtest import world as visitors
-from loadtest.dataset import load
 from loadtest.learning.world import CATEGORY, NUMBER, Feature, World, coins, generator, numbers, plain_arms, sigmoid
+from loadtest.replay import world as visitors
+from loadtest.replay.dataset import load
 
 OBP_STATE = 12345
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from cryptography import x509
 
-from service import access
-from service.caches import use_kernel_cache
-from service.config import Settings, is_loopback
-from service.doctor import Check, Result, Seen, SkipError, ago, day, ok, problem, warning
+from service.doctor.findings import Check, Result, Seen, SkipError, ago, day, ok, problem, warning
+from service.process.kernel_cache import use_kernel_cache
+from service.process.settings import Settings, is_loopback
+from service.security import api_keys
 
 EXPIRES_S = 14 * 86400.0
 
@@ -66,7 +66,7 @@ def _keys(seen: Seen) -> Result:
                 f"{', '.join(open_to)}: whoever can reach it may do everything, as no API keys are asked for", todo
             )
         return ok("none are asked for, and only this machine can connect")
-    path, names = settings.keys_file, len(access.read(settings.keys_file))
+    path, names = settings.keys_file, len(api_keys.read(settings.keys_file))
     mode = path.stat().st_mode
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
         return problem(

@@ -6,10 +6,10 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from service.config import Settings, hidden
-from service.doctor import Check, Result, Seen, SkipError, ago, ok, problem, warning
+from service.doctor.findings import Check, Result, Seen, SkipError, ago, ok, problem, warning
 from service.errors import LeverError
-from service.promise import promise
+from service.process.settings import Settings, hidden
+from service.store.durability import promise
 from service.store.embedded import OLDEST, Embedded
 from service.store.vitals import Vitals, vitals
 

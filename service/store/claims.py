@@ -12,8 +12,8 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from service.rows import HEAD, NO_METRIC
-from service.store import Aggregate, Claim, Outcome
+from service.store.contract import Aggregate, Claim, Outcome
+from service.store.rows import HEAD, NO_METRIC
 
 MAX_EVENTS = 64  # distinct events of one decision and metric
 MAX_CLAIMS = 2000  # claims of one call: it is one atomic step, during which the store answers nobody else
@@ -52,7 +52,7 @@ class Judgement:
 
 
 @dataclass(slots=True)
-class Tally:
+class Totals:
     """All that is remembered of one decision; `totals` is metric to (total, digests)."""
 
     exposed: bool = False

@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from time import perf_counter
 
 from service.errors import CorruptError, UnavailableError
-from service.metrics import Metrics
-from service.store import (
+from service.store.contract import (
     Checkpoint,
     Checkpointed,
     Claim,
@@ -24,6 +23,7 @@ from service.store import (
     Store,
     UnreachableError,
 )
+from service.telemetry.metrics import Metrics
 
 CALLS = ("put", "load", "poll", "append", "claim", "checkpoint")
 KINDS = (UnreachableError, LostError, UnavailableError, CorruptError)

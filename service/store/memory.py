@@ -10,9 +10,21 @@ from threading import RLock
 
 from service import __version__
 from service.errors import ConflictError
-from service.rows import HEAD_STRUCT
-from service.store import Checkpoint, Checkpointed, Claim, Entry, Held, Loaded, LostError, Outcome, Poll, Put, Seed
-from service.store.claims import Judgement, Tally, check_rows, stride_of
+from service.store.claims import Judgement, Totals, check_rows, stride_of
+from service.store.contract import (
+    Checkpoint,
+    Checkpointed,
+    Claim,
+    Entry,
+    Held,
+    Loaded,
+    LostError,
+    Outcome,
+    Poll,
+    Put,
+    Seed,
+)
+from service.store.rows import HEAD_STRUCT
 from service.store.scripts import DAY_MS, order
 
 HISTORY = 50  # configurations kept of each experiment
@@ -36,7 +48,7 @@ class _Experiment:
     log: list[Entry] = field(default_factory=list)
     last: tuple[int, int] = (0, 0)
     watermarks: dict[str, tuple[int, int]] = field(default_factory=dict)
-    tallies: dict[tuple[int, int, int], Tally] = field(default_factory=dict)
+    tallies: dict[tuple[int, int, int], Totals] = field(default_factory=dict)
     swept: int = 0
     checkpoint: Checkpoint | None = None
     diverged: str | None = None
@@ -231,7 +243,7 @@ class MemoryStore:
         if claim.time < found.epoch:
             return Judgement(Outcome.LATE)
         name = (claim.prefix, claim.counter, claim.time)
-        tally = found.tallies.get(name) or Tally()
+        tally = found.tallies.get(name) or Totals()
         judged = tally.judge(claim, now)
         if judged.outcome is Outcome.APPLIED:
             found.tallies[name] = tally

@@ -14,8 +14,20 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from service.errors import ConflictError, CorruptError, UnavailableError
-from service.store import Checkpoint, Checkpointed, Claim, Entry, Held, Loaded, LostError, Outcome, Poll, Put, Seed
 from service.store.claims import check_rows, stride_of
+from service.store.contract import (
+    Checkpoint,
+    Checkpointed,
+    Claim,
+    Entry,
+    Held,
+    Loaded,
+    LostError,
+    Outcome,
+    Poll,
+    Put,
+    Seed,
+)
 from service.store.scripts import (
     Keys,
     Script,

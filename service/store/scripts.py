@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.errors import CorruptError
-from service.store import START, Checkpoint, Claim, Entry, Held, Seed
 from service.store.claims import EXACT, digest
+from service.store.contract import START, Checkpoint, Claim, Entry, Held, Seed
 
 DAY_MS = 86_400_000
 WINDOW_BITS = 8  # counters of one claim shard: 256 fields, half of what would make a hash leave listpack
@@ -31,7 +31,7 @@ class Script:
     @classmethod
     def load(cls, name: str) -> Script:
         """The script in the file `<name>.lua` beside this module."""
-        text = importlib.resources.files("service.store").joinpath(f"{name}.lua").read_bytes()
+        text = importlib.resources.files("service.store").joinpath("lua", f"{name}.lua").read_bytes()
         return cls(text, hashlib.sha1(text, usedforsecurity=False).hexdigest())
 
 

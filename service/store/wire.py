@@ -10,7 +10,7 @@ from typing import Any
 import redis
 
 from service.errors import UnavailableError
-from service.store import UnreachableError
+from service.store.contract import UnreachableError
 from service.store.scripts import Script
 
 _KINDS: list[tuple[type[redis.RedisError], str]] = [  # subclasses before their parents

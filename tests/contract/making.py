@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 
-from service.rows import HEAD_STRUCT, NO_METRIC, TAIL_STRUCT
-from service.store import Aggregate, Checkpoint, Claim, Entry, Put, Store
+from service.store.contract import Aggregate, Checkpoint, Claim, Entry, Put, Store
+from service.store.rows import HEAD_STRUCT, NO_METRIC, TAIL_STRUCT
 
 LIMIT = 2**53 - 1
 HOUR = 3_600_000

@@ -11,10 +11,10 @@ from dataclasses import replace
 
 import pytest
 
-from service.rows import NO_METRIC
-from service.store import Aggregate, Claim, Entry, Outcome, Store
 from service.store.claims import MAX_CLAIMS
+from service.store.contract import Aggregate, Claim, Entry, Outcome, Store
 from service.store.memory import MemoryStore
+from service.store.rows import NO_METRIC
 from tests.contract.conftest import Subject
 from tests.contract.making import HOUR, REWARD_SIZE, claim, create, exposure, log, now, widened
 

@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from service.errors import ConflictError, UnavailableError
-from service.store import Aggregate, Checkpointed, Claim, LostError, Outcome, Put
+from service.store.contract import Aggregate, Checkpointed, Claim, LostError, Outcome, Put
 from service.store.embedded import Embedded
 from service.store.redis import RedisStore
 from tests.contract.conftest import Subject

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from service.errors import ConflictError, UnavailableError
-from service.store import Aggregate, Checkpoint, Checkpointed, Entry, LostError, Outcome, Put, Seed, Store
+from service.store.contract import Aggregate, Checkpoint, Checkpointed, Entry, LostError, Outcome, Put, Seed, Store
 from tests.contract.conftest import Subject
 from tests.contract.making import HOUR, TRIAL_SIZE, claim, create, exposure, fold, head, log, now
 

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from service.metrics import Metrics
-from service.personalizer import Decision, Mode
-from service.rewarder import RewardEvent
-from service.service import Secrets, Service, build
-from service.store import Outcome
+from service.security.secrets import Secrets
+from service.server.assemble import Service, build
+from service.serving.personalizer import Decision, Mode
+from service.serving.rewarder import RewardEvent
+from service.serving.token import from_text
+from service.store.contract import Outcome
 from service.store.redis import RedisStore
-from service.token import from_text
+from service.telemetry.metrics import Metrics
 
 KEYS = Secrets([b"a token key for tests only"], b"a subject key for tests only")
 

@@ -7,16 +7,16 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from service.analysis.evaluation import Trials
+from service.analysis.log_table import entries
+from service.analysis.trials_from_log import gather, trials_of
 from service.errors import InvalidError, NotFoundError, PreconditionError
-from service.evaluate import Trials
-from service.evaluate_log import gather, trials_of
-from service.logbook import entries
-from service.offline import Apart, Local
-from service.personalizer import Decision
-from service.service import Service
-from service.store import Entry, Outcome
+from service.management.offline import Apart, Local
+from service.server.assemble import Service
+from service.serving.personalizer import Decision
+from service.serving.token import from_text
+from service.store.contract import Entry, Outcome
 from service.store.embedded import Embedded
-from service.token import from_text
 from tests.e2e.stage import Stage, choose, reward, stage
 
 OFFER = """

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from service.errors import ConflictError, InvalidError, NotFoundError, PreconditionError
-from service.personalizer import Mode, Reason
-from service.service import Service
-from service.store import Outcome
+from service.server.assemble import Service
+from service.serving.personalizer import Mode, Reason
+from service.serving.token import from_text
+from service.store.contract import Outcome
 from service.store.embedded import Embedded
-from service.token import from_text
 from tests.e2e.stage import Stage, choose, reward, stage
 
 EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from service.features import Column
-from service.logbook import Logbook, entries
-from service.personalizer import Mode
-from service.rewarder import RewardEvent
-from service.service import Service
+from service.analysis.log_table import LogTable, entries
+from service.experiment.encoder import Column
+from service.server.assemble import Service
+from service.serving.personalizer import Mode
+from service.serving.rewarder import RewardEvent
 from service.store.embedded import Embedded
 from tests.e2e.stage import Stage, choose, reward, stage
 
@@ -132,7 +132,7 @@ def test_returning_visitors_do_not_bias_first_row_estimates(world: Stage) -> Non
     world.settle()
     units: dict[int, list[tuple[str, float, str]]] = {}
     rewarded = set()
-    book = Logbook()
+    book = LogTable()
     for entry in entries(world.store(), server.catalogue.get(name).uid):
         for record in book.records(entry):
             if record["kind"] == "trial":

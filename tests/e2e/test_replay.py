@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from loadtest.dataset import FEATURES
+from loadtest.replay.dataset import FEATURES
 
 VISITORS = 2000
 RATES = np.array([0.05, 0.05, 0.10, 0.50])  # by item; the context says nothing

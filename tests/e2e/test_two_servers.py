@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from bandits.state import State
-from service import rows as layout
-from service.logbook import entries
-from service.replica import Replica
-from service.rewarder import RewardEvent
-from service.service import Service
-from service.store import Loaded, Outcome
+from service.analysis.log_table import entries
+from service.learning.replica import Replica
+from service.server.assemble import Service
+from service.serving.rewarder import RewardEvent
+from service.serving.token import from_text
+from service.store import rows as layout
+from service.store.contract import Loaded, Outcome
 from service.store.embedded import Embedded
-from service.token import from_text
 from tests.e2e.stage import Stage, choose, stage
-from tests.oracle import OracleState, Row
-from tests.unit.test_state import cells
+from tests.oracles.state import OracleState, Row
+from tests.unit.bandits.test_state import cells
 
 CONFIG = """
 experiment: pair

@@ -7,9 +7,9 @@ import multiprocessing
 import pkgutil
 
 import bandits
-from service.personalizer import Mode
+from service.serving.personalizer import Mode
+from service.serving.token import from_text
 from service.store.embedded import Embedded
-from service.token import from_text
 from tests.e2e.stage import choose, reward, stage
 
 ALGORITHMS = ("auto", "beta", "nig", "linucb", "lints", "greedy", "squarecb", "uniform")

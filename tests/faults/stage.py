@@ -12,15 +12,15 @@ from typing import TypeVar
 
 import redis
 
-from loadtest.proxy import Proxy
+from loadtest.rig.proxy import Proxy
 from service.errors import LeverError, UnavailableError
-from service.rewarder import RewardEvent
-from service.service import Service
-from service.store import Outcome
+from service.management.verify import Examination, Finding
+from service.server.assemble import Service
+from service.serving.rewarder import RewardEvent
+from service.serving.token import from_text
+from service.store.contract import Outcome
 from service.store.embedded import Embedded
 from service.store.redis import RedisStore
-from service.token import from_text
-from service.verify import Examination, Finding
 from tests.conftest import DEBIAN_REDIS, missing
 from tests.e2e.stage import Stage, choose
 

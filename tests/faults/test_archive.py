@@ -11,19 +11,19 @@ import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
-from service.archive import Kept, pack, unpack
-from service.cli import app
+from service.cli.main import app
 from service.errors import ConflictError, CorruptError
-from service.metrics import Metrics
-from service.replica import digest_of
-from service.rewarder import RewardEvent
-from service.service import Service, build
-from service.shelf import Shelf
-from service.store import Checkpoint, Outcome
+from service.learning.replica import digest_of
+from service.learning.snapshot_file import SnapshotFile
+from service.management.transfer import bring, prove, take
+from service.management.verify import Examination
+from service.server.assemble import Service, build
+from service.serving.rewarder import RewardEvent
+from service.serving.token import from_text
+from service.store.archive import Kept, pack, unpack
+from service.store.contract import Checkpoint, Outcome
 from service.store.memory import MemoryStore
-from service.token import from_text
-from service.transfer import bring, prove, take
-from service.verify import Examination
+from service.telemetry.metrics import Metrics
 from tests.e2e.stage import KEYS, Stage, choose
 from tests.faults.stage import Ground, eventually
 from tests.faults.test_stored import with_checkpoint
@@ -227,7 +227,7 @@ def test_an_export_of_before_is_where_the_proof_of_a_trimmed_log_begins(ground: 
 
 def start(ground: Ground, path: Path) -> Service:
     """A server with a snapshot file, not waited for."""
-    made = build(ground.world.store(), KEYS, Metrics(), poll_ms=20, flush_ms=20, shelf=Shelf(path))
+    made = build(ground.world.store(), KEYS, Metrics(), poll_ms=20, flush_ms=20, shelf=SnapshotFile(path))
     ground.world.services.append(made)
     made.start()
     return made
@@ -254,15 +254,15 @@ def test_a_server_starts_from_its_snapshot_file_before_the_store_is_there(ground
 
 def test_a_damaged_snapshot_file_is_as_none(ground: Ground, tmp_path: Path) -> None:
     path = tmp_path / "snapshot.bin"
-    shelf = Shelf(path)
+    shelf = SnapshotFile(path)
     exported(ground)
     (replica,) = ground.world.services[0].feed.replicas.values()
     shelf.save([replica], now=True)
-    assert [r.fields() for r in Shelf(path).load()] == [replica.fields()]
+    assert [r.fields() for r in SnapshotFile(path).load()] == [replica.fields()]
     path.write_bytes(path.read_bytes()[:-1])
-    assert Shelf(path).load() == []
+    assert SnapshotFile(path).load() == []
     path.unlink()
-    assert Shelf(path).load() == []
+    assert SnapshotFile(path).load() == []
 
 
 def test_what_the_store_lost_while_the_server_was_down_is_restored_from_the_file(
@@ -270,7 +270,7 @@ def test_what_the_store_lost_while_the_server_was_down_is_restored_from_the_file
 ) -> None:
     path = tmp_path / "snapshot.bin"
     kept = exported(ground)
-    Shelf(path).save(ground.world.services[0].feed.replicas.values(), now=True)
+    SnapshotFile(path).save(ground.world.services[0].feed.replicas.values(), now=True)
     ground.world.services.pop().stop()
     with ground.raw as raw:
         raw.flushall()

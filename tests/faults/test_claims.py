@@ -8,12 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from service.clock import Clock
-from service.metrics import Metrics
-from service.rewarder import RewardEvent
-from service.service import Service, build
-from service.store import Outcome
+from service.server.assemble import Service, build
+from service.serving.rewarder import RewardEvent
+from service.serving.store_clock import Clock
+from service.store.contract import Outcome
 from service.store.memory import MemoryStore
+from service.telemetry.metrics import Metrics
 from tests.e2e.stage import KEYS, choose
 from tests.faults.stage import CONFIG, Ground
 
@@ -137,6 +137,6 @@ def test_rewards_of_an_arm_that_was_retired_still_count(ground: Ground) -> None:
 
 
 def _token(text: str) -> bytes:
-    from service.token import from_text
+    from service.serving.token import from_text
 
     return from_text(text)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from service.errors import ConflictError, NotFoundError, PreconditionError
-from service.rewarder import RewardEvent
-from service.service import Service
-from service.store import LostError, Outcome
+from service.server.assemble import Service
+from service.serving.rewarder import RewardEvent
+from service.store.contract import LostError, Outcome
 from tests.e2e.stage import choose
 from tests.faults.stage import CONFIG, Ground, eventually
 

@@ -14,12 +14,12 @@ import grpc
 import pytest
 import redis
 
-from loadtest import chaos
-from loadtest.agreement import differences, disagreements, served
-from loadtest.chaos import Account, Callers, Site
-from loadtest.faults import settle
-from loadtest.serve import channel
-from service.logbook import entries
+from loadtest.endurance.faults import settle
+from loadtest.endurance.site import CONFIG, Account, Callers, Site
+from loadtest.endurance.site import site as site_of
+from loadtest.rig.agreement import differences, disagreements, served
+from loadtest.rig.server import channel
+from service.analysis.log_table import entries
 from service.pb.lever.v1 import experiment_pb2
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Site]:
-    with chaos.site(tmp_path) as built:
+    with site_of(tmp_path) as built:
         yield built
 
 
@@ -50,7 +50,7 @@ def test_killed_workers_and_stores_under_load(site: Site, monkeypatch: pytest.Mo
     account = Account()
     callers = Callers(site, account, 2)
     for _ in range(2):
-        from loadtest.faults import store_killed, worker_killed
+        from loadtest.endurance.faults import store_killed, worker_killed
 
         worker_killed(site)
         store_killed(site)
@@ -120,7 +120,7 @@ def test_a_server_starts_without_its_store_and_what_a_flushed_store_lost_is_rest
         assert "chaos is forgotten" in given_up.stdout
         for stub in stubs:
             eventually(lambda stub=stub: unknown(stub))  # type: ignore[misc]
-        request = experiment_pb2.PutExperimentRequest(config=chaos.CONFIG)
+        request = experiment_pb2.PutExperimentRequest(config=CONFIG)
         made_anew = ExperimentServiceStub(here).PutExperiment(request, timeout=30).experiment
         assert made_anew.version == 1  # the name is free
         eventually(lambda: not unknown(stubs[1]))
@@ -170,7 +170,7 @@ def test_export_and_import_from_the_terminal(site: Site, tmp_path: Path) -> None
 
 
 def test_a_worker_is_killed_and_the_other_server_goes_on(site: Site) -> None:
-    from loadtest.faults import _children
+    from loadtest.endurance.faults import _children
 
     victim, other = site.servers
     assert victim.process is not None
@@ -178,7 +178,7 @@ def test_a_worker_is_killed_and_the_other_server_goes_on(site: Site) -> None:
     with channel(other.address) as link:
         stub = PersonalizationServiceStub(link)
         made = select(stub)
-        for pid in _children(victim.process.pid, b"service.worker"):
+        for pid in _children(victim.process.pid, b"service.server.worker"):
             os.kill(pid, signal.SIGKILL)
         assert all(select(stub).arm in "abcd" for _ in range(50))
         assert _reward(stub, made.decision_id) == "APPLIED"

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from service.errors import UnavailableError
-from service.rewarder import RewardEvent
-from service.store import Outcome
+from service.serving.rewarder import RewardEvent
+from service.store.contract import Outcome
 from tests.faults.stage import Ground, eventually
 
 APPLIED, DUPLICATE = Outcome.APPLIED, Outcome.DUPLICATE

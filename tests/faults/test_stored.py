@@ -11,12 +11,12 @@ from dataclasses import replace
 import pytest
 import redis
 
-from service import keeper
-from service.replica import Replica
-from service.rewarder import RewardEvent
-from service.service import Service
-from service.store import Checkpointed, Outcome
-from service.verify import Examination, repair
+from service.learning import checkpoints
+from service.learning.replica import Replica
+from service.management.verify import Examination, repair
+from service.server.assemble import Service
+from service.serving.rewarder import RewardEvent
+from service.store.contract import Checkpointed, Outcome
 from tests.faults.stage import Ground, eventually
 
 APPLIED = Outcome.APPLIED
@@ -89,8 +89,8 @@ def test_a_damaged_checkpoint_is_rebuilt_from_the_log_by_who_starts(
 def test_a_damaged_checkpoint_is_replaced_by_who_serves(
     ground: Ground, damage: Callable[[redis.Redis, str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keeper, "AUDIT_S", 0.05)
-    monkeypatch.setattr(keeper, "AUDIT_SHARE", 0)
+    monkeypatch.setattr(checkpoints, "AUDIT_S", 0.05)
+    monkeypatch.setattr(checkpoints, "AUDIT_SHARE", 0)
     server = ground.service()
     key = with_checkpoint(ground, server)
     uid = next(iter(server.feed.replicas))
@@ -160,7 +160,7 @@ def test_a_log_that_is_no_log_hurts_only_its_experiment(ground: Ground) -> None:
 
 
 def test_servers_that_differ_stop_and_are_settled_by_verify(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeper, "DIVERGED_S", 0.05)
+    monkeypatch.setattr(checkpoints, "DIVERGED_S", 0.05)
     right, wrong = ground.service(), ground.service()
     with_checkpoint(ground, right)
     uid = next(iter(wrong.feed.replicas))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 
 from service.errors import UnavailableError
-from service.rewarder import RewardEvent
-from service.store import Outcome
+from service.serving.rewarder import RewardEvent
+from service.store.contract import Outcome
 from service.store.scripts import Script
 from tests.faults.stage import Ground, eventually
 
-from loadtest.proxy import Fate, always  # isort: skip
+from loadtest.rig.proxy import Fate, always  # isort: skip
 
 APPLIED, DUPLICATE = Outcome.APPLIED, Outcome.DUPLICATE
 CLAIM, APPEND, CHECKPOINT = (Script.load(name).sha.encode() for name in ("claim", "append", "checkpoint"))

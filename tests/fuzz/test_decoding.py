@@ -11,16 +11,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from loadtest.fuzz import CONFIG
-from loadtest.malformed import Maker, bad_file, bad_token
-from service.access import Access, Key, new_secret
+from loadtest.endurance.fuzz import CONFIG
+from loadtest.rig.malformed import Maker, bad_file, bad_token
 from service.errors import InvalidError
-from service.metrics import Metrics
-from service.rpc_server import Server
-from service.schema import parse
-from service.service import Secrets, build
+from service.experiment.parse import parse
+from service.rpc.server import Server
+from service.security.api_keys import Access, Key, new_secret
+from service.security.secrets import Secrets
+from service.server.assemble import build
+from service.serving.token import FORMAT, NONCE, WHAT, WHOSE, TokenKeys, from_text, to_text
 from service.store.memory import MemoryStore
-from service.token import FORMAT, NONCE, WHAT, WHOSE, TokenKeys, from_text, to_text
+from service.telemetry.metrics import Metrics
 from tests.rpc.standin import LOCAL
 
 KEYS = TokenKeys([b"a key that is used for tests only"])

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from service.errors import ConflictError
-from service.rows import NO_METRIC
-from service.store import Aggregate, Checkpointed, Claim, Entry, LostError, Outcome, Put, Store
 from service.store.claims import MAX_EVENTS
+from service.store.contract import Aggregate, Checkpointed, Claim, Entry, LostError, Outcome, Put, Store
 from service.store.embedded import Embedded
 from service.store.memory import MemoryStore
 from service.store.redis import RedisStore
+from service.store.rows import NO_METRIC
 from tests.contract.making import HOUR, TRIAL_SIZE, claim, exposure, fold, head
 
 LIMIT = 200

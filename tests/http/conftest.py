@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from service.access import Key, new_secret
+from service.security.api_keys import Key, new_secret
 from tests.http.site import Site, site
 from tests.http.worlds import ALL
 

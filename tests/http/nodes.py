@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from service.caches import cache_dir
+from service.process.kernel_cache import cache_dir
 from tests.conftest import missing
 from tests.http.site import ROOT
 

@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from service.access import Key, new_secret
+from service.security.api_keys import Key, new_secret
 from tests.http import nodes
 from tests.http.site import ROOT, eventually, site
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from loadtest.process import children
-from service.door.app import Door
-from service.door.desk import Desk
-from service.metrics import Metrics
-from service.service import UseCases
-from service.store import Outcome
+from loadtest.rig.processes import children
+from service.http.app import WebApp
+from service.http.backend import Backend
+from service.serving.use_cases import UseCases
+from service.store.contract import Outcome
 from service.store.embedded import Embedded
+from service.telemetry.metrics import Metrics
 from tests.e2e.stage import stage
 from tests.http.site import Site, eventually
 from tests.http.worlds import HERO
@@ -26,7 +26,7 @@ from tests.http.worlds import HERO
 FLAG = b'{"context":{"targetingKey":"ann"}}'
 
 
-async def call(door: Door, path: str, body: bytes, method: str = "POST") -> tuple[int, dict[bytes, bytes], Any]:
+async def call(door: WebApp, path: str, body: bytes, method: str = "POST") -> tuple[int, dict[bytes, bytes], Any]:
     """One request to the application itself."""
     sent: list[Any] = []
 
@@ -43,7 +43,7 @@ async def call(door: Door, path: str, body: bytes, method: str = "POST") -> tupl
 
 
 def test_while_starting_pages_show_their_own_default() -> None:
-    door = Door(Desk(), None, Metrics())
+    door = WebApp(Backend(), None, Metrics())
     status, _, flag = asyncio.run(call(door, "/ofrep/v1/evaluate/flags/hero", FLAG))
     assert (status, flag) == (200, {"key": "hero", "reason": "UNKNOWN", "variant": "", "metadata": {}})
     assert asyncio.run(call(door, "/ofrep/v1/evaluate/flags", FLAG))[::2] == (200, {"flags": []})
@@ -62,8 +62,8 @@ def test_without_the_store_choices_go_on_and_rewards_may_be_sent_again(tmp_path:
         service = one.service()
         service.catalogue.put(HERO, None)
         one.settle()
-        desk = Desk(service.personalizer, service.directory, service.clock, open=True)
-        door = Door(desk, None, Metrics(), threads=2)
+        desk = Backend(service.personalizer, service.directory, service.clock, open=True)
+        door = WebApp(desk, None, Metrics(), threads=2)
         _, _, before = asyncio.run(call(door, "/ofrep/v1/evaluate/flags/hero", FLAG))
         one.settle()
         engine.stop()
@@ -83,11 +83,11 @@ def test_without_the_store_choices_go_on_and_rewards_may_be_sent_again(tmp_path:
         service.stop(0.1)
 
 
-def working(reward: Any) -> Desk:
+def working(reward: Any) -> Backend:
     def nothing(*_: object) -> Any:
         raise AssertionError
 
-    return Desk(UseCases(nothing, nothing, reward, nothing), open=True)
+    return Backend(UseCases(nothing, nothing, reward, nothing), open=True)
 
 
 def test_a_store_that_is_slow_is_told_of() -> None:
@@ -98,7 +98,7 @@ def test_a_store_that_is_slow_is_told_of() -> None:
         go.wait(20)
         return [Outcome.APPLIED] * len(events)
 
-    door = Door(working(reward), None, Metrics(), threads=1, waiting=0)
+    door = WebApp(working(reward), None, Metrics(), threads=1, waiting=0)
     body = b'{"events":[{"decision_id":"abcd"}]}'
 
     async def both() -> None:
@@ -118,7 +118,7 @@ def test_a_fault_of_ours_has_a_number_and_no_story(capfd: pytest.CaptureFixture[
     def reward(_: object) -> Any:
         raise ZeroDivisionError("a secret of the inside")
 
-    door = Door(working(reward), None, Metrics(), threads=1)
+    door = WebApp(working(reward), None, Metrics(), threads=1)
     status, _, told = asyncio.run(call(door, "/v1/events", b'{"events":[{"decision_id":"abcd"}]}'))
     assert status == 500
     assert told["error"]["message"].startswith("internal error, incident ")
@@ -128,9 +128,9 @@ def test_a_fault_of_ours_has_a_number_and_no_story(capfd: pytest.CaptureFixture[
 
 def test_a_door_that_is_killed_opens_again(lever: Site) -> None:
     decision = lever.flag("hero", "before").json["metadata"]["decisionId"]
-    (pid,) = children(lever.process.pid, "service.door")
+    (pid,) = children(lever.process.pid, "service.server.http_worker")
     os.kill(pid, signal.SIGKILL)
-    eventually(lambda: children(lever.process.pid, "service.door") not in ([], [pid]))
+    eventually(lambda: children(lever.process.pid, "service.server.http_worker") not in ([], [pid]))
     # The supervisor holds the port: who asks meanwhile waits, and is answered.
     eventually(lambda: lever.flag("hero", "after").json.get("variant") in ("calm", "loud"), 60)
     assert lever.event(decision) == {"outcome": "APPLIED"}

@@ -10,7 +10,7 @@ from typing import Any
 
 import promql_parser as promql
 
-from service.families import FAMILIES
+from service.telemetry.metric_families import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[2]
 DASHBOARD = ROOT / "deploy" / "grafana" / "lever.json"

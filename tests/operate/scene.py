@@ -14,9 +14,9 @@ from typing import Any
 import grpc
 import yaml
 
-from loadtest.chaos import Server
-from loadtest.process import children
-from loadtest.serve import channel
+from loadtest.endurance.site import Server
+from loadtest.rig.processes import children
+from loadtest.rig.server import channel
 from service.pb.lever.v1 import experiment_pb2
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
@@ -171,7 +171,7 @@ def crowded(server: Server, callers: int = 16) -> Iterator[None]:
 def worker(server: Server) -> int:
     """The process that answers."""
     assert server.process is not None
-    (pid,) = children(server.process.pid, "service.worker")
+    (pid,) = children(server.process.pid, "service.server.worker")
     return pid
 
 

@@ -18,7 +18,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from service.config import Settings, settings
+from service.process.settings import Settings, settings
 from tests.operate.test_deploy import PREFIX, image_variables, known
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import yaml
 
-from loadtest.serve import Running, channel, free_ports, running
+from loadtest.rig.server import Running, channel, free_ports, running
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
 from tests.faults.stage import eventually

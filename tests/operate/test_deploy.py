@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 import yaml
 
-from loadtest.serve import STOP_SECONDS, free_ports
-from service.config import Settings, settings
+from loadtest.rig.server import STOP_SECONDS, free_ports
+from service.process.settings import Settings, settings
 from tests.faults.stage import eventually
 
 ROOT = Path(__file__).resolve().parents[2]

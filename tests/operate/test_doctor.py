@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from service.access import Key, new_secret
+from service.security.api_keys import Key, new_secret
 from service.store.embedded import Embedded
 from tests.rpc.test_access import write
 from tests.rpc.test_tree import EXPERIMENT, ROOT, Tree, eventually

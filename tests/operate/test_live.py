@@ -18,12 +18,12 @@ from pathlib import Path
 import pytest
 import redis
 
-from loadtest.chaos import Server
-from loadtest.serve import stop
-from service.store import Checkpointed
+from loadtest.endurance.site import Server
+from loadtest.rig.server import stop
+from service.management.verify import Examination
+from service.store.contract import Checkpointed
 from service.store.embedded import Embedded
 from service.store.redis import RedisStore
-from service.verify import Examination
 from tests.faults.stage import eventually
 from tests.operate.ruleset import alerts
 from tests.operate.scene import SETTINGS, Caller, crowded, frozen, kill, refusing_writes, starved, ticking, worker

@@ -17,13 +17,13 @@ import pytest
 import structlog
 
 from service import logs
-from service.access import Key, new_secret
-from service.details import REQUEST_ID
 from service.pb.lever.v1 import experiment_pb2 as xpb
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
 from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
-from service.rpc_server import Limits
+from service.rpc.server import Limits
+from service.rpc.status import REQUEST_ID
+from service.security.api_keys import Key, new_secret
 from tests.rpc.standin import LOCAL, Standin, served
 from tests.rpc.test_access import bearer, write
 from tests.rpc.test_tls import Pair, make, put
@@ -197,7 +197,7 @@ def test_a_store_that_goes_away_and_comes_back(world: World) -> None:
 def test_a_worker_that_dies_and_the_end(tmp_path: Path) -> None:
     world = World(tmp_path)
     try:
-        (worker,) = world.tree.family("service.worker")
+        (worker,) = world.tree.family("service.server.worker")
         os.kill(worker, signal.SIGKILL)
         eventually(lambda: world.events()["a child is ready again"] == 1)
         assert world.events()["a child ended unasked and starts again"] == 1

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from service.families import FAMILIES
+from service.telemetry.metric_families import FAMILIES
 from tests.operate.ruleset import FILES, FOLDER, alerts, hastened, metrics, rules
 
 ROOT = FOLDER.parents[1]

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from loadtest.serve import free_ports
+from loadtest.rig.server import free_ports
 from tests.faults.stage import eventually
 from tests.operate.ruleset import FILES, FOLDER, alerts, hastened
 

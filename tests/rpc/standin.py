@@ -11,17 +11,17 @@ from typing import Any
 import grpc
 import numpy as np
 
-from service.access import Access
-from service.batch import BatchDecision
+from service.analysis.report import ArmReport, Report, SegmentReport
 from service.errors import ConflictError, InvalidError, LeverError, NotFoundError, PreconditionError, UnavailableError
-from service.features import Column
-from service.metrics import Metrics
-from service.personalizer import Decision, Mode, Reason, Value
-from service.report import ArmReport, Report, SegmentReport
-from service.rewarder import RewardEvent
-from service.rpc_server import Limits, Server
-from service.service import UseCases
-from service.store import Outcome
+from service.experiment.encoder import Column
+from service.rpc.server import Limits, Server
+from service.security.api_keys import Access
+from service.serving.batch import BatchDecision
+from service.serving.personalizer import Decision, Mode, Reason, Value
+from service.serving.rewarder import RewardEvent
+from service.serving.use_cases import UseCases
+from service.store.contract import Outcome
+from service.telemetry.metrics import Metrics
 
 LOCAL = [("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
 

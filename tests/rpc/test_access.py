@@ -15,15 +15,15 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 
-from service.access import MAX_KEYS, SCOPES, Access, Key, new_secret, read
 from service.errors import InvalidError
-from service.metrics import Metrics
 from service.pb.lever.v1 import experiment_pb2 as xpb
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
 from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
-from service.service import Secrets
-from service.token import TokenKeys
+from service.security.api_keys import MAX_KEYS, SCOPES, Access, Key, new_secret, read
+from service.security.secrets import Secrets
+from service.serving.token import TokenKeys
+from service.telemetry.metrics import Metrics
 from tests.rpc.standin import Standin, served
 
 TEXTS = {scope: new_secret() for scope in SCOPES}

@@ -11,10 +11,10 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
-from service.metrics import MAX_SERIES, Counter, Gauge, Metrics
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
-from service.rpc_server import Limits
+from service.rpc.server import Limits
+from service.telemetry.metrics import MAX_SERIES, Counter, Gauge, Metrics
 from tests.rpc.standin import Standin, served
 
 HOLD = pb.SelectRequest(experiment="hold", subject="ann")

@@ -17,9 +17,9 @@ from service.pb.lever.v1 import experiment_pb2 as epb
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
 from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
-from service.personalizer import Mode
-from service.rewarder import RewardEvent
-from service.store import Outcome
+from service.serving.personalizer import Mode
+from service.serving.rewarder import RewardEvent
+from service.store.contract import Outcome
 from tests.rpc.standin import Standin, served
 
 

@@ -10,23 +10,23 @@ from typing import Any
 import grpc
 import pytest
 
-from service import rpc_lane
-from service.details import Ending
-from service.metrics import Metrics
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
-from service.rpc_lane import Lane
+from service.rpc import fast_unary
+from service.rpc.fast_unary import FastUnary
+from service.rpc.status import Ending
+from service.telemetry.metrics import Metrics
 from tests.rpc.standin import Standin, served
 
 SELECT = "/lever.v1.PersonalizationService/Select"
 
 
 def test_this_grpc_is_one_we_know() -> None:
-    assert rpc_lane.available(grpc.server(futures.ThreadPoolExecutor(1)))
+    assert fast_unary.available(grpc.server(futures.ThreadPoolExecutor(1)))
 
 
 def test_another_grpc_gets_a_pool(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rpc_lane, "_METHODS", ("register_method", "what_this_grpc_has_not"))
+    monkeypatch.setattr(fast_unary, "_METHODS", ("register_method", "what_this_grpc_has_not"))
     standin = Standin()
     threads = noting(standin, monkeypatch)
     with served(standin) as (channel, _):
@@ -92,14 +92,14 @@ def test_callers_who_go_away_leave_nothing_behind() -> None:
 
 
 def test_a_fault_of_one_call_is_not_the_end_of_the_lane(monkeypatch: pytest.MonkeyPatch) -> None:
-    send, sent = Lane._send, itertools.count()
+    send, sent = FastUnary._send, itertools.count()
 
-    def once(lane: Lane, call: Any, made: bytes | Ending) -> None:
+    def once(lane: FastUnary, call: Any, made: bytes | Ending) -> None:
         if next(sent) == 0:
             raise RuntimeError("a fault of ours")
         send(lane, call, made)
 
-    monkeypatch.setattr(Lane, "_send", once)
+    monkeypatch.setattr(FastUnary, "_send", once)
     with served(Standin()) as (channel, _):
         stub = PersonalizationServiceStub(channel)
         with pytest.raises(grpc.RpcError) as caught:

@@ -8,9 +8,9 @@ from pathlib import Path
 import grpc
 import pytest
 
-from service.access import Key, new_secret
 from service.pb.lever.v1 import experiment_pb2 as xpb
 from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
+from service.security.api_keys import Key, new_secret
 from tests.rpc.standin import LOCAL
 from tests.rpc.test_access import bearer, write
 from tests.rpc.test_tls import make, put

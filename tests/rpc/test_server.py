@@ -15,12 +15,12 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from service.errors import LeverError
-from service.metrics import Metrics
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
-from service.rewarder import RewardEvent
-from service.rpc_server import PERSONALIZATION, STORE, Limits
-from service.store import Outcome
+from service.rpc.server import PERSONALIZATION, STORE, Limits
+from service.serving.rewarder import RewardEvent
+from service.store.contract import Outcome
+from service.telemetry.metrics import Metrics
 from tests.rpc.standin import Standin, served
 
 SERVING = health_pb2.HealthCheckResponse.SERVING

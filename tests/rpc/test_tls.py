@@ -16,13 +16,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from service.config import settings
 from service.errors import InvalidError
-from service.metrics import Metrics
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
-from service.rpc_server import Server
-from service.tls import Files, credentials
+from service.process.settings import settings
+from service.rpc.server import Server
+from service.security.certificates import Files, credentials
+from service.telemetry.metrics import Metrics
 from tests.rpc.standin import LOCAL, Catalogue, Standin
 
 REQUEST = pb.SelectRequest(experiment="hero", subject="ann")

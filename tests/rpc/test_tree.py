@@ -171,7 +171,7 @@ def test_a_tree_serves_and_goes_down_in_order(tree: Tree) -> None:
     eventually(lambda: tree.page("/metrics")[1].count("lever_worker_ready{") == 2)
     family = children(tree.process.pid)
     assert sorted(re.search(r"service\.\w+|valkey|redis", command)[0] for command in family.values()) == [  # type: ignore[index]
-        "service.http", "service.worker", "service.worker", "valkey",
+        "service.http.operator_port", "service.server.worker", "service.server.worker", "valkey",
     ]  # fmt: skip
     # A terminal's Ctrl-C goes to its session: only the supervisor is in it.
     assert all(os.getsid(pid) != os.getsid(tree.process.pid) for pid in family)
@@ -183,11 +183,14 @@ def test_a_tree_serves_and_goes_down_in_order(tree: Tree) -> None:
 
 
 def test_a_killed_worker_comes_back_and_so_does_a_killed_store(tree: Tree) -> None:
-    workers = tree.family("service.worker")
+    workers = tree.family("service.server.worker")
     for pid in workers:
         os.kill(pid, signal.SIGKILL)
     eventually(
-        lambda: len(tree.family("service.worker")) == 2 and not set(workers) & set(tree.family("service.worker"))
+        lambda: (
+            len(tree.family("service.server.worker")) == 2
+            and not set(workers) & set(tree.family("service.server.worker"))
+        )
     )
     with grpc.insecure_channel(tree.grpc, options=LOCAL) as channel:
         made = until(lambda: answered(lambda: tree.select(channel)))
@@ -217,7 +220,7 @@ def test_nothing_outlives_a_killed_supervisor(tree: Tree) -> None:
 
 def test_a_second_signal_does_not_wait(tree: Tree) -> None:
     family = list(children(tree.process.pid))
-    for pid in tree.family("service.worker"):
+    for pid in tree.family("service.server.worker"):
         os.kill(pid, signal.SIGSTOP)  # these will never flush
     tree.process.send_signal(signal.SIGINT)
     eventually(lambda: '"stopping"' in tree.errors.read_text())

@@ -1,0 +1,1 @@
+"""What breaks Lever, and what is lost when it does: faults, overload, malformed input, hours of traffic."""

@@ -1,0 +1,1 @@
+"""Real logs of a shop through a live server: what is learning worth?"""

@@ -1,0 +1,1 @@
+"""What load tests stand on: servers, pinned processes, callers, floors, reports."""

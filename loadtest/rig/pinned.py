@@ -1,0 +1,153 @@
+"""The server under test: a real `lever serve` whose worker has a core to itself, with the homepage example.
+
+The example is served once for each algorithm, as experiments of their own in one process, so that they can be
+measured in turn. Callers, the store, the HTTP side and the supervisor share the other core.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from loadtest.rig import processes
+from loadtest.rig.server import START_SECONDS, channel, free_ports, stop, wait_serving
+from service.pb.lever.v1 import experiment_pb2, experiment_pb2_grpc
+from service.pb.lever.v1 import personalization_pb2 as pb
+from service.pb.lever.v1 import personalization_pb2_grpc as pb_grpc
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "deploy/examples/homepage.yaml"
+INDUSTRIES = ("software", "retail", "health", "finance", "agency")
+SOURCES = ("search", "ads", "social", "partner")
+SUBJECTS = 10_000
+
+
+@dataclass(frozen=True)
+class Stand:
+    """A running Lever."""
+
+    address: str
+    http: str
+    worker: int  # its process id
+    engine: Path  # socket of the store
+    core: int  # the worker's
+    other: int  # everybody else's
+    door: str = ""  # of the HTTP door, where one was asked for
+    door_pid: int = 0  # on the worker's core too
+
+    def served(self, method: str = "Select") -> int:
+        """Calls of a method that the worker itself says it answered with OK."""
+        return self._counted("grpc_server_handled_total{", f'grpc_method="{method}"', 'grpc_code="OK"')
+
+    def flags_served(self) -> int:
+        """Evaluations of single flags that the door says it answered with 200."""
+        return self._counted("lever_http_requests_total{", 'route="ofrep_flag"', 'status="200"')
+
+    def _counted(self, name: str, *labels: str) -> int:
+        page = urllib.request.urlopen(f"http://{self.http}/metrics", timeout=5).read().decode()
+        lines = (line for line in page.splitlines() if line.startswith(name))
+        return round(sum(float(line.split()[-1]) for line in lines if all(label in line for label in labels)))
+
+
+@contextlib.contextmanager
+def lever(*, door: bool = False) -> Iterator[Stand]:
+    """A server, on request with an HTTP door, for as long as the block; the calling process moves to the other core. Raises ServerError."""
+    core, other = processes.cores()
+    was = os.sched_getaffinity(0)
+    with tempfile.TemporaryDirectory(prefix="lever-loadtest-") as scratch:
+        port, http_port, door_port = free_ports(3)
+        folder, log = Path(scratch) / "data", Path(scratch) / "server.log"
+        command = [sys.executable, "-m", "service", "serve", "--data-dir", str(folder), "--workers", "1"]
+        command += ["--grpc-port", str(port), "--http-port", str(http_port)]
+        command += ["--door-port", str(door_port)] if door else []
+        with log.open("wb") as output:
+            served = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        try:
+            address = f"127.0.0.1:{port}"
+            wait_serving(address, START_SECONDS, served, log)
+            (worker,) = processes.children(served.pid, "service.server.worker")
+            doors = processes.children(served.pid, "service.server.http_worker")
+            for task in [served.pid, *processes.children(served.pid, ""), os.getpid()]:
+                processes.pin(task, core if task == worker or task in doors else other)
+            made = Stand(address, f"127.0.0.1:{http_port}", worker, folder / "engine.sock", core, other)
+            yield replace(made, door=f"127.0.0.1:{door_port}", door_pid=doors[0]) if door else made
+        finally:
+            stop(served)
+            os.sched_setaffinity(0, was)
+
+
+def put(address: str, config: dict[str, object]) -> None:
+    """Create an experiment."""
+    with channel(address) as link:
+        stub = experiment_pb2_grpc.ExperimentServiceStub(link)
+        stub.PutExperiment(experiment_pb2.PutExperimentRequest(config=yaml.safe_dump(config)), timeout=30)
+
+
+def homepage(algorithm: str) -> dict[str, object]:
+    """The homepage example under another name and algorithm."""
+    config: dict[str, object] = yaml.safe_load(EXAMPLE.read_text(encoding="utf-8"))
+    chosen = config["algorithm"] if algorithm == "linucb" else algorithm
+    return config | {"experiment": f"homepage-{algorithm}", "algorithm": chosen}
+
+
+def batch(experiment: str, seed: int, n: int = SUBJECTS) -> pb.SelectBatchRequest:
+    """n subjects with random contexts; most fall into a segment that learns."""
+    rng = np.random.default_rng(seed)
+    subjects = [f"v{seed}-{i}" for i in range(n)]
+    request = pb.SelectBatchRequest(experiment=experiment, subjects=subjects)
+    request.context.add(feature="industry", dictionary=INDUSTRIES, texts=rng.integers(0, 5, n).tolist())
+    request.context.add(feature="source", dictionary=SOURCES, texts=rng.integers(0, 4, n).tolist())
+    request.context.add(feature="returning", flags=(rng.random(n) < 0.7).astype(np.uint8).tobytes())
+    return request
+
+
+def teach(address: str, experiment: str, seed: int = 1) -> None:
+    """10,000 trials and rewards at rates that differ by arm, so that no posterior is its prior."""
+    rng = np.random.default_rng(seed)
+    with channel(address) as link:
+        stub = pb_grpc.PersonalizationServiceStub(link)
+        made = stub.SelectBatch(batch(experiment, seed), timeout=60)
+        rates = 0.02 + 0.01 * np.arange(len(made.arm_ids))
+        won = np.flatnonzero(rng.random(len(made.arms)) < rates[np.array(made.arms)])
+        rewards = [pb.RewardRequest(decision=made.decision_ids[i]) for i in won.tolist()]
+        pages = (pb.StreamRewardsRequest(rewards=rewards[i : i + 500]) for i in range(0, len(rewards), 500))
+        for _ in stub.StreamRewards(pages, timeout=60):
+            pass
+
+
+def requests(address: str, experiment: str, count: int) -> list[pb.SelectRequest]:
+    """Requests that are answered by the policy out of all ten arms: returning visitors outside the holdout."""
+    found: list[pb.SelectRequest] = []
+    with channel(address) as link:
+        stub = pb_grpc.PersonalizationServiceStub(link)
+        for number in itertools.count():
+            request = pb.SelectRequest(experiment=experiment, subject=f"visitor-{number:06d}")
+            request.context["industry"].text = INDUSTRIES[number % 5]
+            request.context["source"].text = SOURCES[number % 4]
+            request.context["returning"].flag = True
+            if stub.Select(request, timeout=5).reason == pb.REASON_POLICY:
+                found.append(request)
+            if len(found) == count:
+                return found
+    raise AssertionError
+
+
+def sample(address: str, request: pb.SelectRequest) -> pb.SelectResponse:
+    """What the server answers."""
+    with channel(address) as link:
+        return pb_grpc.PersonalizationServiceStub(link).Select(request, timeout=5)
+
+
+def bodies(messages: Sequence[pb.SelectRequest]) -> list[bytes]:
+    """The messages as bytes."""
+    return [message.SerializeToString() for message in messages]

@@ -1,0 +1,113 @@
+"""`python -m loadtest http`: one evaluation through the OFREP door beside one gRPC Select, in turn on the same core.
+
+The same homepage experiment, the same visitor; h2load keeps 64 requests open at each: 64 connections of HTTP/1.1, and
+4 of HTTP/2 with 16 streams. Each server's own counter must agree with h2load.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from loadtest.rig import h2load, pinned, processes, report
+from loadtest.rig.echo import SELECT
+from loadtest.rig.pinned import Stand
+from loadtest.rig.server import START_SECONDS, ServerError
+
+GRPC_WIDTH = (4, 16)
+HTTP_WIDTH = (64, 1)
+FLAG = "/ofrep/v1/evaluate/flags/"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Exit code 0 on success, 1 where a server or the driver fails."""
+    made = argparse.ArgumentParser("python -m loadtest http", description=__doc__)
+    made.add_argument("--rounds", type=int, default=9)
+    made.add_argument("--calls", type=int, default=12_000, help="of OFREP a round; of Select a quarter of that")
+    made.add_argument("--algorithm", default="linucb", choices=("linucb", "beta", "lints"))
+    made.add_argument("--out", type=Path, help="write every round's values to this file")
+    made.add_argument("--json", action="store_true", help="one JSON line last on stdout")
+    options = made.parse_args(arguments)
+    out = report.console()
+    try:
+        with tempfile.TemporaryDirectory(prefix="lever-http-") as scratch, pinned.lever(door=True) as lever:
+            samples = _measure(options, lever, Path(scratch))
+    except (ServerError, h2load.DriverError, RuntimeError) as error:
+        out.print(f"{type(error).__name__}: {error}", markup=False)
+        return 1
+    record = _record(samples)
+    rows = [[name, f"{value:,.2f}"] for name, value in record.items()]
+    out.print(report.table("one core, medians over rounds", ["what", "value"], rows))
+    if options.out is not None:
+        report.save(options.out, record | {"machine": report.machine(), "rounds": samples})
+    if options.json:
+        report.emit({name: record[name] for name in ("ofrep_rps", "select_rps", "ratio", "ofrep_p99_ms")})
+    return 0
+
+
+def _measure(options: argparse.Namespace, lever: Stand, scratch: Path) -> dict[str, list[float]]:
+    """Values of each round; the servers take turns, so that whatever else the machine does hits both."""
+    experiment = f"homepage-{options.algorithm}"
+    pinned.put(lever.address, pinned.homepage(options.algorithm))
+    pinned.teach(lever.address, experiment)
+    (request,) = pinned.requests(lever.address, experiment, 1)
+    grpc_body, http_body = scratch / "select.bin", scratch / "flag.json"
+    grpc_body.write_bytes(h2load.frame(request.SerializeToString()))
+    context: dict[str, object] = {"targetingKey": request.subject}
+    context |= {name: getattr(value, str(value.WhichOneof("value"))) for name, value in request.context.items()}
+    http_body.write_text(json.dumps({"context": context}))
+    samples: dict[str, list[float]] = defaultdict(list)
+
+    def ofrep(calls: int) -> h2load.Driven:
+        return h2load.run_http(lever.door, FLAG + experiment, http_body, calls, scratch, lever.other, HTTP_WIDTH)
+
+    def select(calls: int) -> h2load.Driven:
+        return h2load.run(lever.address, SELECT, grpc_body, calls, scratch, lever.other, GRPC_WIDTH)
+
+    until = time.monotonic() + START_SECONDS
+    while not _knows(lever, experiment):
+        if time.monotonic() > until:
+            raise ServerError(f"the door does not serve {experiment}")
+        time.sleep(0.1)
+
+    def turn(name: str, pid: int, calls: int, drive: Callable[[int], h2load.Driven], served: Callable[[], int]) -> None:
+        drive(calls // 10)
+        before, cpu = processes.settled(served), processes.cpu_s(pid)
+        driven = drive(calls)
+        cpu = processes.cpu_s(pid) - cpu
+        answered = processes.settled(served) - before
+        if answered < calls:
+            raise h2load.DriverError(f"{name}: {answered} of {calls} calls were answered with a choice")
+        samples[f"{name}_rps"].append(driven.rps)
+        samples[f"{name}_cpu_us"].append(cpu / calls * 1e6)
+        samples[f"{name}_p50_ms"].append(processes.quantile(driven.latencies_us, 0.5) / 1000)
+        samples[f"{name}_p99_ms"].append(processes.quantile(driven.latencies_us, 0.99) / 1000)
+
+    for _ in range(options.rounds):
+        turn("select", lever.worker, options.calls // 4, select, lever.served)
+        turn("ofrep", lever.door_pid, options.calls, ofrep, lever.flags_served)
+    return samples
+
+
+def _knows(lever: Stand, experiment: str) -> bool:
+    """Whether the door chooses in this experiment: it polls the store like any other server."""
+    body = json.dumps({"context": {"targetingKey": "first"}}).encode()
+    request = urllib.request.Request(f"http://{lever.door}{FLAG}{experiment}", body)  # http
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310  # as above
+            return "value" in json.load(answer)
+    except urllib.error.HTTPError:
+        return False
+
+
+def _record(samples: dict[str, list[float]]) -> dict[str, float]:
+    made = {name: round(processes.median(values), 3) for name, values in samples.items()}
+    ratio = processes.median(a / b for a, b in zip(samples["ofrep_rps"], samples["select_rps"], strict=True))
+    return made | {"ratio": round(ratio, 3)}

@@ -1,0 +1,1 @@
+"""What the log tells people: reports, tables, and what another policy would have earned."""

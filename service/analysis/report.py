@@ -1,0 +1,122 @@
+"""What an experiment has shown, earned and learned, as numbers for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from bandits.cells import HELD, POLICY, REWARDED, TOTAL, count_offset
+from bandits.summary import Summary, summary
+from service.experiment.compiled import Experiment
+from service.learning.replica import Replica
+from service.serving.snapshot import Slot, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class ArmReport:
+    """One arm in one segment; values of the primary metric in its own unit (see experiment.proto)."""
+
+    arm: str
+    state: str
+    trials: int
+    rewarded: int
+    reward_sum: float
+    mean: float
+    credible_low: float
+    credible_high: float
+    probability_best: float
+    expected_loss: float
+    traffic_share: float
+    holdout_trials: int
+    holdout_reward_sum: float
+    posterior_mean: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeReport:
+    """A change that was detected (see experiment.proto)."""
+
+    found_ms: int
+    from_ms: int
+    in_force: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentReport:
+    """One segment."""
+
+    segment: str
+    arms: tuple[ArmReport, ...]
+    changes: tuple[ChangeReport, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The whole experiment at one log id."""
+
+    name: str
+    version: int
+    algorithm: str
+    metric: str
+    log_id: str
+    stale: bool
+    segments: tuple[SegmentReport, ...]
+
+
+def report(snapshot: Snapshot, replica: Replica, stale: bool) -> Report:
+    """The report of what the replica has folded. Segments without traffic that only serve the default are left out."""
+    exp = snapshot.experiment
+    segments = []
+    for slot in snapshot.slots:
+        counts = replica.state.lifetime(slot.segment)
+        idle = exp.segments.serves_default[slot.segment] and not counts.any()
+        if not idle:
+            name = exp.segments.ids[slot.segment]
+            segments.append(SegmentReport(name, _arms(exp, slot, counts), _changes(replica, slot.segment)))
+    return Report(exp.name, exp.version, exp.algorithm, exp.primary.id, snapshot.log_id, stale, tuple(segments))
+
+
+def _changes(replica: Replica, segment: int) -> tuple[ChangeReport, ...]:
+    force = replica.reviews.cut(replica.experiment, segment)
+    cuts = replica.reviews.cuts().get(segment, ())
+    return tuple(ChangeReport(cut.found_ms, cut.from_ms, cut.from_ms == force) for cut in cuts)
+
+
+def _arms(
+    exp: Experiment, slot: Slot, counts: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+) -> tuple[ArmReport, ...]:
+    # In a segment that serves the default, what was shown was shown without a draw.
+    believed = {int(arm): i for i, arm in enumerate(slot.arms)}
+    beliefs = summary(slot.posterior, slot.mean, slot.arms) if len(slot.arms) else None
+    trials_in_all = int(counts[:, POLICY].sum())
+    return tuple(
+        _arm(exp, number, counts[number], trials_in_all, beliefs, believed.get(number))
+        for number in range(len(exp.arms))
+    )
+
+
+def _arm(
+    exp: Experiment,
+    number: int,
+    counts: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
+    trials_in_all: int,
+    beliefs: Summary | None,
+    at: int | None,
+) -> ArmReport:
+    metric = exp.primary
+    here, held = count_offset(metric.number, POLICY), count_offset(metric.number, HELD)
+    trials, earned = int(counts[POLICY]), float(counts[here + TOTAL]) * metric.unit
+    believed = [float(column[at]) for column in beliefs] if beliefs is not None and at is not None else [0.0] * 5
+    mean, low, high, best, loss = believed
+    # Scores are normal or Student t and know no bounds; a mean of this metric has them.
+    lowest, highest = min(metric.minimum, 0.0), max(metric.maximum, 0.0)
+    arm = exp.arms[number]
+    return ArmReport(
+        arm=arm.id, state=arm.state, trials=trials, rewarded=int(counts[here + REWARDED]), reward_sum=earned,
+        mean=earned / trials if trials else 0.0, credible_low=max(low * metric.scale, lowest), credible_high=min(high * metric.scale, highest),
+        probability_best=best, expected_loss=loss * metric.scale,
+        traffic_share=trials / trials_in_all if trials_in_all else 0.0,
+        holdout_trials=int(counts[HELD]), holdout_reward_sum=float(counts[held + TOTAL]) * metric.unit,
+        posterior_mean=mean * metric.scale,
+    )  # fmt: skip

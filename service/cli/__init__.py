@@ -1,0 +1,1 @@
+"""The `lever` command, one file a group of commands."""

@@ -1,0 +1,215 @@
+"""The terminal's side of the wire: a connection, and errors as sentences.
+
+Whatever the server answers, a person reads what was wrong, field by field, on stderr; the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from service.errors import Violation
+
+if TYPE_CHECKING:
+    import grpc
+    from google.protobuf.message import Message
+    from rich.console import Console
+
+    from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
+    from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
+
+TIMEOUT_S = 10.0
+MESSAGE_BYTES = 32 << 20
+
+Server = Annotated[str, typer.Option("--server", envvar="LEVER_SERVER", help="Address of the Lever server.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead, for programs.")]
+LOCAL = "localhost:50051"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What a server answered instead of success; `retry_s` is how long it asks to wait."""
+
+    code: str
+    message: str
+    reason: str = ""
+    violations: tuple[Violation, ...] = ()
+    retry_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Client:
+    """The two services of one server. Every call is given TIMEOUT_S."""
+
+    experiments: ExperimentServiceStub
+    choices: PersonalizationServiceStub
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How commands reach a server: with an API key, over TLS, trusting `ca`, with a certificate of their own."""
+
+    key: str = ""
+    tls: bool = False
+    ca: Path | None = None
+    cert: Path | None = None
+    cert_key: Path | None = None
+
+
+# Set by the options before the command, which every command would have to take and hand on otherwise.
+REACH: ContextVar[Reach] = ContextVar("reach", default=Reach())  # noqa: B039  # frozen
+
+
+@contextmanager
+def connect(server: str) -> Iterator[Client]:
+    """A client for the time of one command; a failed call inside is printed and ends the command with exit code 1.
+
+    Reaches the server as the options before the command say.
+    """
+    import grpc
+
+    from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
+    from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
+
+    with open_channel(server) as channel:
+        try:
+            yield Client(ExperimentServiceStub(channel), PersonalizationServiceStub(channel))
+        except grpc.RpcError as error:
+            complain(fault(error), server)
+            raise typer.Exit(1) from None
+
+
+def open_channel(server: str) -> grpc.Channel:
+    """A channel to the server, as the options before the command say."""
+    import grpc
+
+    reach = REACH.get()
+    options = [
+        ("grpc.max_receive_message_length", MESSAGE_BYTES),
+        ("grpc.max_send_message_length", MESSAGE_BYTES),
+        # A shell's http_proxy is for the web; it would swallow calls to localhost.
+        ("grpc.enable_http_proxy", 0),
+    ]
+    if not (reach.tls or reach.ca or reach.cert):
+        channel = grpc.insecure_channel(server, options=options)
+    else:
+        ca, cert_key, cert = (_read(path) for path in (reach.ca, reach.cert_key, reach.cert))
+        channel = grpc.secure_channel(server, grpc.ssl_channel_credentials(ca, cert_key, cert), options=options)
+    if not reach.key:
+        return channel
+    from service.cli.bearer import Bearer
+
+    return grpc.intercept_channel(channel, Bearer(reach.key))
+
+
+def _read(path: Path | None) -> bytes | None:
+    try:
+        return path.read_bytes() if path is not None else None
+    except OSError as error:
+        typer.echo(f"error: {path}: {error.strerror}", err=True)
+        raise typer.Exit(2) from None
+
+
+def fault(error: grpc.RpcError) -> Fault:
+    """Reads a failed call: status, and the google.rpc details where the server sent some."""
+    from google.rpc import error_details_pb2
+    from grpc_status import rpc_status
+
+    name = error.code().name
+    message = error.details() or name.lower().replace("_", " ")
+    try:
+        status = rpc_status.from_call(error)
+    except ValueError:  # details that contradict the status are no help
+        status = None
+    if status is None:
+        return Fault(name, message)
+    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+    bad = error_details_pb2.BadRequest()
+    retry_s = None
+    for detail in status.details:
+        for kind in (info, retry, bad):
+            detail.Unpack(kind)
+        if detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
+            retry_s = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
+    # BadRequest has no place for a line of a file; ErrorInfo carries it by the violation's index.
+    lines = [info.metadata.get(f"line.{index}") for index in range(len(bad.field_violations))]
+    violations = [
+        Violation(wrong.field, wrong.description, int(line) if line and line.isdecimal() else None)
+        for wrong, line in zip(bad.field_violations, lines, strict=True)
+    ]
+    return Fault(name, message, info.reason, tuple(violations), retry_s)
+
+
+def complain(what: Fault, server: str, file: str = "") -> None:
+    """Prints a fault on stderr. With `file`, violations that know their line read `file:line: field: message`."""
+    for line in sentences(what, server, file):
+        typer.echo(line, err=True)
+
+
+def sentences(what: Fault, server: str, file: str = "") -> list[str]:
+    """The lines of a complaint."""
+    unanswered = not what.reason and what.code in ("UNAVAILABLE", "DEADLINE_EXCEEDED")
+    if unanswered and what.code == "UNAVAILABLE":
+        return [
+            f"error: no Lever server answers at {server}",
+            "Start one with `lever serve`, or name another with --server or LEVER_SERVER.",
+            f"({what.message})",
+        ]
+    if unanswered:
+        return [f"error: {server} did not answer within {TIMEOUT_S:g} s"]
+    lines = [_violation(wrong, file) for wrong in what.violations]
+    if not lines:
+        lines = [f"{file}: {what.message}" if file else f"error: {what.message}"]
+    lines.append(f"({what.code}, {what.reason})" if what.reason else f"({what.code})")
+    if what.retry_s is not None:
+        lines.append(f"Try again in {what.retry_s:g} s; nothing is counted twice.")
+    return lines
+
+
+def _violation(wrong: Violation, file: str) -> str:
+    where = "error" if not file else file if wrong.line is None else f"{file}:{wrong.line}"
+    return f"{where}: {wrong.field}: {wrong.message}"
+
+
+def plain(message: Message) -> dict[str, Any]:
+    """A message as JSON has it: all fields under their own names, integers as integers, enums without their prefix."""
+    return {field.name: _plain_field(message, field) for field in message.DESCRIPTOR.fields}
+
+
+def _plain_field(message: Message, field: Any) -> Any:
+    value = getattr(message, field.name)
+    if field.message_type is not None:
+        return [plain(one) for one in value] if field.is_repeated else plain(value)
+    if field.is_repeated:
+        return list(value)
+    if field.enum_type is not None:
+        return word(field.enum_type.name, field.enum_type.values_by_number[value].name)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON has no NaN
+    return value
+
+
+def word(enum: str, name: str) -> str:
+    """`Outcome`, `OUTCOME_APPLIED` → `APPLIED`."""
+    return name.removeprefix(f"{enum.upper()}_")
+
+
+def print_json(value: object) -> None:
+    """One JSON document on stdout."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def console() -> Console:
+    """A console on stdout. Into a pipe it is wide, so that no cell is cut."""
+    from rich.console import Console
+
+    return Console(width=None if sys.stdout.isatty() else 160)

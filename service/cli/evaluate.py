@@ -1,0 +1,253 @@
+"""`lever evaluate` and `lever warm-start`: what a policy would have earned, and history for a new experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.cli.connection import LOCAL, AsJson, Server, connect, console, print_json
+from service.cli.report import number
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.table import Table
+
+    from bandits.ope import Estimate
+    from service.analysis.evaluation import Evaluation
+    from service.pb.lever.v1.experiment_pb2 import EvaluateResponse, PolicyEstimate
+
+_TIMEOUT_S = 660.0  # a server reads its whole log
+_HEADINGS = ("estimate", "error", "95 % interval", "bootstrap", "at any time")
+
+Progress = Callable[[float], None]
+
+
+def evaluate(
+    experiment: Annotated[str | None, typer.Argument(metavar="[EXPERIMENT]", help="Name of the experiment.")] = None,
+    policy: Annotated[Path, typer.Option(help="The policy, YAML: `algorithm` and its settings.")] = Path("policy.yaml"),
+    csv: Annotated[Path | None, typer.Option(help="Logged decisions of your own instead of an experiment's.")] = None,
+    low: Annotated[float | None, typer.Option("--min", help="Least reward that the CSV may have.")] = None,
+    high: Annotated[float | None, typer.Option("--max", help="Largest reward that the CSV may have.")] = None,
+    out: Annotated[Path | None, typer.Option(help="PNG to draw (needs the extra `plot`).")] = None,
+    server: Server = LOCAL,
+    as_json: AsJson = False,
+) -> None:
+    """Estimate what another policy would have earned on logged traffic; say so plainly where the log cannot tell.
+
+    Exit code 0: estimated, 1: something is wrong, 3: the log cannot tell.
+    """
+    if (experiment is None) == (csv is None):
+        raise typer.BadParameter("give the name of an experiment, or --csv FILE", param_hint="EXPERIMENT")
+    if out is not None and out.suffix != ".png":
+        raise typer.BadParameter("must end in .png", param_hint="--out")
+    text = _read(policy)
+    if experiment is not None:
+        found = _from_server(experiment, text, str(policy), server)
+    else:
+        assert csv is not None
+        found = _from_csv(csv, text, policy, low, high)
+    if as_json:
+        import msgspec
+
+        print_json(msgspec.to_builtins(_plain(found)))
+    else:
+        _show(found)
+    if out is not None:
+        draw(found, out)
+    if found.support.refused:
+        raise typer.Exit(3)
+
+
+def warm_start(
+    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Name of the experiment.")],
+    file: Annotated[Path, typer.Argument(metavar="HISTORY.CSV", help="Columns arm and reward, and others.")],
+    server: Server = LOCAL,
+    as_json: AsJson = False,
+) -> None:
+    """Teach an experiment what was learned before Lever. A file sent again counts once; one that is wrong, not at all.
+
+    Columns: arm, reward (the total of one trial, 0 for none); optional metric, segment, time, and features by name.
+    """
+    from service.pb.lever.v1.experiment_pb2 import WarmStartRequest
+
+    text = _read(file)
+    with _waiting("writing history"), connect(server) as client:
+        answer = client.experiments.WarmStart(WarmStartRequest(name=experiment, csv=text), timeout=_TIMEOUT_S)
+    if as_json:
+        print_json({name: getattr(answer, name) for name in answer.DESCRIPTOR.fields_by_name})
+        return
+    typer.echo(f"{answer.applied:,} rows of history count now; {answer.rewarded:,} of the file have a reward")
+    if answer.repeated:
+        typer.echo(f"{answer.repeated:,} rows of this file counted already")
+    if answer.unknown_values:
+        typer.echo(f"{answer.unknown_values:,} values are none that the experiment declares; they count as unknown")
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        typer.echo(f"error: {path}: {error}", err=True)
+        raise typer.Exit(1) from None
+
+
+# -- where the answer comes from ---------------------------------------------------------------------------------
+
+
+def _from_server(experiment: str, policy: str, file: str, server: str) -> Evaluation:
+    import grpc
+
+    from service.cli.connection import complain, fault
+    from service.pb.lever.v1.experiment_pb2 import EvaluateRequest
+
+    with _waiting("reading the log"), connect(server) as client:
+        try:
+            request = EvaluateRequest(name=experiment, policy=policy)
+            return _received(client.experiments.Evaluate(request, timeout=_TIMEOUT_S))
+        except grpc.RpcError as error:
+            if error.code() != grpc.StatusCode.INVALID_ARGUMENT:
+                raise
+            complain(fault(error), server, file)
+            raise typer.Exit(1) from None
+
+
+def _from_csv(csv: Path, policy: str, file: Path, low: float | None, high: float | None) -> Evaluation:
+    from service.analysis.evaluation import evaluate as run
+    from service.analysis.trials_from_csv import trials_of
+    from service.errors import InvalidError
+
+    at = csv
+    try:
+        with _bar("evaluating") as progress:
+            trials = trials_of(_read(csv), low, high)
+            at = file
+            return run(trials, policy, progress)
+    except InvalidError as error:
+        for wrong in error.violations:
+            where = at if wrong.line is None else f"{at}:{wrong.line}"
+            typer.echo(f"{where}: {wrong.field}: {wrong.message}", err=True)
+        raise typer.Exit(1) from None
+
+
+def _received(answer: EvaluateResponse) -> Evaluation:
+    from bandits.ope import Support
+    from service.analysis.evaluation import Evaluation
+
+    said = answer.support
+    support = Support(
+        said.trials, said.effective_trials, said.largest_share, said.mean_weight, said.unsupported, said.refused
+    )
+    logged = _estimate(answer.logged) if answer.HasField("logged") else None
+    estimates = tuple(_estimate(one) for one in answer.estimates)
+    left = {one.reason: one.rows for one in answer.left_out}
+    return Evaluation(answer.algorithm, support, logged, estimates, left, answer.open_trials)
+
+
+def _estimate(one: PolicyEstimate) -> Estimate:
+    from bandits.ope import Estimate
+
+    return Estimate(
+        one.estimator, one.value, one.standard_error, one.low, one.high,
+        one.bootstrap_low, one.bootstrap_high, one.anytime_low, one.anytime_high,
+    )  # fmt: skip
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[Progress]:
+    """A progress bar on stderr for work that tells its share."""
+    with _progress() as bar:
+        task = bar.add_task(what, total=1.0)
+        yield lambda share: bar.update(task, completed=share)
+
+
+@contextmanager
+def _waiting(what: str) -> Iterator[None]:
+    """A bar that only shows that something goes on: a server does not tell its share."""
+    with _progress() as bar:
+        bar.add_task(what, total=None)
+        yield
+
+
+def _progress() -> Bar:
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    screen = Console(stderr=True)
+    return Bar(*columns, console=screen, transient=True, disable=not screen.is_terminal)
+
+
+# -- how it is shown ---------------------------------------------------------------------------------------------
+
+
+def _plain(found: Evaluation) -> dict[str, object]:
+    """The answer for programs."""
+    estimates = [found.logged, *found.estimates] if found.logged is not None else []
+    return {
+        "algorithm": found.policy,
+        "refused": found.support.refused or None,
+        "support": {k: v for k, v in found.support._asdict().items() if k != "refused"},
+        "estimates": [one._asdict() for one in estimates],
+        "left_out": dict(found.left_out),
+        "open_trials": found.open_rows,
+    }
+
+
+def _show(found: Evaluation) -> None:
+    said, screen = found.support, console()
+    worth = f"worth {said.ess:,.0f} of the policy's own; the heaviest carries {said.share:.1%}"
+    typer.echo(f"{found.policy}: {said.rows:,} trials, {worth}")
+    if found.left_out:
+        left = ", ".join(f"{count:,} {why}" for why, count in found.left_out.items())
+        typer.echo(f"left out: {left}")
+    if found.open_rows:
+        typer.echo(f"{found.open_rows:,} trials may still be rewarded: values are low for both, compare them")
+    if found.logged is not None:
+        screen.print()
+        screen.print(estimates_table(found))
+    if said.refused:
+        typer.echo(f"\nThe log cannot tell what {found.policy} would have earned: {said.refused}.", err=True)
+
+
+def estimates_table(found: Evaluation) -> Table:
+    """One row an estimate, the logging policy's own mean first."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("reward a trial")
+    for heading in _HEADINGS:
+        table.add_column(heading, justify="right")
+    for one in (found.logged, *found.estimates):
+        if one is not None:
+            spans = ((one.low, one.high), (one.boot_low, one.boot_high), (one.any_low, one.any_high))
+            cells = (f"{number(low)} to {number(high)}" for low, high in spans)
+            table.add_row(one.name, f"{one.value:.6g}", number(one.error), *cells)
+    return table
+
+
+def draw(found: Evaluation, out: Path) -> None:
+    """Draw the estimates with their intervals: thick at a fixed sample size, thin at any time."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        typer.echo("error: drawing needs matplotlib: pip install 'lever-bandits[plot]'", err=True)
+        raise typer.Exit(1) from None
+
+    shown = [one for one in (found.logged, *found.estimates) if one is not None]
+    figure = Figure(figsize=(7, 1.2 + 0.5 * len(shown)), layout="constrained")
+    axes = figure.subplots()
+    for place, one in enumerate(reversed(shown)):
+        colour = "0.4" if one.name == "logged" else "C0"
+        axes.plot([one.any_low, one.any_high], [place, place], color=colour, linewidth=1)
+        axes.plot([one.low, one.high], [place, place], color=colour, linewidth=4)
+        axes.plot([one.value], [place], "o", color=colour)
+    axes.set_yticks(range(len(shown)), [one.name for one in reversed(shown)])
+    axes.set_xlabel("reward a trial; thick: 95 % interval, thin: at any time")
+    title = f"{found.policy}, {found.support.rows:,} trials"
+    axes.set_title(f"{title}: the log cannot tell" if found.support.refused else title)
+    figure.savefig(out, dpi=120)

@@ -1,0 +1,140 @@
+"""`lever apply | list | show | delete`: experiments from a terminal."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.cli.connection import (
+    LOCAL,
+    TIMEOUT_S,
+    AsJson,
+    Server,
+    complain,
+    connect,
+    console,
+    fault,
+    plain,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from service.cli.connection import Client
+
+_SUFFIXES = (".yaml", ".yml", ".json")
+
+Name = Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Name of the experiment.")]
+
+
+def apply(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="FILE|DIR...", exists=True, help="Experiment files, or folders of them.")
+    ],
+    server: Server = LOCAL,
+) -> None:
+    """Create or update experiments from YAML or JSON files. Nothing that was learned is forgotten."""
+    files = _files(paths)
+    if not files:
+        typer.echo(f"error: no {', '.join(_SUFFIXES)} files in {', '.join(map(str, paths))}", err=True)
+        raise typer.Exit(1)
+    with connect(server) as client:
+        applied = [_apply(client, file, server) for file in files]
+    if not all(applied):
+        raise typer.Exit(1)
+
+
+def _files(paths: list[Path]) -> list[Path]:
+    files: list[Path] = []
+    for path in paths:
+        files += sorted(f for f in path.iterdir() if f.suffix in _SUFFIXES) if path.is_dir() else [path]
+    return files
+
+
+def _apply(client: Client, file: Path, server: str) -> bool:
+    """Applies one file and says what became of it. A file that is refused does not stop the next; a dead server does."""
+    import grpc
+
+    from service.pb.lever.v1.experiment_pb2 import PutExperimentRequest
+
+    try:
+        config = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        typer.echo(f"{file}: {error}", err=True)
+        return False
+    try:
+        answer = client.experiments.PutExperiment(PutExperimentRequest(config=config), timeout=TIMEOUT_S)
+    except grpc.RpcError as error:
+        if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+            raise
+        complain(fault(error), server, str(file))
+        return False
+    done = "unchanged"
+    if answer.changed:
+        done = "created" if answer.experiment.version == 1 else "changed"
+    typer.echo(f"{answer.experiment.name}  {done}  version {answer.experiment.version}")
+    return True
+
+
+def list_(server: Server = LOCAL, as_json: AsJson = False) -> None:
+    """List all experiments."""
+    from service.pb.lever.v1.experiment_pb2 import ListExperimentsRequest
+
+    with connect(server) as client:
+        answer = client.experiments.ListExperiments(ListExperimentsRequest(), timeout=TIMEOUT_S)
+    if as_json:
+        print_json([plain(experiment) for experiment in answer.experiments])
+        return
+    if not answer.experiments:
+        typer.echo("No experiments yet. Create one with `lever apply FILE`.")
+        return
+
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("experiment", "state", "algorithm"):
+        table.add_column(heading)
+    for heading in ("arms", "version"):
+        table.add_column(heading, justify="right")
+    table.add_column("applied")
+    for one in answer.experiments:
+        row = (one.name, one.state, one.algorithm, str(len(one.arms)), str(one.version), _moment(one.applied_at_ms))
+        table.add_row(*row)
+    console().print(table)
+
+
+def show(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) -> None:
+    """Show an experiment's configuration as it was applied; what is printed can be applied again."""
+    from service.pb.lever.v1.experiment_pb2 import GetExperimentRequest
+
+    with connect(server) as client:
+        answer = client.experiments.GetExperiment(GetExperimentRequest(name=experiment), timeout=TIMEOUT_S).experiment
+    if as_json:
+        print_json(plain(answer))
+        return
+    applied = _moment(answer.applied_at_ms)
+    typer.echo(f"# {answer.name}: {answer.state}, {answer.algorithm}, version {answer.version}, applied {applied}")
+    typer.echo(answer.config.rstrip("\n"))
+
+
+def delete(
+    experiment: Name,
+    version: Annotated[int | None, typer.Option(help="Delete only if this is still its version.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    server: Server = LOCAL,
+) -> None:
+    """Delete an experiment with all it has learned."""
+    from service.pb.lever.v1.experiment_pb2 import DeleteExperimentRequest
+
+    if not yes:
+        typer.confirm(f"Delete {experiment} with all it has learned?", abort=True)
+    with connect(server) as client:
+        request = DeleteExperimentRequest(name=experiment, expected_version=version)
+        client.experiments.DeleteExperiment(request, timeout=TIMEOUT_S)
+    typer.echo(f"{experiment}  deleted")
+
+
+def _moment(ms: int) -> str:
+    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,122 @@
+"""The `lever` command: what a person types. Commands import what they need when they run, so help is instant."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from service import __version__
+from service.cli import archive, decisions, doctor, evaluate, experiments, key, log, report, rescue, verify
+from service.cli.connection import REACH, Reach
+
+app = typer.Typer(
+    name="lever",
+    help="Lever chooses which variant to show and learns from the rewards.",
+    no_args_is_help=True,
+    add_completion=False,
+    # Locals may hold keys.
+    pretty_exceptions_show_locals=False,
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"lever {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def lever(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    key: Annotated[str, typer.Option(envvar="LEVER_KEY", show_envvar=True, help="API key; better as a variable.")] = "",
+    tls: Annotated[bool, typer.Option("--tls", envvar="LEVER_TLS", help="The server speaks TLS.")] = False,
+    ca: Annotated[
+        Path | None, typer.Option(envvar="LEVER_CA", help="PEM certificates to trust; implies --tls.")
+    ] = None,
+    cert: Annotated[Path | None, typer.Option(envvar="LEVER_CERT", help="PEM certificate of this client.")] = None,
+    cert_key: Annotated[Path | None, typer.Option(envvar="LEVER_CERT_KEY", help="Its key.")] = None,
+) -> None:
+    """Lever chooses which variant to show and learns from the rewards.
+
+    The options here say how commands reach the server, and come before the command; as variables they hold for all.
+    """
+    REACH.set(Reach(key, tls, ca, cert, cert_key))
+
+
+@app.command()
+def serve(
+    data_dir: Annotated[Path | None, typer.Option(help="Where the embedded store and the keys live.")] = None,
+    redis_url: Annotated[str | None, typer.Option(help="A Redis or Valkey to use instead of the embedded one.")] = None,
+    grpc_port: Annotated[int | None, typer.Option(help="Port of the gRPC services.")] = None,
+    http_port: Annotated[int | None, typer.Option(help="Port of /metrics, /livez and /readyz.")] = None,
+    door_port: Annotated[
+        int | None, typer.Option(help="Port of the HTTP door for websites; without it there is none.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Serving processes on the one gRPC port.")] = None,
+    experiments: Annotated[Path | None, typer.Option(help="A file or folder of experiments to apply.")] = None,
+    keys_file: Annotated[Path | None, typer.Option(help="API keys; without it nobody needs one.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate, and its chain, of the gRPC port.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its key.")] = None,
+    tls_client_ca: Annotated[Path | None, typer.Option(help="PEM certificates whose clients may connect.")] = None,
+    check: Annotated[bool | None, typer.Option("--check", help="Print the resolved settings and stop.")] = None,
+) -> None:
+    """Serve. Every option is also an environment variable, LEVER_DATA_DIR and so on; options win."""
+    from service.errors import InvalidError
+    from service.process.settings import settings
+
+    overrides: dict[str, Any] = {
+        "data_dir": data_dir,
+        "redis_url": redis_url,
+        "grpc_port": grpc_port,
+        "http_port": http_port,
+        "door_port": door_port,
+        "workers": workers,
+        "experiments": experiments,
+        "keys_file": keys_file,
+        "tls_cert": tls_cert,
+        "tls_key": tls_key,
+        "tls_client_ca": tls_client_ca,
+    }
+    try:
+        resolved = settings({name: value for name, value in overrides.items() if value is not None}, os.environ)
+    except InvalidError as error:
+        for violation in error.violations:
+            typer.echo(f"error: {violation}", err=True)
+        raise typer.Exit(2) from None
+    if check:
+        typer.echo(resolved)
+        return
+
+    from service.server.serve import serve as run
+
+    raise typer.Exit(run(resolved))
+
+
+app.command("apply")(experiments.apply)
+app.command("list")(experiments.list_)
+app.command("show")(experiments.show)
+app.command("delete")(experiments.delete)
+app.command("report")(report.report)
+app.command("log")(log.log)
+app.command("evaluate")(evaluate.evaluate)
+app.command("warm-start")(evaluate.warm_start)
+app.add_typer(key.app, name="key")
+app.command("doctor")(doctor.doctor)
+app.command("verify")(verify.verify)
+app.command("export")(archive.export)
+app.command("import")(archive.import_)
+app.command("restore")(rescue.restore)
+app.command("accept-loss")(rescue.accept_loss)
+app.command("select")(decisions.select)
+app.command("expose", context_settings=decisions.ANY_ID)(decisions.expose)
+app.command("reward", context_settings=decisions.ANY_ID)(decisions.reward)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

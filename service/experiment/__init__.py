@@ -1,0 +1,1 @@
+"""An experiment from its file to its compiled form: parsed, numbered, bounded, encoded."""

@@ -1,0 +1,279 @@
+"""An experiment, compiled: everything a decision, a reward or the fold asks of its configuration.
+
+The record is what the store keeps: one version as JSON, with the text as it was applied, the checked Spec and the
+numbers. `build` makes it, `read` compiles it; both are pure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import CorruptError, InvalidError, Violation
+from service.experiment.encoder import Encoder
+from service.experiment.numbering import Numbers, number, with_products
+from service.experiment.parse_arms import total_limit
+from service.experiment.products import design_of, groups_of
+from service.experiment.segments import Segments
+from service.experiment.spec import ArmSpec, MetricSpec, Spec
+from service.experiment.state_bound import check_state, room_for_products
+from service.store.contract import Aggregate
+from service.text.fields import nearest
+
+if TYPE_CHECKING:
+    from bandits.expansion import Design
+
+FORMAT = 1
+
+
+class Record(msgspec.Struct, frozen=True):
+    """One stored version of an experiment."""
+
+    format: int
+    uid: str
+    version: int
+    applied_at_ms: int
+    text: str
+    spec: Spec
+    numbers: Numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One variant; `segments` are numbers, None means everywhere. Active from start_ms to before end_ms."""
+
+    number: int
+    id: str
+    payload_json: str
+    attributes: Mapping[str, str | bool | int | float]
+    segments: frozenset[int] | None
+    state: str
+    start_ms: int | None
+    end_ms: int | None
+
+    def active(self, segment: int, now_ms: int) -> bool:
+        """Whether it may be drawn in that segment now."""
+        return (
+            self.state == "active"
+            and (self.segments is None or segment in self.segments)
+            and _within(self.start_ms, self.end_ms, now_ms)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What a reward means. Values are natural, `limit` is the largest |total| of a decision in units.
+
+    `scale` = max(|minimum|, |maximum|), natural. `live` false: dropped by a later version, takes no more rewards.
+    """
+
+    number: int
+    id: str
+    unit: float
+    minimum: float
+    maximum: float
+    window_ms: int
+    grace_ms: int
+    aggregate: Aggregate
+    clip: bool
+    primary: bool
+    limit: int
+    scale: float
+    live: bool
+    client: bool
+
+    def units(self, value: float) -> int:
+        """The value as a whole multiple of `unit`, rounded half to even; clipped first where outliers are.
+
+        InvalidError names `value`: NaN, infinite, or outside [minimum, maximum] and not to be clipped.
+        """
+        if not math.isfinite(value):
+            raise InvalidError.field("value", "must be a finite number")
+        if not self.minimum <= value <= self.maximum:
+            if not self.clip:
+                span = f"{self.minimum:.12g} and {self.maximum:.12g}"
+                raise InvalidError.field(
+                    "value", f'must be between {span} for the metric "{self.id}", not {value:.12g}'
+                )
+            value = self.minimum if value < self.minimum else self.maximum
+        return round(value / self.unit)
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """One version of an experiment. Arms, segments and metrics are indexed by number and hold dropped ones too.
+
+    `metric_numbers` has only metrics that still take rewards. `columns` counts the constant and dropped columns, but
+    not products, which `design` has too. `groups` says which arms share a value of an attribute.
+    `settings` are complete: those given over the algorithm's defaults; for `fixed` also weights by arm number.
+    """
+
+    uid: str
+    name: str
+    version: int
+    applied_at_ms: int
+    text: str
+    state: str
+    winner: int | None
+    start_ms: int | None
+    end_ms: int | None
+    arms: tuple[Arm, ...]
+    arm_numbers: Mapping[str, int]
+    default_arm: int
+    algorithm: str
+    settings: Mapping[str, float]
+    encoder: Encoder
+    segments: Segments
+    metrics: tuple[Metric, ...]
+    metric_numbers: Mapping[str, int]
+    primary: Metric
+    priors: Mapping[int, tuple[float, float]]  # by arm number: mean / scale of the primary metric, weight
+    holdout_share: float
+    holdout_uniform: bool
+    sticky_ms: int | None
+    half_life_ms: int | None
+    horizon_ms: int
+    keep_ms: int
+    keep_bytes: int
+    salt: int
+    columns: int
+    design: Design
+    groups: NDArray[np.float64]
+    spec: Spec
+    numbers: Numbers
+
+    def eligible(self, segment: int, now_ms: int) -> tuple[int, ...]:
+        """Numbers of the arms that may be drawn in the segment now, ascending."""
+        return tuple(arm.number for arm in self.arms if arm.active(segment, now_ms))
+
+    def live(self, now_ms: int) -> bool:
+        """Whether it chooses now: active and inside its dates."""
+        return self.state == "active" and _within(self.start_ms, self.end_ms, now_ms)
+
+    def next_change(self, now_ms: int) -> int | None:
+        """The next moment after now at which a date changes what `live` or `eligible` say."""
+        dates = [self.start_ms, self.end_ms]
+        for arm in self.arms:
+            if arm.state == "active":
+                dates += [arm.start_ms, arm.end_ms]
+        return min((date for date in dates if date is not None and date > now_ms), default=None)
+
+
+def build(spec: Spec, text: str, uid: str, now_ms: int, old: Experiment | None, state_max: int = 256 << 20) -> bytes:
+    """The record of the next version: `old`'s version + 1, or 1.
+
+    Raises InvalidError for what the file alone does not show: changes that are refused, too many numbers with those
+    of dropped things, a state that could outgrow `state_max` bytes.
+    """
+    if old is not None and spec.experiment != old.name:
+        message = f'cannot be renamed from "{old.name}" to "{spec.experiment}"'
+        raise InvalidError([Violation("experiment", message, nearest(spec.lines, "experiment"))])
+    numbers = number(spec, old.numbers if old is not None else None)
+    numbers = with_products(numbers, spec, room_for_products(numbers, state_max))
+    check_state(numbers, spec.lines, state_max)
+    kept = msgspec.structs.replace(spec, lines={})
+    version = 1 if old is None else old.version + 1
+    return msgspec.json.encode(Record(FORMAT, uid, version, now_ms, text, kept, numbers))
+
+
+def read(record: bytes) -> Experiment:
+    """Compile a record. CorruptError if it does not decode or does not fit together."""
+    try:
+        decoded = msgspec.json.decode(record, type=Record)
+        if decoded.format != FORMAT:
+            raise CorruptError(f"an experiment's record has format {decoded.format}, not {FORMAT}")
+        return _compile(decoded)
+    except (msgspec.MsgspecError, LookupError, StopIteration, UnicodeDecodeError) as error:
+        raise CorruptError(f"an experiment's record does not decode: {error}") from error
+
+
+def _compile(record: Record) -> Experiment:
+    spec, numbers = record.spec, record.numbers
+    segments = Segments(numbers.segments, spec.segments)
+    arms = tuple(_arm(place, arm, segments) for place, arm in enumerate(numbers.arms))
+    arm_numbers = {arm.id: arm.number for arm in arms}
+    live = {metric.id for metric in spec.metrics}
+    metrics = tuple(_metric(place, metric, metric.id in live) for place, metric in enumerate(numbers.metrics))
+    return Experiment(
+        uid=record.uid,
+        name=spec.experiment,
+        version=record.version,
+        applied_at_ms=record.applied_at_ms,
+        text=record.text,
+        state=spec.state,
+        winner=None if spec.winner is None else arm_numbers[spec.winner],
+        start_ms=spec.start_ms,
+        end_ms=spec.end_ms,
+        arms=arms,
+        arm_numbers=arm_numbers,
+        default_arm=arm_numbers[spec.default_arm],
+        algorithm=spec.algorithm.name,
+        settings=_settings(spec, arm_numbers),
+        encoder=Encoder(numbers.columns, spec.features),
+        segments=segments,
+        metrics=metrics,
+        metric_numbers={metric.id: metric.number for metric in metrics if metric.live},
+        primary=next(metric for metric in metrics if metric.primary),
+        priors=_priors(numbers.arms, next(metric for metric in metrics if metric.primary)),
+        holdout_share=spec.holdout_share,
+        holdout_uniform=spec.holdout_uniform,
+        sticky_ms=spec.sticky_ms,
+        half_life_ms=spec.half_life_ms,
+        horizon_ms=max(metric.window_ms + metric.grace_ms for metric in spec.metrics),
+        keep_ms=spec.keep_ms,
+        keep_bytes=spec.keep_bytes,
+        salt=int.from_bytes(hashlib.blake2b(record.uid.encode(), digest_size=8).digest(), "little"),
+        columns=len(numbers.columns),
+        design=design_of(numbers.columns, numbers.features, numbers.products),
+        groups=groups_of([arm.attributes for arm in numbers.arms]),
+        spec=spec,
+        numbers=numbers,
+    )
+
+
+def _arm(place: int, spec: ArmSpec, segments: Segments) -> Arm:
+    where = None if spec.segments is None else frozenset(segments.numbers[segment] for segment in spec.segments)
+    return Arm(place, spec.id, spec.payload, spec.attributes, where, spec.state, spec.start_ms, spec.end_ms)
+
+
+def _metric(place: int, spec: MetricSpec, live: bool) -> Metric:
+    return Metric(
+        number=place,
+        id=spec.id,
+        unit=spec.unit,
+        minimum=spec.min,
+        maximum=spec.max,
+        window_ms=spec.window_ms,
+        grace_ms=spec.grace_ms,
+        aggregate=Aggregate[spec.aggregate.upper()],
+        clip=spec.clip,
+        primary=spec.primary,
+        limit=total_limit(spec),
+        scale=max(abs(spec.min), abs(spec.max)),
+        live=live,
+        client=spec.client,
+    )
+
+
+def _priors(arms: Sequence[ArmSpec], primary: Metric) -> Mapping[int, tuple[float, float]]:
+    given = [(number, arm.prior) for number, arm in enumerate(arms) if arm.prior is not None]
+    return {number: (prior.mean / primary.scale, prior.weight) for number, prior in given}
+
+
+def _settings(spec: Spec, arm_numbers: Mapping[str, int]) -> Mapping[str, float]:
+    from bandits.policy import POLICIES
+
+    defaults = {name: setting.default for name, setting in POLICIES[spec.algorithm.name].settings.items()}
+    weights = {str(arm_numbers[arm]): weight for arm, weight in spec.algorithm.weights.items()}
+    return defaults | spec.algorithm.settings | weights
+
+
+def _within(start_ms: int | None, end_ms: int | None, now_ms: int) -> bool:
+    return (start_ms is None or start_ms <= now_ms) and (end_ms is None or now_ms < end_ms)

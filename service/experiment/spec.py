@@ -1,0 +1,121 @@
+"""A checked experiment as plain data: what schema.py makes of the YAML and what is kept in the record.
+
+Times and durations are integer milliseconds, sizes are bytes. Everything here encodes to JSON and back.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+MAX_ARMS = 200
+MAX_COLUMNS = 64
+MAX_SEGMENTS = 64
+MAX_METRICS = 16
+MAX_PAYLOAD = 64 << 10
+DEFAULT_SEGMENT = "default"
+
+DAY_MS = 86_400_000
+
+
+class PriorSpec(msgspec.Struct, frozen=True):
+    """What is expected of an arm: mean reward of the primary metric, worth `weight` trials."""
+
+    mean: float
+    weight: float
+
+
+class ArmSpec(msgspec.Struct, frozen=True):
+    """One variant. `payload` is JSON text; `segments` None means everywhere."""
+
+    id: str
+    payload: str
+    attributes: dict[str, str | bool | int | float] = {}
+    segments: tuple[str, ...] | None = None
+    state: str = "active"
+    start_ms: int | None = None
+    end_ms: int | None = None
+    prior: PriorSpec | None = None
+
+
+class FeatureSpec(msgspec.Struct, frozen=True):
+    """One feature of the context: `category` has values, `number` has min and max, `flag` has neither."""
+
+    type: str
+    values: tuple[str, ...] = ()
+    min: float = 0.0
+    max: float = 0.0
+
+
+class ConditionSpec(msgspec.Struct, frozen=True):
+    """One condition of a segment; the feature's type says which fields count.
+
+    category: the text is one of `texts`. flag: it equals `flag`. number: it is one of `numbers` where there are
+    any, else inside [low, high], where None is an open end.
+    """
+
+    feature: str
+    type: str
+    texts: tuple[str, ...] = ()
+    numbers: tuple[float, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    flag: bool = False
+
+
+class SegmentSpec(msgspec.Struct, frozen=True):
+    """A named rule; all conditions must hold. `serve_default`: everyone in it sees the default arm."""
+
+    id: str
+    when: tuple[ConditionSpec, ...] = ()
+    serve_default: bool = False
+
+
+class MetricSpec(msgspec.Struct, frozen=True):
+    """What a reward means. `unit` is the grain in which totals are counted; `client` lets browser keys send it."""
+
+    id: str
+    primary: bool
+    unit: float
+    min: float
+    max: float
+    window_ms: int
+    grace_ms: int
+    aggregate: str
+    clip: bool
+    client: bool = False
+
+
+class AlgorithmSpec(msgspec.Struct, frozen=True):
+    """Name, the settings that were given, and for `fixed` the weights by arm id."""
+
+    name: str
+    settings: dict[str, float] = {}
+    weights: dict[str, float] = {}
+
+
+class Spec(msgspec.Struct, frozen=True):
+    """One experiment. `segments` are in matching order and end with `default`.
+
+    `client`: browser keys may ask for choices. `lines` maps field paths to line numbers of the text; it serves error messages and is not kept.
+    """
+
+    experiment: str
+    description: str
+    state: str
+    winner: str | None
+    start_ms: int | None
+    end_ms: int | None
+    arms: tuple[ArmSpec, ...]
+    default_arm: str
+    algorithm: AlgorithmSpec
+    features: dict[str, FeatureSpec]
+    segments: tuple[SegmentSpec, ...]
+    metrics: tuple[MetricSpec, ...]
+    holdout_share: float
+    holdout_uniform: bool
+    sticky_ms: int | None
+    half_life_ms: int | None
+    keep_ms: int
+    keep_bytes: int
+    client: bool = False
+    lines: dict[str, int] = {}

@@ -1,0 +1,1 @@
+"""HTTP: OFREP, choices and events for websites; metrics and health for operators."""

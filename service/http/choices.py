@@ -1,0 +1,98 @@
+"""POST /v1/select: one or several experiments of a page for one subject, in one call."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from service.errors import DeniedError, LeverError
+from service.http.backend import SUBJECT_CHARS, TOKEN_CHARS, Backend
+from service.http.messages import Reply, Request, decode, described
+from service.security.api_keys import Key
+from service.serving.personalizer import Mode
+
+EXPERIMENTS = 32
+_MODES = {"normal": Mode.NORMAL, "preview": Mode.PREVIEW, "uncounted": Mode.UNCOUNTED}
+
+Name = Annotated[str, Meta(min_length=1, max_length=128)]
+
+
+class Choice(msgspec.Struct, forbid_unknown_fields=True):
+    """One experiment to choose in; docs/http.md says what each field means."""
+
+    experiment: Name
+    previous_decision_id: Annotated[str, Meta(max_length=TOKEN_CHARS)] = ""
+    arms: Annotated[list[Name], Meta(max_length=1000)] = []
+    deferred: bool = False
+    mode: Literal["normal", "preview", "uncounted"] = "normal"
+
+
+class Select(msgspec.Struct, forbid_unknown_fields=True):
+    """Who is choosing for whom, on what, where."""
+
+    subject: Annotated[str, Meta(min_length=1, max_length=SUBJECT_CHARS)]
+    experiments: Annotated[list[Name | Choice], Meta(min_length=1, max_length=EXPERIMENTS)]
+    context: Annotated[dict[str, str | float | bool | None], Meta(max_length=256)] = {}
+
+
+class Chosen(msgspec.Struct, omit_defaults=True):
+    """One choice, or the `error` that came of it."""
+
+    experiment: str
+    decision_id: str = ""
+    arm: str = ""
+    payload: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    propensity: float | msgspec.UnsetType = msgspec.UNSET
+    segment: str = ""
+    holdout: bool | msgspec.UnsetType = msgspec.UNSET
+    stale: bool | msgspec.UnsetType = msgspec.UNSET
+    experiment_version: int | msgspec.UnsetType = msgspec.UNSET
+    reason: str = ""
+    error: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Selected(msgspec.Struct):
+    """Choices in the order of the request's experiments."""
+
+    decisions: list[Chosen]
+
+
+_DECODER = msgspec.json.Decoder(Select)
+
+
+class Choices:
+    """Answers POST /v1/select. What is wrong with one experiment does not hinder the others."""
+
+    def __init__(self, desk: Backend) -> None:
+        self._desk = desk
+
+    def select(self, request: Request) -> Reply:
+        """Raises InvalidError and UnavailableError for the request as a whole."""
+        asked = decode(_DECODER, request.body)
+        self._desk.working()
+        chosen = [self._one(one, asked, request.key) for one in asked.experiments]
+        return Reply(200, msgspec.json.encode(Selected(chosen)))
+
+    def _one(self, given: str | Choice, asked: Select, key: Key) -> Chosen:
+        one = Choice(given) if isinstance(given, str) else given
+        try:
+            if key.public and (one.arms or one.mode != "normal"):
+                raise DeniedError("a public key cannot name arms or a mode")
+            exp = self._desk.experiment(one.experiment, key)
+            made = self._desk.choose(
+                exp,
+                asked.subject,
+                asked.context,
+                one.previous_decision_id,
+                one.deferred,
+                _MODES[one.mode],
+                tuple(one.arms),
+            )
+        except LeverError as error:
+            return Chosen(one.experiment, error=described(error))
+        return Chosen(
+            exp.name, made.decision_id, made.arm, msgspec.Raw(made.payload_json.encode()), made.propensity, made.segment,
+            made.holdout, made.stale, made.version, made.reason.name,
+        )  # fmt: skip

@@ -1,0 +1,129 @@
+"""What every learning segment believes of its arms, as gauges: for dashboards, and to see an arm run away.
+
+One worker of a server tells it, as all believe the same. The numbers are those of a report, and cost as much: so a
+thread makes them beside the rest, one segment at a time, only for segments whose beliefs changed, and rests in between.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import structlog
+
+from bandits.pmf import fill
+from bandits.summary import summary
+from service.experiment.compiled import Experiment
+from service.process.priority import give_way
+from service.serving.published import Published
+from service.serving.snapshot import Slot, Snapshot
+from service.telemetry.metric_families import Key
+from service.telemetry.metrics import MAX_SERIES, Metrics
+
+EVERY_S = 15.0  # between two looks at one experiment, at the least
+TICK_S = 1.0  # between two looks for experiments that are new or due
+SHARE = 50  # the numbers take at most one part in so many of the time
+
+
+@dataclass(slots=True)
+class _Told:
+    """What was last told of one experiment."""
+
+    snapshot: Snapshot | None = None
+    due: float = 0.0  # when to look again
+    slots: dict[int, Slot] = field(default_factory=dict)
+    arms: dict[int, list[Key]] = field(default_factory=dict)  # the keys of each segment's arms
+
+
+class Beliefs:
+    """A thread that keeps the gauges posterior_mean, probability_best and propensity_min."""
+
+    def __init__(self, directory: Published, metrics: Metrics, every_s: float = EVERY_S) -> None:
+        self._directory = directory
+        self._metrics = metrics
+        self._every_s = every_s
+        self._told: dict[str, _Told] = {}  # by the experiment's name
+        self._series = 0
+        self._stop = threading.Event()
+        self._log = structlog.get_logger("lever.learning")
+        self._thread = threading.Thread(target=self._run, name="lever-learning", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End; the gauges stay as they are."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        give_way()
+        while not self._stop.wait(TICK_S):
+            self.turn()
+
+    def turn(self) -> None:
+        """Bring the gauges of all experiments up to date that are due, resting in between."""
+        snapshots: Mapping[str, Snapshot] = self._directory.by_name
+        for name in self._told.keys() - snapshots.keys():
+            self._forget(name)
+        for name, snapshot in snapshots.items():
+            told = self._told.setdefault(name, _Told())
+            if told.snapshot is not snapshot and time.monotonic() >= told.due:
+                told.snapshot, told.due = snapshot, time.monotonic() + self._every_s
+                try:
+                    self._follow(snapshot, told)
+                except Exception:  # noqa: BLE001 - whatever it is, the others go on, and no gauge stands still
+                    self._log.exception("what an experiment learned cannot be told", experiment=name)
+                    self._forget(name)
+
+    def _follow(self, snapshot: Snapshot, told: _Told) -> None:
+        for slot in snapshot.slots:
+            if told.slots.get(slot.segment) is not slot and not self._stop.is_set():
+                begun = time.thread_time()
+                self._tell(snapshot.experiment, slot, told)
+                self._stop.wait(SHARE * (time.thread_time() - begun))
+
+    def _tell(self, experiment: Experiment, slot: Slot, told: _Told) -> None:
+        """The gauges of one segment; those of arms that are no longer eligible go."""
+        place = (experiment.name, experiment.segments.ids[slot.segment])
+        segments = experiment.segments
+        learns = len(slot.arms) > 0 and segments.live[slot.segment] and not segments.serves_default[slot.segment]
+        keys: list[Key] = [(*place, experiment.arms[arm].id) for arm in slot.arms.tolist()] if learns else []
+        before = told.arms.get(slot.segment, [])
+        if self._series - len(before) + len(keys) > MAX_SERIES:
+            keys = []  # a value that stands for many arms would say nothing
+        told.slots[slot.segment], told.arms[slot.segment] = slot, keys
+        self._series += len(keys) - len(before)
+        self._drop(set(before) - set(keys), set() if keys else {place})
+        if keys:
+            beliefs = summary(slot.posterior, slot.mean, slot.arms)
+            scale = experiment.primary.scale
+            for key, mean, best in zip(keys, beliefs.mean.tolist(), beliefs.best.tolist(), strict=True):
+                self._metrics.posterior_mean.set(mean * scale, key)
+                self._metrics.probability_best.set(best, key)
+            self._metrics.propensity_min.set(least(slot), place)
+
+    def _forget(self, name: str) -> None:
+        for keys in self._told.pop(name).arms.values():
+            self._series -= len(keys)
+            self._drop(set(keys), {key[:2] for key in keys})
+
+    def _drop(self, arms: set[Key], places: set[Key]) -> None:
+        for key in arms:
+            self._metrics.posterior_mean.remove(key)
+            self._metrics.probability_best.remove(key)
+        for place in places:
+            self._metrics.propensity_min.remove(place)
+
+
+def least(slot: Slot) -> float:
+    """The least probability any eligible arm has at the slot's average features, floor included."""
+    if not slot.contextual:
+        return float(slot.pmf.min())
+    out = np.empty(slot.arms.size)
+    fill(slot.posterior.packed, slot.mean, slot.arms, out)
+    return float(out.min())

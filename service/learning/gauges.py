@@ -1,0 +1,70 @@
+"""What a server exports of each experiment it follows: how current it is, how far its checkpoint, what is wrong.
+
+An age is marked by whoever made progress, and grows by itself where nobody does: also where a thread hangs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+
+from service.learning.replica import Replica
+from service.telemetry.metrics import Metrics
+
+MARK_S = 0.5
+_DROPPED = ("late", "lost", "full")  # causes of a lost trial
+
+
+class Gauges:
+    """Called by the thread that folds."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._due = 0.0
+
+    def shelved(self, replica: Replica, now_ms: int) -> None:
+        """It comes from the snapshot file: known to be current when its newest entry was written."""
+        if replica.begun:
+            self._metrics.snapshot_age.mark((replica.experiment.name,), max(now_ms - replica.touched, 0) / 1000)
+
+    def loaded(self, replica: Replica, *, diverged: bool) -> None:
+        """It was loaded from the store. What alerts look at is there before its first event, as a rate needs."""
+        if replica.begun:
+            name, metrics = replica.experiment.name, self._metrics
+            self.tell(name, lost=0, unreadable=0, divergence=diverged)
+            metrics.features_clipped.add((name,), 0)
+            metrics.features_unknown.add((name,), 0)
+            for cause in _DROPPED:
+                metrics.trials_dropped.add((name, cause), 0)
+
+    def current(self, replicas: Iterable[Replica], diverged: Callable[[str], bool]) -> None:
+        """Everything that the store has of them is published. Marked twice a second: ages need it no finer."""
+        now = time.monotonic()
+        if now < self._due:
+            return
+        self._due = now + MARK_S
+        for replica in replicas:
+            if replica.begun:
+                key, stored = (replica.experiment.name,), replica.stored
+                self._metrics.snapshot_age.mark(key)
+                self._metrics.log_entries.set(max(replica.rows - (stored.rows if stored else 0), 0), key)
+                if replica.cut is None and not diverged(replica.uid):
+                    self._metrics.checkpoint_age.mark(key)
+
+    def derived(self, replica: Replica) -> None:
+        """A new snapshot was derived from it."""
+        experiment = replica.experiment
+        for segment, found in list(replica.reviews.findings.items()):
+            self._metrics.changes.set(len(found.cuts), (experiment.name, experiment.segments.ids[segment]))
+
+    def tell(self, name: str, **what: float) -> None:
+        """The values of some gauges, by attribute of Metrics."""
+        for family, value in what.items():
+            getattr(self._metrics, family).set(float(value), (name,))
+
+    def deleted(self, name: str, others: Iterable[Replica]) -> None:
+        """It was deleted: no gauge of it is left, unless one of the others took its name."""
+        if any(replica.begun and replica.experiment.name == name for replica in others):
+            self.tell(name, lost=0, unreadable=0)
+        else:
+            self._metrics.forget(name)

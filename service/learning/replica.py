@@ -1,0 +1,297 @@
+"""One experiment as this process knows it: the fold of its log so far, and the snapshots derived from it."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from bandits.policy import POLICIES
+from bandits.state import Rows, Rules, State, Totals
+from service.errors import CorruptError
+from service.experiment.compiled import Experiment, read
+from service.learning.reviews import FIELD, Reviews, reviewed
+from service.serving.snapshot import Slot, Snapshot
+from service.store import rows as layout
+from service.store.contract import START, Checkpoint, Entry, Loaded
+
+CHECKPOINT_ROWS = 10_000  # rows between checkpoints at the least
+CHECKPOINT_SHARE = 64  # and at least a row for so many bytes of checkpoint
+FORMAT = b"1"
+
+
+class Replica:
+    """Folds entries in order, cuts checkpoints where the log says so. Used by one thread."""
+
+    def __init__(self, uid: str, loaded: Loaded) -> None:
+        self.uid = uid
+        self.cursor = START
+        self.rows = 0  # folded since the log's beginning
+        self.touched = 0  # id time of the last entry
+        self.stored: Checkpoint | None = loaded.checkpoint
+        self.cut: Checkpoint | None = None  # a checkpoint due, not yet sent
+        self._record = b""
+        self._experiment: Experiment | None = None
+        self._state: State | None = None
+        self._slots: dict[int, Slot] = {}
+        self._changed: set[int] = set()
+        self._newest = 0  # time of the newest trial folded
+        self.reviews = Reviews()
+        self._sent: dict[str, bytes] = {}  # digest of each field of the stored checkpoint
+        if loaded.checkpoint is not None:
+            self._restore(loaded.checkpoint)
+
+    # -- what is known -----------------------------------------------------------------------------------------
+
+    @property
+    def experiment(self) -> Experiment:
+        """The configuration in force at the cursor. CorruptError before the log's first entry was folded."""
+        if self._experiment is None:
+            raise CorruptError(f"the log of {self.uid} does not begin with a configuration")
+        return self._experiment
+
+    @property
+    def state(self) -> State:
+        """The folded sums."""
+        if self._state is None:
+            raise CorruptError(f"the log of {self.uid} does not begin with a configuration")
+        return self._state
+
+    @property
+    def begun(self) -> bool:
+        """Whether a configuration was folded yet."""
+        return self._experiment is not None
+
+    # -- fold --------------------------------------------------------------------------------------------------
+
+    def fold(self, entries: Sequence[Entry]) -> None:
+        """Fold entries in log order; a checkpoint that falls due on the way is left in `cut`."""
+        run: list[Entry] = []
+        for entry in entries:
+            if entry.config is not None:
+                self._fold_run(run)
+                run = []
+                self._configure(entry)
+            else:
+                run.append(entry)
+                self.rows += _count(entry)
+            if self.rows >= self.reviews.due and _brings_trials(entry) and reviewed(self.experiment):
+                self._fold_run(run)
+                run = []
+                self._advance(entry)
+                self._changed |= self.reviews.review(self.state, self.experiment, self.rows, entry.time)
+            if self.cut is None and self._experiment is not None and self.rows >= self._threshold():
+                self._fold_run(run)
+                run = []
+                self._advance(entry)
+                self.cut = self._next_checkpoint()
+        self._fold_run(run)
+        if entries:
+            self._advance(entries[-1])
+
+    def idle(self, now_ms: int, idle_ms: int = 10_000) -> None:
+        """Cut a checkpoint if the log has been quiet for this long and there is something new to keep."""
+        quiet = self.begun and self.touched and now_ms - self.touched > idle_ms
+        if self.cut is None and quiet and (self.stored is None or self.stored.id != self.cursor):
+            self.cut = self._next_checkpoint()
+
+    def _advance(self, entry: Entry) -> None:
+        self.cursor = entry.id
+        self.touched = entry.time
+        if self._state is not None:
+            self._state.settle(entry.time)
+
+    def _configure(self, entry: Entry) -> None:
+        assert entry.config is not None
+        if self._state is not None:
+            self._state.settle(entry.time)  # what came before is settled under the rules it came under
+        self._adopt(entry.config, entry.seeded)
+
+    def _adopt(self, record: bytes, seeded: bool) -> None:
+        experiment = read(record)
+        rules = rules_of(experiment)
+        if self._state is None and (experiment.version != 1 or seeded):
+            raise CorruptError(f"the log of {self.uid} was trimmed and its checkpoint is missing")
+        self._record, self._experiment = record, experiment
+        if self._state is None:
+            self._state = State(rules)
+        else:
+            self._state.adopt(rules)
+        self._changed = set(range(rules.segments))
+
+    def _fold_run(self, run: Sequence[Entry]) -> None:
+        for stride in {e.stride for e in run}:
+            same = [e for e in run if e.stride == stride and not e.late]
+            trials = b"".join(e.trials for e in same if e.trials)
+            if trials:
+                self._fold_trials(trials, stride)
+            rewards = [e for e in same if e.rewards]
+            if rewards:
+                self._fold_rewards(rewards, stride)
+
+    def _fold_trials(self, data: bytes, stride: int) -> None:
+        packed = np.frombuffer(data, layout.trial_dtype((stride - layout.HEAD.itemsize) // 2))
+        rows = _columns(packed)
+        self.state.add_trials(rows)
+        self._newest = max(self._newest, int(rows.time.max()))
+        self._changed.update(np.unique(rows.segment).tolist())
+
+    def _fold_rewards(self, entries: Sequence[Entry], stride: int) -> None:
+        columns = (stride - layout.HEAD.itemsize - layout.TAIL.itemsize) // 2
+        packed = np.frombuffer(b"".join(e.rewards or b"" for e in entries), layout.reward_dtype(columns))
+        rows = _columns(packed)
+        totals = np.array([t for e in entries for t in e.totals], np.int64).reshape(-1, 3)
+        arrived = np.repeat([e.time for e in entries], [len(e.totals) for e in entries]).astype(np.int64)
+        metric = packed["metric"].astype(np.int64)
+        metric[metric == layout.NO_METRIC] = -1
+        columns_of = (np.ascontiguousarray(totals[:, i]) for i in range(3))
+        old, new, exposes = columns_of
+        self.state.add_rewards(rows, Totals(metric, old, new, exposes, np.maximum(arrived - rows.time, 0)))
+        self._changed.update(np.unique(rows.segment).tolist())
+
+    # -- snapshots ---------------------------------------------------------------------------------------------
+
+    def snapshot(self, now_ms: int) -> Snapshot:
+        """What can be served now. Slots are derived from the fold alone; `now_ms` only tells which arms are in date."""
+        experiment, state = self.experiment, self.state
+        if experiment.half_life_ms is not None:
+            self._changed = set(range(state.rules.segments))  # everything ages at once
+        policy = POLICIES[experiment.algorithm]
+        for segment in range(state.rules.segments):
+            arms = np.array(experiment.eligible(segment, now_ms), np.int64)
+            known = self._slots.get(segment)
+            if segment in self._changed or known is None or not np.array_equal(known.arms, arms):
+                cut = self.reviews.cut(experiment, segment)
+                sums = state.sums(segment, state.weights(self.touched, experiment.half_life_ms, cut))
+                side = self.reviews.side(self.state.rules, experiment.groups, segment)
+                self._slots[segment] = Slot.derive(
+                    segment, arms, policy, experiment.settings, sums, experiment.priors, side
+                )
+        self._changed.clear()
+        slots = tuple(self._slots[s] for s in range(state.rules.segments))
+        return Snapshot(experiment, slots, self.cursor, experiment.next_change(now_ms), self._newest)
+
+    # -- checkpoints -------------------------------------------------------------------------------------------
+
+    def fields(self) -> dict[str, bytes]:
+        """Everything a restarting server needs, canonical: equal for equal prefixes of the log."""
+        return self.state.fields() | self.reviews.fields() | {"format": FORMAT, "config": self._record}
+
+    def sent(self, checkpoint: Checkpoint) -> None:
+        """The store holds this checkpoint now (we wrote it, or another server wrote the same)."""
+        self.stored = checkpoint
+        for name in checkpoint.removed:
+            self._sent.pop(name, None)
+        if checkpoint.base is None:
+            self._sent.clear()
+        self._sent.update({name: _digest(value) for name, value in checkpoint.fields.items()})
+        self.cut = None
+
+    def whole(self) -> Checkpoint:
+        """A checkpoint at the cursor that stands on nothing."""
+        return self._checkpoint(base=None)
+
+    def heal(self) -> None:
+        """What is stored is no good: a checkpoint that replaces it whole is due."""
+        self._sent.clear()
+        self.cut = replace(self.whole(), heal=True)
+
+    def superseded(self, stored: Checkpoint | None) -> None:
+        """Another server's checkpoint is stored; the next one of ours starts from scratch."""
+        self.stored = stored
+        self._sent.clear()
+        self.cut = None
+
+    def _threshold(self) -> int:
+        stored = self.stored
+        if stored is None:
+            return CHECKPOINT_ROWS
+        return stored.rows + max(CHECKPOINT_ROWS, stored.size // CHECKPOINT_SHARE)
+
+    def _next_checkpoint(self) -> Checkpoint:
+        return self._checkpoint(self.stored.id if self.stored is not None and self._sent else None)
+
+    def _checkpoint(self, base: str | None) -> Checkpoint:
+        fields = self.fields()
+        digests = {name: _digest(value) for name, value in fields.items()}
+        changed = {n: v for n, v in fields.items() if base is None or self._sent.get(n) != digests[n]}
+        keep = self.touched - self.experiment.keep_ms
+        return Checkpoint(
+            id=self.cursor, base=base, rows=self.rows, size=sum(map(len, fields.values())),
+            digest=digest(digests), fields=changed,
+            removed=[n for n in self._sent if n not in fields] if base else [], keep=max(keep, 0),
+        )  # fmt: skip
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        fields = dict(checkpoint.fields)
+        digests = {name: _digest(value) for name, value in fields.items()}
+        if digest(digests) != checkpoint.digest:
+            raise CorruptError(f"the checkpoint of {self.uid} does not match its digest")
+        try:
+            if fields.pop("format") != FORMAT:
+                raise CorruptError(f"the checkpoint of {self.uid} has a format this version does not read")
+            self._record = fields.pop("config")
+            self.reviews = Reviews(fields.pop(FIELD, None))
+            self._experiment = read(self._record)
+            self._state = State.restore(rules_of(self._experiment), fields)
+            self._state.cuts = self.reviews.barriers()
+        except (KeyError, IndexError, ValueError, struct.error) as error:
+            raise CorruptError(f"the checkpoint of {self.uid} does not decode: {error!r}") from error
+        self._changed = set(range(self._state.rules.segments))
+        self._sent = digests
+        self.cursor = checkpoint.id
+        self.rows = checkpoint.rows
+        self.touched = int(checkpoint.id.split("-")[0])
+        self._state.settle(self.touched)
+
+
+def rules_of(experiment: Experiment) -> Rules:
+    """What the fold needs of a configuration."""
+    metric = experiment.primary
+    low, high = (round(v / metric.unit) for v in (metric.minimum, metric.maximum))
+    return Rules(
+        segments=len(experiment.segments.ids), arms=len(experiment.arms), metrics=len(experiment.metrics),
+        columns=experiment.design.columns, primary=metric.number, low=low, high=high,
+        horizon_ms=experiment.horizon_ms, products=experiment.design,
+    )  # fmt: skip
+
+
+def digest(digests: Mapping[str, bytes]) -> str:
+    """SHA-256 over the fields' names and digests in order; the same for the same state, however it came about."""
+    whole = hashlib.sha256()
+    for name in sorted(digests):
+        whole.update(name.encode() + b"\0" + digests[name])
+    return whole.hexdigest()
+
+
+def intact(checkpoint: Checkpoint) -> bool:
+    """Whether a whole checkpoint is what its digest says."""
+    return digest_of(checkpoint.fields) == checkpoint.digest
+
+
+def digest_of(fields: Mapping[str, bytes]) -> str:
+    """`digest` of the fields themselves."""
+    return digest({name: _digest(value) for name, value in fields.items()})
+
+
+def _digest(value: bytes) -> bytes:
+    return hashlib.sha256(value).digest()
+
+
+def _brings_trials(entry: Entry) -> bool:
+    """Whether trials come with it. Between flushes the log has rewards of trials that it does not have yet."""
+    return entry.trials is not None or any(exposes for _, _, exposes in entry.totals)
+
+
+def _count(entry: Entry) -> int:
+    """Rows of an entry."""
+    return len(entry.trials or entry.rewards or b"") // entry.stride if entry.stride else 0
+
+
+def _columns(packed: layout.Rows) -> Rows:
+    fields = (packed[name].astype(np.int64) for name in ("time", "segment", "arm", "flags", "bucket"))
+    time, segment, arm, flags, bucket = fields
+    return Rows(time, segment, arm, flags, bucket, packed["x"])

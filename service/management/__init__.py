@@ -1,0 +1,1 @@
+"""What is done to whole experiments: put, delete, warm-start, transfer, verify."""

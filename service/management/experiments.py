@@ -1,0 +1,122 @@
+"""Experiments as people see them: put, get, list, delete."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+from service.analysis.report import Report, report
+from service.errors import ConflictError
+from service.experiment.compiled import Experiment, build, read
+from service.experiment.parse import parse
+from service.learning.feed import Feed
+from service.serving.published import Published
+from service.serving.store_clock import Clock
+from service.store.contract import Checkpoint, Entry, LostError, Put, Seed, Store
+
+_ATTEMPTS = 5
+_MARGIN_MS = 1000  # more than clocks of servers of one store differ
+REFRESH_S = 10.0  # a person waits here; a busy server may take its time
+
+
+class Catalogue:
+    """Reads the published configurations; writes through the store and returns once the write is in force here."""
+
+    def __init__(self, store: Store, directory: Published, feed: Feed, clock: Clock, state_max: int) -> None:
+        self._store = store
+        self._directory = directory
+        self._feed = feed
+        self._clock = clock
+        self._state_max = state_max
+
+    def put(self, text: str, expected: int | None) -> tuple[Experiment, bool]:
+        """Create or update from YAML or JSON; true if that changed anything.
+
+        `expected` is the version to be replaced (0: none may exist); None writes over whatever stands there.
+        Raises InvalidError with lines, ConflictError, UnavailableError.
+        """
+        spec = parse(text)
+        for attempt in range(_ATTEMPTS):
+            self._feed.refresh(REFRESH_S)
+            old = self._directory.by_name.get(spec.experiment)
+            current = old.experiment if old is not None else None
+            check_version(spec.experiment, current, expected)
+            if current is not None and current.uid in self._feed.lost():
+                raise LostError(f"the store has lost {current.name!r}: restore it, or accept the loss")
+            if current is not None and current.text == text:
+                return current, False
+            try:
+                return self._write(build_put(spec, text, current, self._clock.now_ms(), self._state_max)), True
+            except ConflictError:
+                if expected is not None or attempt == _ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    def _write(self, put: Put) -> Experiment:
+        self._store.put(put)
+        self._feed.refresh(REFRESH_S)
+        assert put.record is not None
+        return read(put.record)
+
+    def get(self, name: str) -> Experiment:
+        """One experiment; NotFoundError."""
+        return self._directory.named(name).experiment
+
+    def list(self) -> list[Experiment]:
+        """All experiments, by name."""
+        return [s.experiment for _, s in sorted(self._directory.by_name.items())]
+
+    def delete(self, name: str, expected: int | None) -> None:
+        """Delete an experiment and all it has learned. NotFoundError, ConflictError, UnavailableError."""
+        self._feed.refresh(REFRESH_S)
+        current = self._directory.named(name).experiment
+        check_version(name, current, expected)
+        self._store.put(Put(current.uid, name, current.version, current.version, None))
+        self._feed.refresh(REFRESH_S)
+
+    def restore(self, name: str) -> Experiment:
+        """Write back, from what this server holds, an experiment that the store has lost; under its old uid.
+
+        Claims are gone, so decisions made before now are over: their rewards are LATE. PreconditionError if it is
+        not lost; ConflictError if another server was first or the name is taken; UnavailableError.
+        """
+        self._feed.refresh(REFRESH_S)
+        held = self._feed.held(name)
+        self._write(restoring(held.uid, held.whole(), self._clock.now_ms()))
+        return self._directory.named(name).experiment
+
+    def accept_loss(self, name: str) -> None:
+        """Forget an experiment that the store has lost, on all servers. PreconditionError, UnavailableError."""
+        self._feed.refresh(REFRESH_S)
+        uid = self._feed.held(name).uid
+        self._store.put(Put(uid, name, 0, 0, None))
+        self._feed.refresh(REFRESH_S)
+
+    def report(self, name: str) -> Report:
+        """What the experiment has shown, earned and learned. NotFoundError, UnavailableError."""
+        return self._feed.inspect(name, report)
+
+
+def check_version(name: str, current: Experiment | None, expected: int | None) -> None:
+    """ConflictError unless the current version is the one a writer expects."""
+    version = current.version if current is not None else 0
+    if expected is not None and expected != version:
+        raise ConflictError(f"experiment {name!r} is at version {version}, not {expected}")
+
+
+def restoring(uid: str, state: Checkpoint, now_ms: int, entries: Sequence[Entry] = ()) -> Put:
+    """The write that brings an experiment back from a whole checkpoint, in a store whose clock says `now_ms`."""
+    record = state.fields["config"]
+    experiment = read(record)
+    touched = int(state.id.split("-")[0])
+    # Where the new store's clock is behind the old one's: nothing that the state may hold can be claimed again.
+    epoch = now_ms if now_ms > touched else touched + _MARGIN_MS
+    return Put(uid, experiment.name, experiment.version, 0, record, Seed(state, epoch, entries))
+
+
+def build_put(spec: object, text: str, current: Experiment | None, now_ms: int, state_max: int) -> Put:
+    """The write that brings an experiment from `current` to what `spec` says."""
+    uid = current.uid if current is not None else secrets.token_hex(8)
+    record = build(spec, text, uid, now_ms, current, state_max)  # type: ignore[arg-type]
+    new = read(record)
+    return Put(uid, new.name, new.version, new.version - 1, record)

@@ -1,0 +1,181 @@
+"""Work that reads or writes whole logs, beside serving: evaluations and warm starts, in a process of their own.
+
+Such work keeps an interpreter busy for seconds, and choices must not wait for it. One task at a time: a second one is
+refused. The task goes to the child's stdin, as the store's address may hold a password; the answer comes on its stdout.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from typing import Protocol
+
+import msgspec
+
+from service import errors
+from service.analysis.evaluation import Evaluation, evaluate
+from service.analysis.log_table import entries
+from service.analysis.trials_from_log import gather, trials_of
+from service.errors import ExhaustedError, InvalidError, LeverError, NotFoundError, UnavailableError, Violation
+from service.experiment.compiled import read
+from service.management.warm_start import Warmed, warm_start
+from service.process.child import die_with
+from service.store.contract import Store
+
+TIMEOUT_S = 600.0
+
+
+class Offline(Protocol):
+    """What needs the whole log. Both raise NotFoundError, InvalidError, ExhaustedError and UnavailableError."""
+
+    def evaluate(self, name: str, policy: str) -> Evaluation:
+        """What the policy that the text describes would have earned on the experiment's log."""
+
+    def warm_start(self, name: str, text: str) -> Warmed:
+        """Append a CSV file of history; all of it is judged before anything is written."""
+
+
+class Task(msgspec.Struct):
+    """One thing to do: `what` is a method of Offline, `text` its file."""
+
+    what: str
+    name: str
+    text: str
+    url: str
+    prefix: str
+    parent: int
+
+
+class Answer(msgspec.Struct):
+    """What came of it; one of the three is there."""
+
+    evaluation: Evaluation | None = None
+    warmed: Warmed | None = None
+    error: Fault | None = None
+
+
+class Fault(msgspec.Struct):
+    """An error of service.errors on its way between processes."""
+
+    kind: str
+    message: str
+    reason: str
+    field: str = ""
+    violations: tuple[Violation, ...] = ()
+
+
+class Local:
+    """Offline in this process, over a store: what the child runs, and enough for tests."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def evaluate(self, name: str, policy: str) -> Evaluation:
+        """Offline.evaluate."""
+        uid = self._uid(name)
+        loaded = self._store.load(uid)
+        history = {**loaded.history, **_numbered(loaded.record)}
+        return evaluate(trials_of(gather(entries(self._store, uid), history)), policy)
+
+    def warm_start(self, name: str, text: str) -> Warmed:
+        """Offline.warm_start."""
+        uid = self._uid(name)
+        experiment = read(self._store.load(uid).record)
+        return warm_start(self._store, uid, experiment, text, self._store.poll({}).now)
+
+    def _uid(self, name: str) -> str:
+        uid = self._store.poll({}).registry.get(name)
+        if uid is None:
+            raise NotFoundError("experiment", f"experiment {name!r} does not exist")
+        return uid
+
+
+class Apart:
+    """Offline in a child process, one task at a time."""
+
+    def __init__(self, url: str, prefix: str = "lever") -> None:
+        self._url = url
+        self._prefix = prefix
+        self._busy = threading.Lock()
+
+    def evaluate(self, name: str, policy: str) -> Evaluation:
+        """Offline.evaluate."""
+        answer = self._run("evaluate", name, policy)
+        assert answer.evaluation is not None
+        return answer.evaluation
+
+    def warm_start(self, name: str, text: str) -> Warmed:
+        """Offline.warm_start."""
+        answer = self._run("warm_start", name, text)
+        assert answer.warmed is not None
+        return answer.warmed
+
+    def _run(self, what: str, name: str, text: str) -> Answer:
+        if not self._busy.acquire(blocking=False):
+            raise ExhaustedError("another evaluation or warm start is running here; try again", "BUSY")
+        try:
+            task = Task(what, name, text, self._url, self._prefix, os.getpid())
+            done = subprocess.run(
+                [sys.executable, "-m", "service.management.offline"],
+                input=msgspec.json.encode(task), stdout=subprocess.PIPE, timeout=TIMEOUT_S, check=False,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired:
+            raise ExhaustedError(f"gave up after {TIMEOUT_S:.0f} s", "TOO_LONG") from None
+        finally:
+            self._busy.release()
+        if done.returncode != 0:
+            raise LeverError(f"the process that reads the log ended with status {done.returncode}")
+        answer = msgspec.json.decode(done.stdout, type=Answer)
+        if answer.error is not None:
+            raise _raised(answer.error)
+        return answer
+
+
+def _numbered(record: bytes) -> dict[int, bytes]:
+    return {read(record).version: record}
+
+
+def perform(task: Task) -> Answer:
+    """Do a task; errors of ours become part of the answer."""
+    from service.store.redis import RedisStore
+
+    store = RedisStore(task.url, prefix=task.prefix)
+    local = Local(store)
+    try:
+        if task.what == "evaluate":
+            return Answer(evaluation=local.evaluate(task.name, task.text))
+        return Answer(warmed=local.warm_start(task.name, task.text))
+    except LeverError as error:
+        return Answer(error=_fault(error))
+    finally:
+        store.close()
+
+
+def _fault(error: LeverError) -> Fault:
+    field = error.field_name if isinstance(error, NotFoundError) else ""
+    violations = error.violations if isinstance(error, InvalidError) else ()
+    return Fault(type(error).__name__, str(error), error.reason, field, violations)
+
+
+def _raised(fault: Fault) -> LeverError:
+    if fault.kind == "InvalidError":
+        return InvalidError(fault.violations)
+    if fault.kind == "NotFoundError":
+        return NotFoundError(fault.field, fault.message)
+    if fault.kind == "LostError":  # of the store, which errors.py does not know
+        return UnavailableError(fault.message, fault.reason)
+    made: LeverError = getattr(errors, fault.kind)(fault.message, fault.reason)
+    return made
+
+
+def main() -> None:
+    """Entry point of the child."""
+    task = msgspec.json.decode(sys.stdin.buffer.read(), type=Task)
+    die_with(task.parent)
+    sys.stdout.buffer.write(msgspec.json.encode(perform(task)))
+
+
+if __name__ == "__main__":
+    main()

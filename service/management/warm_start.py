@@ -1,0 +1,170 @@
+"""Warm start: what was learned before Lever, appended to the log as history rows.
+
+A history row is claimed as a deferred decision is, by the file's digest and the row's number: the claim, its trial and
+its reward are one step, so a file sent again, or again after a crash half-way, counts once. (A watermark would
+forget the file after a day.) History teaches, is reported apart, and is no part of any evaluation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.errors import ExhaustedError, InvalidError
+from service.experiment.compiled import Experiment, Metric
+from service.experiment.encoder import Column
+from service.experiment.spec import DAY_MS
+from service.store import rows as layout
+from service.store.contract import Aggregate, Claim, Outcome, Store
+from service.text.csv_table import Table, number, quoted, read
+
+REQUIRED = ("arm", "reward")
+_OPTIONAL = ("metric", "segment", "time")
+_STEP = 500  # claims of one call
+_KEEP_MS = 400 * DAY_MS  # how long a file is known
+_EARLIEST_MS = 946_684_800_000  # the year 2000
+_GRAINS = 16  # times of history are kept to a sixteenth of their age, or finer
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Warmed:
+    """What became of a file: rows that count now, rows that did already, values that no feature declares."""
+
+    applied: int
+    repeated: int
+    rewarded: int
+    unknown: int
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """A checked file: n rows ready to be claimed."""
+
+    rows: layout.Rows  # reward rows
+    value: Ints  # in units of the row's metric
+    unknown: int
+
+
+def warm_start(store: Store, uid: str, experiment: Experiment, text: str, now_ms: int) -> Warmed:
+    """Append a history file. InvalidError, by row, before anything is written. UnavailableError: send it again."""
+    history = parse(experiment, text, now_ms)
+    outcomes: Counter[Outcome] = Counter()
+    for start in range(0, len(history.rows), _STEP):
+        places = range(start, min(start + _STEP, len(history.rows)))
+        outcomes.update(store.claim(uid, [_claim(experiment, history, place, now_ms) for place in places]))
+    if set(outcomes) - {Outcome.APPLIED, Outcome.DUPLICATE}:
+        raise ExhaustedError(f"the store refused rows: {dict(outcomes)}")
+    rewarded = int((history.value != 0).sum())
+    return Warmed(outcomes[Outcome.APPLIED], outcomes[Outcome.DUPLICATE], rewarded, history.unknown)
+
+
+def parse(experiment: Experiment, text: str, now_ms: int) -> History:
+    """Read and judge a whole file. Columns: arm, reward; metric, segment, time (else now); features."""
+    table = read(text, REQUIRED)
+    declared = experiment.spec.features
+    table.unknown((*REQUIRED, *_OPTIONAL, *declared))
+    out = np.zeros(table.rows, layout.reward_dtype(experiment.columns - 1))
+    out["arm"] = table.codes("arm", [arm.id for arm in experiment.arms], "arm")
+    time = _times(table, now_ms)
+    out["time"] = coarse(time, now_ms)
+    metric, value = _rewards(table, experiment)
+    given = {name: _column(table, name, declared[name].type) for name in table.columns if name in declared}
+    if "segment" in table.columns:
+        out["segment"] = table.codes("segment", experiment.segments.ids, "segment")
+    table.problems.check()
+    if "segment" not in table.columns:
+        out["segment"] = experiment.segments.match_columns(given, table.rows)
+    encoded = experiment.encoder.encode_columns(given, table.rows)
+    out["x"] = encoded.x[:, 1:]
+    out["prefix"] = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+    out["counter"], out["version"] = np.arange(table.rows), experiment.version
+    out["flags"], out["propensity"] = layout.HISTORY, np.nan  # nobody knows it
+    out["metric"] = np.where(value == 0, layout.NO_METRIC, metric)
+    return History(out, value, encoded.unknown)
+
+
+def coarse(time: Ints, now_ms: int) -> Ints:
+    """Times rounded down to a power of two below a sixteenth of their age.
+
+    Old buckets are as wide as that anyhow; without it, years of history would open thousands of fine ones at once.
+    """
+    grain = np.maximum((now_ms - time) // _GRAINS, 1)
+    width = np.int64(1) << np.floor(np.log2(grain)).astype(np.int64)
+    return time - time % width
+
+
+def _claim(experiment: Experiment, history: History, place: int, now_ms: int) -> Claim:
+    row = history.rows[place]
+    metric = int(row["metric"])
+    limit = 0 if metric == layout.NO_METRIC else experiment.metrics[metric].limit
+    return Claim(
+        # Claims of history are filed under the day 0, whatever time a row is given: the same file, the same claims.
+        prefix=int(row["prefix"]), counter=int(row["counter"]), time=0, row=row.tobytes(), metric=metric,
+        value=int(history.value[place]), aggregate=Aggregate.FIRST, event=b"", deadline=now_ms + DAY_MS,
+        expires=now_ms + _KEEP_MS, deferred=True, limit=limit,
+    )  # fmt: skip
+
+
+def _times(table: Table, now_ms: int) -> Ints:
+    if "time" not in table.columns:
+        return np.full(table.rows, now_ms, np.int64)
+    time = table.times("time")
+    for index in np.flatnonzero(time > now_ms).tolist():
+        table.problems.add(index, "time", "is in the future")
+    for index in np.flatnonzero((time < _EARLIEST_MS) & (time != -1)).tolist():
+        table.problems.add(index, "time", "is before the year 2000")
+    return np.clip(time, _EARLIEST_MS, now_ms)
+
+
+def _rewards(table: Table, experiment: Experiment) -> tuple[Ints, Ints]:
+    """Metric and total of each row, the total in the metric's units; 0 is a trial without a reward."""
+    names = list(experiment.metric_numbers)
+    metric = np.full(table.rows, experiment.primary.number, np.int64)
+    if "metric" in table.columns:
+        metric = np.array([experiment.metric_numbers[n] for n in names], np.int64)[
+            table.codes("metric", names, "metric")
+        ]
+    value = np.zeros(table.rows, np.int64)
+    for index, cell in enumerate(table.columns["reward"]):
+        total = number(cell)
+        if total is None or not math.isfinite(total):
+            table.problems.add(index, "reward", f"must be a finite number, not {quoted(cell)}")
+        elif total != 0:
+            try:
+                value[index] = _units(experiment.metrics[int(metric[index])], total)
+            except InvalidError as error:
+                table.problems.add(index, "reward", error.violations[0].message)
+    return metric, value
+
+
+def _units(metric: Metric, total: float) -> int:
+    """A trial's total in units; that of a metric that sums may be that of several rewards."""
+    units = round(total / metric.unit)
+    if metric.aggregate is Aggregate.SUM and abs(units) <= metric.limit and (total > 0 or metric.minimum < 0):
+        return units
+    return metric.units(total)
+
+
+def _column(table: Table, name: str, kind: str) -> Column:
+    """A feature; an empty cell is missing."""
+    cells = table.columns[name]
+    if kind == "flag":
+        present, flags = table.flags(name)
+        return Column(present, flags=flags)
+    present = np.array([cell != "" for cell in cells], np.bool_)
+    if kind == "number":
+        values = [number(cell) for cell in cells]
+        for index, (cell, value) in enumerate(zip(cells, values, strict=True)):
+            if cell and (value is None or not math.isfinite(value)):
+                table.problems.add(index, name, f"must be a finite number, not {quoted(cell)}")
+        return Column(present, numbers=np.array([value or 0.0 for value in values]))
+    dictionary = tuple(dict.fromkeys(cells))
+    places = {value: place for place, value in enumerate(dictionary)}
+    return Column(present, codes=np.array([places[cell] for cell in cells], np.int64), dictionary=dictionary)

@@ -1,0 +1,1 @@
+"""What every process of Lever does at its start: settings, orders, precedence, compiled kernels."""

@@ -1,0 +1,113 @@
+"""What every child process of `lever serve` does first: read its orders, and arrange when to end.
+
+Orders come on stdin, as secrets do not belong on a command line or in an environment. Stdout is the line to the
+supervisor: a child says `ready` there. Logs go to stderr.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import select
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgspec
+
+from service import logs
+from service.process.settings import Settings, settings
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Orders(msgspec.Struct):
+    """What a child is told. `url` is the store's; `report` the socket where the HTTP process takes dumps.
+
+    `inner` is a socket of a worker that only its supervisor can reach, and `key` the API key it uses there.
+    """
+
+    name: str
+    parent: int
+    settings: dict[str, str]
+    url: str
+    report: str
+    address: str = ""  # host:port to serve on
+    listener: int = -1  # or an inherited socket that listens already
+    inner: str = ""
+    key: str = ""
+
+    def resolved(self) -> Settings:
+        """The settings as the supervisor has them."""
+        return settings(self.settings, {})
+
+
+def orders() -> Orders:
+    """Read the orders from stdin, and end with the parent from now on; an end by an error is logged."""
+    logs.tell_uncaught()
+    told = msgspec.json.decode(sys.stdin.buffer.read(), type=Orders)
+    die_with(told.parent)
+    return told
+
+
+def die_with(parent: int) -> None:
+    """Be sent SIGTERM when the parent process ends in whatever way; so nothing outlives a killed supervisor."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it ended before we asked
+        raise SystemExit(1)
+
+
+def say(word: str) -> None:
+    """Tell the supervisor."""
+    try:
+        sys.stdout.write(word + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:  # it is gone; the signal follows
+        pass
+
+
+class Stop:
+    """Whether a signal asked to stop. As a threading.Event, but without its lock.
+
+    A handler runs in the middle of whatever the main thread is at: an Event that the thread just waits for, or whose
+    lock it just took, would be set by nobody (seen: a worker that outlived its supervisor for ever).
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._read, self._write = os.pipe()
+
+    def set(self) -> None:
+        """Ask; wakes who waits."""
+        self._asked = True
+        os.write(self._write, b"x")
+
+    def is_set(self) -> bool:
+        """Whether it was asked."""
+        return self._asked
+
+    def wait(self, seconds: float) -> bool:
+        """Wait for so long at most; whether it was asked."""
+        if not self._asked:
+            select.select([self._read], [], [], seconds)
+        return self._asked
+
+
+@contextmanager
+def stopping() -> Iterator[Stop]:
+    """What the first SIGTERM or SIGINT sets; the second ends the process at once."""
+    asked = Stop()
+
+    def handle(_number: int, _frame: object) -> None:
+        if asked.is_set():
+            os._exit(1)
+        asked.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,44 @@
+"""Who is let in: by the API key in a call's metadata and the scope that a method takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from service.errors import DeniedError, LeverError, UnauthenticatedError
+from service.security.api_keys import HEADER, Access
+
+Admit = Callable[[Any], LeverError | None]  # by a call's metadata: why it is not let in
+
+
+def admission(access: Access | None, scope: str) -> Admit:
+    """What tells whether a call's metadata lets it in, as a Doorman would; without `access` everybody is."""
+    if access is None or not scope:
+        return lambda _: None
+    return lambda metadata: stranger(access, scope, metadata)
+
+
+def stranger(access: Access, scope: str, metadata: Any) -> LeverError | None:
+    """Why the caller may not have what takes `scope`; None where it may."""
+    scopes = access.scopes(_authorization(metadata))
+    if scopes is None:
+        return unknown()
+    return None if scope in scopes else denied(scope)
+
+
+def unknown() -> UnauthenticatedError:
+    """For callers without a good key."""
+    return UnauthenticatedError("an API key is needed, as the metadata `authorization: Bearer KEY`")
+
+
+def denied(scope: str) -> DeniedError:
+    """For callers whose key lacks the scope."""
+    return DeniedError(f"this API key does not have the scope {scope!r}")
+
+
+def _authorization(metadata: Any) -> str | None:
+    """The first `authorization` of a call's metadata."""
+    for name, value in metadata:
+        if name == HEADER:
+            return str(value)
+    return None

@@ -1,0 +1,203 @@
+"""lever.v1.ExperimentService: from messages to the catalogue and back."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Protocol
+
+import grpc
+import structlog
+
+from bandits.ope import Estimate
+from service.analysis.evaluation import Evaluation
+from service.analysis.report import ArmReport, Report
+from service.errors import InvalidError, PreconditionError
+from service.experiment.compiled import Experiment
+from service.management.offline import Offline
+from service.pb.lever.v1 import experiment_pb2 as pb
+from service.pb.lever.v1 import experiment_pb2_grpc as pb_grpc
+from service.security.api_keys import HEADER, Access
+
+CONFIG_BYTES = 1 << 20
+CSV_BYTES = 30 << 20  # below what a message may have
+
+
+class Experiments(Protocol):
+    """What the catalogue offers. Writes raise ConflictError, InvalidError and UnavailableError."""
+
+    def put(self, text: str, expected: int | None) -> tuple[Experiment, bool]:
+        """Create or update; whether that changed anything."""
+
+    def get(self, name: str) -> Experiment:
+        """One experiment, or NotFoundError."""
+
+    def list(self) -> list[Experiment]:
+        """All, by name."""
+
+    def delete(self, name: str, expected: int | None) -> None:
+        """Delete one."""
+
+    def restore(self, name: str) -> Experiment:
+        """Bring back one that the store has lost, or PreconditionError."""
+
+    def accept_loss(self, name: str) -> None:
+        """Forget one that the store has lost, or PreconditionError."""
+
+    def report(self, name: str) -> Report:
+        """What one has learned."""
+
+
+class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
+    """What marketers and their tools talk to."""
+
+    def __init__(self, catalogue: Experiments, offline: Offline | None = None, access: Access | None = None) -> None:
+        """With `access` the log says by its name which API key changed something."""
+        self._catalogue = catalogue
+        self._offline_or_none = offline
+        self._access = access
+        self._log = structlog.get_logger("lever.experiments")
+
+    def PutExperiment(
+        self, request: pb.PutExperimentRequest, context: grpc.ServicerContext
+    ) -> pb.PutExperimentResponse:
+        """Create or update."""
+        if not request.config:
+            raise InvalidError.field("config", "must be given")
+        if len(request.config) > CONFIG_BYTES:
+            raise InvalidError.field("config", f"is longer than {CONFIG_BYTES:,} characters")
+        experiment, changed = self._catalogue.put(request.config, _expected(request))
+        if changed:
+            said = "experiment updated" if experiment.version > 1 else "experiment created"
+            self._tell(said, experiment.name, context, version=experiment.version, state=experiment.state)
+        return pb.PutExperimentResponse(experiment=_experiment(experiment), changed=changed)
+
+    def GetExperiment(
+        self, request: pb.GetExperimentRequest, context: grpc.ServicerContext
+    ) -> pb.GetExperimentResponse:
+        """One experiment."""
+        return pb.GetExperimentResponse(experiment=_experiment(self._catalogue.get(_named(request.name))))
+
+    def ListExperiments(
+        self, request: pb.ListExperimentsRequest, context: grpc.ServicerContext
+    ) -> pb.ListExperimentsResponse:
+        """All experiments."""
+        return pb.ListExperimentsResponse(experiments=[_experiment(one) for one in self._catalogue.list()])
+
+    def DeleteExperiment(
+        self, request: pb.DeleteExperimentRequest, context: grpc.ServicerContext
+    ) -> pb.DeleteExperimentResponse:
+        """Remove an experiment with all it has learned."""
+        self._catalogue.delete(_named(request.name), _expected(request))
+        self._tell("experiment deleted", request.name, context)
+        return pb.DeleteExperimentResponse()
+
+    def RestoreExperiment(
+        self, request: pb.RestoreExperimentRequest, context: grpc.ServicerContext
+    ) -> pb.RestoreExperimentResponse:
+        """Bring back what the store has lost."""
+        experiment = self._catalogue.restore(_named(request.name))
+        self._tell("experiment restored", experiment.name, context, version=experiment.version)
+        return pb.RestoreExperimentResponse(experiment=_experiment(experiment))
+
+    def AcceptLoss(self, request: pb.AcceptLossRequest, context: grpc.ServicerContext) -> pb.AcceptLossResponse:
+        """Forget what the store has lost."""
+        self._catalogue.accept_loss(_named(request.name))
+        self._tell("experiment given up as lost", request.name, context)
+        return pb.AcceptLossResponse()
+
+    def GetReport(self, request: pb.GetReportRequest, context: grpc.ServicerContext) -> pb.GetReportResponse:
+        """What was shown and earned, and what the policy believes."""
+        report = self._catalogue.report(_named(request.name))
+        return pb.GetReportResponse(
+            name=report.name, version=report.version, algorithm=report.algorithm, metric=report.metric,
+            log_id=report.log_id, stale=report.stale,
+            segments=[
+                pb.SegmentReport(
+                    segment=segment.segment,
+                    arms=[_arm(arm) for arm in segment.arms],
+                    changes=[pb.Change(found_ms=c.found_ms, from_ms=c.from_ms, in_force=c.in_force) for c in segment.changes],
+                )
+                for segment in report.segments
+            ],
+        )  # fmt: skip
+
+    def Evaluate(self, request: pb.EvaluateRequest, context: grpc.ServicerContext) -> pb.EvaluateResponse:
+        """What another policy would have earned."""
+        name = _named(request.name)
+        return _evaluation(self._offline.evaluate(name, _text("policy", request.policy, CONFIG_BYTES)))
+
+    def WarmStart(self, request: pb.WarmStartRequest, context: grpc.ServicerContext) -> pb.WarmStartResponse:
+        """Append history."""
+        name = _named(request.name)
+        warmed = self._offline.warm_start(name, _text("csv", request.csv, CSV_BYTES))
+        self._tell("history taught", name, context, applied=warmed.applied)
+        return pb.WarmStartResponse(
+            applied=warmed.applied, repeated=warmed.repeated, rewarded=warmed.rewarded, unknown_values=warmed.unknown
+        )
+
+    def _tell(self, said: str, name: str, context: grpc.ServicerContext, **facts: object) -> None:
+        """Log what was done to an experiment, and the name of the key it was done with."""
+        by = "anyone: no keys are asked for"
+        if self._access is not None:
+            key = self._access.find(dict(context.invocation_metadata()).get(HEADER))  # type: ignore[arg-type]  # not -bin
+            by = key.name if key is not None else "a key that is gone"
+        self._log.info(said, experiment=name, by=by, **facts)
+
+    @property
+    def _offline(self) -> Offline:
+        if self._offline_or_none is None:
+            raise PreconditionError("this server does not work on whole logs", "NO_OFFLINE")
+        return self._offline_or_none
+
+
+def _text(field: str, text: str, most: int) -> str:
+    if not text:
+        raise InvalidError.field(field, "must be given")
+    if len(text) > most:
+        raise InvalidError.field(field, f"is longer than {most:,} characters")
+    return text
+
+
+def _evaluation(found: Evaluation) -> pb.EvaluateResponse:
+    support = found.support
+    return pb.EvaluateResponse(
+        algorithm=found.policy,
+        support=pb.PolicySupport(
+            trials=support.rows, effective_trials=support.ess, largest_share=support.share,
+            mean_weight=support.mean_weight, unsupported=support.unsupported, refused=support.refused,
+        ),
+        logged=_estimate(found.logged) if found.logged is not None else None,
+        estimates=[_estimate(one) for one in found.estimates],
+        left_out=[pb.LeftOut(reason=why, rows=count) for why, count in found.left_out.items()],
+        open_trials=found.open_rows,
+    )  # fmt: skip
+
+
+def _estimate(one: Estimate) -> pb.PolicyEstimate:
+    return pb.PolicyEstimate(
+        estimator=one.name, value=one.value, standard_error=one.error, low=one.low, high=one.high,
+        bootstrap_low=one.boot_low, bootstrap_high=one.boot_high, anytime_low=one.any_low, anytime_high=one.any_high,
+    )  # fmt: skip
+
+
+def _named(name: str) -> str:
+    if not name:
+        raise InvalidError.field("name", "must be given")
+    return name
+
+
+def _expected(request: pb.PutExperimentRequest | pb.DeleteExperimentRequest) -> int | None:
+    return request.expected_version if request.HasField("expected_version") else None
+
+
+def _experiment(experiment: Experiment) -> pb.Experiment:
+    return pb.Experiment(
+        name=experiment.name, uid=experiment.uid, version=experiment.version, state=experiment.state,
+        config=experiment.text, applied_at_ms=experiment.applied_at_ms, arms=[arm.id for arm in experiment.arms],
+        algorithm=experiment.algorithm,
+    )  # fmt: skip
+
+
+def _arm(arm: ArmReport) -> pb.ArmReport:
+    # One name for one thing: the report's fields are the message's.
+    return pb.ArmReport(**{field.name: getattr(arm, field.name) for field in fields(arm)})

@@ -1,0 +1,302 @@
+"""What stands around every handler: who may call it, its pool, its counters, and errors turned into status codes.
+
+Handlers are wrapped once, when they are registered. A grpc.ServerInterceptor would be asked for a handler at every
+call, and a behaviour it wraps loses its `experimental_thread_pool` (grpc/_server.py reads that attribute from the
+behaviour itself), so that every call would land in one pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
+from dataclasses import dataclass
+from time import perf_counter, time
+from typing import Any, NoReturn
+
+import grpc
+import structlog
+from google.protobuf.message import DecodeError
+
+from service.errors import ExhaustedError, InvalidError, LeverError, UnavailableError
+from service.process.priority import give_way
+from service.rpc import admission
+from service.rpc.fast_unary import Answer, Metadata
+from service.rpc.status import Ending, request_id
+from service.rpc.streams import Streams
+from service.telemetry.metrics import Metrics, Rpc
+
+Behaviour = Callable[..., Any]
+Handler = grpc.RpcMethodHandler  # of any request and response
+
+
+RETRY_S = 0.1  # a full pool is worked off sooner than this
+
+
+class Gone(Exception):  # noqa: N818  # nobody's error
+    """The caller hung up while the call waited for a thread."""
+
+
+class Late(Exception):  # noqa: N818  # nobody's error
+    """The call's deadline passed while it waited for a thread."""
+
+
+_GONE = Ending(grpc.StatusCode.CANCELLED, "the caller went away")
+_LATE = Ending(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the work began")
+MALFORMED = object()  # stands for a request that does not decode
+
+
+class Pool(futures.ThreadPoolExecutor):
+    """Threads for one kind of call, and how many calls may wait for one of them."""
+
+    def __init__(self, name: str, threads: int, waiting: int, *, patient: bool = False) -> None:
+        """`patient` threads give way to others' choices."""
+        super().__init__(max_workers=threads, thread_name_prefix=name, initializer=give_way if patient else None)
+        self.name = name
+        self.waiting = waiting
+        self.queued = self._work_queue.qsize
+
+    @property
+    def full(self) -> bool:
+        """Too many calls wait already."""
+        return self.queued() > self.waiting
+
+
+class Here(futures.ThreadPoolExecutor):
+    """No threads: runs what it is given on grpc's own. For refusals, where the handing over would cost the most."""
+
+    def __init__(self) -> None:
+        super().__init__(max_workers=1)
+
+    def submit(self, call: Callable[..., Any], /, *given: Any, **named: Any) -> futures.Future[Any]:
+        """Run it now; it must not wait for anything."""
+        done: futures.Future[Any] = futures.Future()
+        done.set_result(call(*given, **named))
+        return done
+
+
+@dataclass(slots=True)
+class Gate:
+    """Whether calls that need the kernels and the snapshots are let in; `why` tells those who are not."""
+
+    open: bool = False
+    why: str = "starting"
+
+    def check(self) -> None:
+        """Raise UnavailableError while the gate is shut."""
+        if not self.open:
+            raise UnavailableError(f"not ready: {self.why}", "NOT_READY")
+
+
+class Guard:
+    """Wraps behaviours; one for a server."""
+
+    def __init__(self, metrics: Metrics, streams: Streams) -> None:
+        self._metrics = metrics
+        self._streams = streams
+        streams.refused = self._shedding("streams")
+        self._log = structlog.get_logger("lever.rpc")
+
+    def wrap(self, service: str, method: str, handler: Handler[Any, Any], pool: Pool, gate: Gate) -> Handler[Any, Any]:
+        """The handler with everything around it, to run in `pool`, refused while `gate` is shut."""
+        behaviour: Any
+        if handler.request_streaming:
+            rpc = Rpc(self._metrics, "bidi_stream", service, method)
+            behaviour = self._stream(_given(handler.stream_stream), rpc, gate)
+            make: Any = grpc.stream_stream_rpc_method_handler
+        else:
+            rpc = Rpc(self._metrics, "unary", service, method)
+            behaviour = self._unary(_given(handler.unary_unary), rpc, gate, pool)
+            make = grpc.unary_unary_rpc_method_handler
+        return _handler(make, behaviour, handler, pool)
+
+    def direct(
+        self, service: str, method: str, handler: Handler[Any, Any], admit: admission.Admit, gate: Gate
+    ) -> Answer:
+        """The handler with everything around it, from bytes to bytes, for a lane; it gets no context."""
+        rpc = Rpc(self._metrics, "unary", service, method)
+        behaviour, start, end = _given(handler.unary_unary), rpc.start, rpc.end
+        decode, encode = _reader(_given(handler.request_deserializer)), _given(handler.response_serializer)
+        denied = self._metrics.denied.hit
+
+        def answer(data: bytes, metadata: Metadata, deadline: float, begun: float) -> bytes | Ending:
+            stranger = admit(metadata)
+            if stranger is not None:
+                ending = Ending.of(stranger)
+                denied((ending.code.name,))
+                return ending
+            start()
+            try:
+                if not gate.open:
+                    gate.check()
+                if deadline < time():
+                    raise Late  # noqa: TRY301  # on the hot path
+                request = decode(data)
+                if request is MALFORMED:
+                    _malformed()
+                made: bytes = encode(behaviour(request, None))
+            except Exception as error:  # noqa: BLE001  # as for every other call
+                ending = self._ending(error, metadata)
+                end(perf_counter() - begun, ending.code.name)
+                return ending
+            end(perf_counter() - begun)
+            return made
+
+        return answer
+
+    def shed(self, busy: Pool) -> Handler[Any, Any]:
+        """A handler for when `busy` is full."""
+        return _refusal(_overloaded(busy), self._shedding(busy.name))
+
+    def turned_away(self, busy: Pool) -> Callable[[], Ending]:
+        """The same for a lane that stands in for `busy`."""
+        count, ending = self._shedding(busy.name), Ending.of(_overloaded(busy))
+
+        def told() -> Ending:
+            count()
+            return ending
+
+        return told
+
+    def _shedding(self, pool: str) -> Callable[[], None]:
+        """What counts a refusal; its series is there before the first one, as a rate needs."""
+        hit, key = self._metrics.shed.hit, (pool,)
+        self._metrics.shed.add(key, 0)
+        return lambda: hit(key)
+
+    def unknown(self) -> Handler[Any, Any]:
+        """A handler for callers without a good key."""
+        hit = self._metrics.denied.hit
+        return _refusal(admission.unknown(), lambda: hit(("UNAUTHENTICATED",)))
+
+    def denied(self, scope: str) -> Handler[Any, Any]:
+        """A handler for callers whose key lacks the scope."""
+        hit = self._metrics.denied.hit
+        return _refusal(admission.denied(scope), lambda: hit(("PERMISSION_DENIED",)))
+
+    def _unary(self, behaviour: Behaviour, rpc: Rpc, gate: Gate, pool: Pool) -> Behaviour:
+        start, end, queued = rpc.start, rpc.end, pool.queued
+
+        def call(request: Any, context: grpc.ServicerContext) -> Any:
+            begun = perf_counter()
+            start()
+            try:
+                if not gate.open:
+                    gate.check()
+                if request is MALFORMED:
+                    _malformed()
+                if not context.time_remaining():  # infinite where the caller set no deadline
+                    raise Late  # noqa: TRY301  # on the hot path
+                # Takes a lock: only where calls wait is it worth asking whether anyone still wants this one.
+                if queued():
+                    _still_wanted(context)
+                response = behaviour(request, context)
+            except Exception as error:  # noqa: BLE001  # whatever it is, the caller gets a status and nothing else
+                self._fail(error, context, rpc, begun)
+            end(perf_counter() - begun)
+            return response
+
+        return call
+
+    def _stream(self, behaviour: Behaviour, rpc: Rpc, gate: Gate) -> Behaviour:
+        def call(requests: Any, context: grpc.ServicerContext, send: Callable[[Any], None]) -> None:
+            begun = perf_counter()
+            rpc.start()
+            try:
+                gate.check()
+                with self._streams.opened(requests, context, send) as stream:
+                    for answer in behaviour(_decoded(stream), context):
+                        send(answer)
+            except Exception as error:  # noqa: BLE001  # as above
+                self._fail(error, context, rpc, begun)
+            rpc.end(perf_counter() - begun)
+            stream.close()
+
+        call.experimental_non_blocking = True  # type: ignore[attr-defined]  # makes grpc pass `send`
+        return call
+
+    def _fail(self, error: Exception, context: grpc.ServicerContext, rpc: Rpc, begun: float) -> NoReturn:
+        """End the call with the error's status."""
+        ending = self._ending(error, context.invocation_metadata())
+        rpc.end(perf_counter() - begun, ending.code.name)
+        context.abort_with_status(ending)
+        raise AssertionError("abort raises")  # for those who read types
+
+    def _ending(self, error: Exception, metadata: Any) -> Ending:
+        if isinstance(error, Gone | grpc.RpcError):  # grpc raises the latter where the caller cancelled
+            return _GONE
+        if isinstance(error, Late):
+            return _LATE
+        if isinstance(error, LeverError):
+            return Ending.of(error)
+        name = request_id(metadata)
+        return Ending.of(self.incident(error, name), name)
+
+    def incident(self, error: Exception, name: str = "") -> LeverError:
+        """A fault of ours: its story goes to the log, the name it is found by there to the caller."""
+        name = name or request_id(())
+        self._log.error("incident", request_id=name, exc_info=error)
+        return LeverError(f"internal error, incident {name}")
+
+
+def _overloaded(busy: Pool) -> ExhaustedError:
+    return ExhaustedError(f"overloaded: too many calls wait for {busy.name}", "OVERLOADED", RETRY_S)
+
+
+def _refusal(error: LeverError, count: Callable[[], None]) -> Handler[Any, Any]:
+    """A handler that answers every call with this error, cheaply.
+
+    As a stream whatever the method is, for on the wire that is the same: so the request is never read, let alone
+    decoded. And on grpc's thread: sending a status waits for nothing.
+    """
+    status = Ending.of(error)
+
+    def call(requests: Any, context: grpc.ServicerContext, send: Callable[[Any], None]) -> None:
+        count()
+        context.abort_with_status(status)
+
+    behaviour: Any = call
+    behaviour.experimental_non_blocking = True
+    behaviour.experimental_thread_pool = Here()
+    handler: Handler[Any, Any] = grpc.stream_stream_rpc_method_handler(behaviour)
+    return handler
+
+
+def _still_wanted(context: grpc.ServicerContext) -> None:
+    if not context.is_active():
+        raise Gone
+
+
+def _malformed() -> NoReturn:
+    raise InvalidError.field("request", "is not a message of this method")
+
+
+def _decoded(requests: Iterable[Any]) -> Iterator[Any]:
+    for request in requests:
+        if request is MALFORMED:
+            _malformed()
+        yield request
+
+
+def _reader(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Decodes requests; grpc would answer INTERNAL to one that does not decode, as if the fault were ours."""
+
+    def read(data: bytes) -> Any:
+        try:
+            return decode(data)
+        except DecodeError:
+            return MALFORMED
+
+    return read
+
+
+def _given(behaviour: Behaviour | None) -> Behaviour:
+    if behaviour is None:
+        message = "only unary-unary and stream-stream methods are served"
+        raise TypeError(message)
+    return behaviour
+
+
+def _handler(make: Any, behaviour: Any, like: Handler[Any, Any], pool: Pool) -> Handler[Any, Any]:
+    behaviour.experimental_thread_pool = pool  # where grpc looks for it
+    handler: Handler[Any, Any] = make(behaviour, _reader(_given(like.request_deserializer)), like.response_serializer)
+    return handler

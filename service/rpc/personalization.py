@@ -1,0 +1,225 @@
+"""lever.v1.PersonalizationService: from messages to the use cases and back. Raises LeverErrors, never a status.
+
+What is checked here is what belongs to the wire: presence, sizes, kinds. Everything that needs the experiment is
+checked by the personalizer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import grpc
+
+from service.errors import InvalidError, LeverError, UnavailableError
+from service.pb.lever.v1 import personalization_pb2 as pb
+from service.pb.lever.v1 import personalization_pb2_grpc as pb_grpc
+from service.rpc.columns import columns
+from service.rpc.guard import Guard
+from service.rpc.status import duration, number_of, tell, violations_of
+from service.serving.personalizer import Mode, Value
+from service.serving.rewarder import RewardEvent
+from service.serving.token import from_text
+from service.serving.use_cases import UseCases
+from service.store.contract import Outcome
+
+SUBJECT_BYTES = 512
+SUBJECTS = 10_000
+REWARDS = 1_000
+EVENT_BYTES = 128
+NAME_BYTES = 128  # experiments, arms, metrics, features
+TEXT_BYTES = 1_024  # a category's value
+TOKEN_CHARS = 1_024
+FEATURES = 256
+ARMS = 1_000
+
+# Unset means normal.
+MODES: Mapping[int, Mode] = {0: Mode.NORMAL, 1: Mode.NORMAL, 2: Mode.PREVIEW, 3: Mode.UNCOUNTED}
+
+
+class PersonalizationServicer(pb_grpc.PersonalizationServiceServicer):
+    """Choose, show, reward."""
+
+    def __init__(self, uses: UseCases, guard: Guard) -> None:
+        self._select = uses.select
+        self._select_batch = uses.select_batch
+        self._reward = uses.reward
+        self._expose = uses.expose
+        self._incident = guard.incident
+
+    def Select(self, request: pb.SelectRequest, context: grpc.ServicerContext) -> pb.SelectResponse:
+        """One choice. The hot path: one pass over the context, no copies."""
+        features: dict[str, Value] = {}
+        values = request.context
+        if len(values) > FEATURES:
+            raise InvalidError.field("context", f"has more than {FEATURES} features")
+        for name in values:
+            value = values[name]
+            text = value.text
+            if text:  # so it is the text that is set: most values never ask which
+                if len(text) * 4 > TEXT_BYTES:
+                    _size(f"context.{name}", text, TEXT_BYTES)
+                features[name] = text
+                continue
+            kind = value.WhichOneof("value")
+            if kind == "flag":
+                features[name] = value.flag
+            elif kind == "number":
+                features[name] = value.number
+            elif kind == "text":
+                features[name] = ""
+            else:
+                raise InvalidError.field(f"context.{name}", "has no value")
+        experiment, subject, previous = request.experiment, request.subject, request.previous_decision_id
+        _name("experiment", experiment)
+        _subject("subject", subject)
+        if len(previous) > TOKEN_CHARS:
+            raise InvalidError.field("previous_decision_id", f"is longer than {TOKEN_CHARS} characters")
+        made = self._select(
+            experiment, subject, features, _arms(request.arms), previous, request.deferred, _mode(request.mode)
+        )
+        return pb.SelectResponse(
+            decision_id=made.decision_id, arm=made.arm, payload_json=made.payload_json, propensity=made.propensity,
+            segment=made.segment, holdout=made.holdout, stale=made.stale, experiment_version=made.version,
+            reason=made.reason,  # type: ignore[arg-type]  # the numbers are those of the wire
+        )  # fmt: skip
+
+    def SelectBatch(self, request: pb.SelectBatchRequest, context: grpc.ServicerContext) -> pb.SelectBatchResponse:
+        """Many choices, columns in and columns out."""
+        _name("experiment", request.experiment)
+        mode = _mode(request.mode)
+        if mode == Mode.PREVIEW:
+            raise InvalidError.field("mode", "a batch has no previews")
+        subjects = list(request.subjects)
+        if not 1 <= len(subjects) <= SUBJECTS:
+            raise InvalidError.field("subjects", f"must be 1 to {SUBJECTS:,}, not {len(subjects):,}")
+        for index, subject in enumerate(subjects):
+            if not subject or len(subject) * 4 > SUBJECT_BYTES:
+                _subject(f"subjects[{index}]", subject)
+        if len(request.context) > FEATURES:
+            raise InvalidError.field("context", f"has more than {FEATURES} features")
+        made = self._select_batch(
+            request.experiment, subjects, columns(request.context, len(subjects)), _arms(request.arms),
+            request.deferred, mode,
+        )  # fmt: skip
+        return pb.SelectBatchResponse(
+            decision_ids=made.tokens, arms=made.arms.tolist(), arm_ids=made.arm_ids, payloads_json=made.payloads,
+            propensities=made.propensities.tolist(), segments=made.segments.tolist(), segment_ids=made.segment_ids,
+            reasons=made.reasons.tolist(), holdout=made.holdout, stale=made.stale, experiment_version=made.version,
+        )  # fmt: skip
+
+    def Expose(self, request: pb.ExposeRequest, context: grpc.ServicerContext) -> pb.ExposeResponse:
+        """A deferred decision was shown."""
+        return pb.ExposeResponse(outcome=int(self._expose(_token(request))))  # type: ignore[arg-type]  # as above
+
+    def Reward(self, request: pb.RewardRequest, context: grpc.ServicerContext) -> pb.RewardResponse:
+        """One reward, acknowledged once it is durable."""
+        (answer,) = self._reward([_event(request)])
+        if isinstance(answer, LeverError):
+            raise answer
+        return pb.RewardResponse(outcome=int(answer))  # type: ignore[arg-type]  # as above
+
+    def StreamRewards(
+        self, requests: Iterable[pb.StreamRewardsRequest], context: grpc.ServicerContext
+    ) -> Iterator[pb.StreamRewardsResponse]:
+        """Many rewards a message; what is wrong with one reward never ends the stream."""
+        for message in requests:
+            if len(message.rewards) > REWARDS:
+                raise InvalidError.field("rewards", f"has more than {REWARDS:,} elements")
+            yield self._answer(message)
+
+    def _answer(self, message: pb.StreamRewardsRequest) -> pb.StreamRewardsResponse:
+        answers: list[Outcome | LeverError | None] = [None] * len(message.rewards)
+        events: list[RewardEvent] = []
+        places: list[int] = []
+        for index, reward in enumerate(message.rewards):
+            try:
+                events.append(_event(reward))
+                places.append(index)
+            except InvalidError as error:
+                answers[index] = error
+        for index, answer in zip(places, self._counted(events), strict=True):
+            answers[index] = answer
+        response = pb.StreamRewardsResponse(sequence=message.sequence)
+        retry_s = 0.0
+        for index, given in enumerate(answers):
+            if isinstance(given, LeverError):
+                response.results.add(code=number_of(tell(given).code), message=_indexed(given, index))
+                if isinstance(given, UnavailableError):
+                    retry_s = max(retry_s, given.retry_s)
+            else:
+                response.results.add(outcome=int(given or 0))
+        if retry_s:
+            response.retry_delay.CopyFrom(duration(retry_s))
+        return response
+
+    def _counted(self, events: Sequence[RewardEvent]) -> Sequence[Outcome | LeverError]:
+        if not events:
+            return []
+        try:
+            return self._reward(events)
+        except LeverError as error:
+            return [error] * len(events)
+        except Exception as error:  # noqa: BLE001  # a fault of ours in one message does not end the stream
+            return [self._incident(error)] * len(events)
+
+
+def _mode(number: int) -> Mode:
+    mode = MODES.get(number)
+    if mode is None:
+        raise InvalidError.field("mode", f"{number} is no mode")
+    return mode
+
+
+def _name(field: str, name: str) -> None:
+    if not name:
+        raise InvalidError.field(field, "must be given")
+    if len(name) * 4 > NAME_BYTES:
+        _size(field, name, NAME_BYTES)
+
+
+def _subject(field: str, subject: str) -> None:
+    if not subject:
+        raise InvalidError.field(field, "must be given")
+    if len(subject) * 4 > SUBJECT_BYTES:
+        _size(field, subject, SUBJECT_BYTES)
+
+
+def _size(field: str, text: str, most: int) -> None:
+    """The exact check; a character is at most four bytes, so most texts never come here."""
+    if len(text.encode()) > most:
+        raise InvalidError.field(field, f"is longer than {most} bytes")
+
+
+def _arms(arms: Sequence[str]) -> Sequence[str]:
+    if not arms:
+        return ()
+    if len(arms) > ARMS:
+        raise InvalidError.field("arms", f"has more than {ARMS:,} elements")
+    return list(arms)
+
+
+def _token(request: pb.ExposeRequest | pb.RewardRequest) -> bytes:
+    """The decision's token, however it was given."""
+    text, raw = request.decision_id, request.decision
+    if text and raw:
+        raise InvalidError.field("decision", "give decision_id or decision, not both")
+    if not text and not raw:
+        raise InvalidError.field("decision_id", "must be given")
+    if len(text) > TOKEN_CHARS or len(raw) > TOKEN_CHARS:
+        raise InvalidError.field("decision_id" if text else "decision", "is longer than any decision id")
+    return from_text(text) if text else raw
+
+
+def _event(request: pb.RewardRequest) -> RewardEvent:
+    _size("metric", request.metric, NAME_BYTES)
+    _size("event_id", request.event_id, EVENT_BYTES)
+    value = request.value if request.HasField("value") else None
+    return RewardEvent(_token(request), request.metric, value, request.event_id)
+
+
+def _indexed(error: LeverError, index: int) -> str:
+    """The error's text, its fields named from the message's root: `rewards[3].value`."""
+    wrong = violations_of(error)
+    if not wrong:
+        return str(error)
+    return "; ".join(f"rewards[{index}].{violation.field}: {violation.message}" for violation in wrong)

@@ -1,0 +1,1 @@
+"""The process tree of `lever serve`: what starts, composes and ends everything else."""

@@ -1,0 +1,282 @@
+"""The use cases: select, expose, reward. Knows bandits and the store's protocol; nothing of gRPC, HTTP or Redis.
+
+Select does no I/O and takes no lock: it reads the published snapshot, scores, draws, seals a token and appends a row
+to a buffer. Rewards go through the store and are answered once it has kept them.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bandits.draw import draw
+from bandits.policy import decide
+from service.errors import InvalidError, NotFoundError, PreconditionError
+from service.experiment.compiled import Experiment
+from service.serving.published import Published
+from service.serving.snapshot import Slot, Snapshot
+from service.serving.store_clock import Clock
+from service.serving.subject import Hasher, Identity, decision_unit, sticky_unit
+from service.serving.token import NONCE, WHAT, WHOSE, Namer, Opened, TokenKeys, from_text, to_text
+from service.store.rows import DEFERRED, FIXED, HOLDOUT, STICKY, UNCOUNTED
+from service.telemetry.metrics import Metrics
+
+Value = float | str | bool
+
+_CONSTANT = (4096).to_bytes(2, "little")  # column 0
+
+
+class Mode(enum.IntEnum):
+    """Whether a choice counts; numbers of the wire."""
+
+    NORMAL = 1
+    PREVIEW = 2
+    UNCOUNTED = 3
+
+
+class Reason(enum.IntEnum):
+    """Why an arm was chosen; numbers of the wire."""
+
+    POLICY = 1
+    HOLDOUT = 2
+    SEGMENT_DEFAULT = 3
+    NO_ELIGIBLE_ARM = 4
+    INACTIVE = 5
+    PREVIEW = 6
+    UNCOUNTED = 7
+    REPEATED = 8
+
+
+_NAMES = tuple(Reason(n).name if n else "" for n in range(len(Reason) + 1))  # an enum's own `name` is slow
+
+
+class Decision(NamedTuple):
+    """One choice, as it is answered. A tuple, as Draw is: making a frozen dataclass costs three times as much."""
+
+    decision_id: str
+    arm: str
+    payload_json: str
+    propensity: float
+    segment: str
+    holdout: bool
+    stale: bool
+    version: int
+    reason: Reason
+
+
+class Draw(NamedTuple):
+    """What came out of the policy, before it has a name."""
+
+    arm: int
+    propensity: float
+    flags: int
+    reason: Reason
+
+
+class Personalizer:
+    """Chooses. Safe for any number of threads."""
+
+    def __init__(self, directory: Published, keys: TokenKeys, hasher: Hasher, clock: Clock, metrics: Metrics) -> None:
+        self.directory = directory
+        self.keys = keys
+        self.hasher = hasher
+        self.clock = clock
+        self.namer = Namer()
+        self.metrics = metrics
+        self._decided = metrics.decisions.hit
+        self.made = 0  # single choices begun, about: it moves while there are any, and that is all it is for
+
+    def select(
+        self,
+        experiment: str,
+        subject: str,
+        context: Mapping[str, Value],
+        arms: Sequence[str],
+        previous: str,
+        deferred: bool,
+        mode: Mode,
+    ) -> Decision:
+        """Choose one arm for one subject. Raises NotFoundError, InvalidError, PreconditionError."""
+        self.made += 1
+        snapshot = self.directory.named(experiment)
+        exp = snapshot.experiment
+        now = self.clock.now_ms()
+        subset = arm_numbers(exp, arms) if arms else None
+        encoded = exp.encoder.encode(context)
+        if encoded.clipped or encoded.unknown:
+            self.count_features(exp.name, encoded.clipped, encoded.unknown)
+        segment = exp.segments.match(context)
+        if mode == Mode.PREVIEW:
+            return self._preview(snapshot, subject, subset, segment, encoded.x, now)
+        who = self.hasher.identify(subject, exp.uid)
+        if not exp.live(now):
+            chosen = inactive(exp)
+            return self._finish(snapshot, who, segment, encoded.x, chosen, now, self.namer.next(), 0)
+        if previous:
+            repeated = self._repeat(snapshot, previous, who, subset, deferred, mode, now)
+            if repeated is not None:
+                return repeated
+        name = self.namer.next()
+        unit = decision_unit(*name) if exp.sticky_ms is None else sticky_unit(who.subject, now // exp.sticky_ms)
+        chosen = self._choose(snapshot, segment, who, encoded.x, subset, unit, now, mode == Mode.NORMAL)
+        flags = DEFERRED if deferred else 0
+        if exp.sticky_ms is not None:
+            flags |= STICKY
+        if mode == Mode.UNCOUNTED:
+            flags |= UNCOUNTED
+        return self._finish(snapshot, who, segment, encoded.x, chosen, now, name, unit, flags)
+
+    # -- the choice --------------------------------------------------------------------------------------------
+
+    def _choose(
+        self,
+        snapshot: Snapshot,
+        segment: int,
+        who: Identity,
+        x: bytes,
+        subset: frozenset[int] | None,
+        unit: int,
+        now: int,
+        counted: bool,
+    ) -> Draw:
+        exp = snapshot.experiment
+        if exp.segments.serves_default[segment]:
+            return Draw(exp.default_arm, 1.0, FIXED, Reason.SEGMENT_DEFAULT)
+        held = who.holdout < exp.holdout_share * 4294967296.0
+        if held and not exp.holdout_uniform:
+            return Draw(exp.default_arm, 1.0, HOLDOUT, Reason.HOLDOUT)
+        slot = snapshot.slots[segment]
+        arms = slot.arms if subset is None else eligible(slot, subset)
+        if len(arms) == 0:
+            return Draw(exp.default_arm, 1.0, FIXED, Reason.NO_ELIGIBLE_ARM)
+        if held:
+            share = 1.0 / len(arms)
+            at = draw(np.full(len(arms), share), arms, unit, exp.salt)
+            return Draw(int(arms[at]), share, HOLDOUT, Reason.HOLDOUT)
+        if slot.contextual:
+            p = np.empty(len(arms))
+            vector = full_vector(x)
+            if counted:
+                at = slot.decide(vector, arms, unit, exp.salt, p, now)
+            else:
+                at = decide(slot.posterior.packed, vector, arms, unit, exp.salt, p)
+        else:
+            p = slot.pmf_of(arms)
+            at = draw(p, arms, unit, exp.salt)
+        return Draw(int(arms[at]), float(p[at]), 0, Reason.POLICY)
+
+    def _preview(
+        self, snapshot: Snapshot, subject: str, subset: frozenset[int] | None, segment: int, x: bytes, now: int
+    ) -> Decision:
+        if subset is None or len(subset) != 1:
+            raise InvalidError.field("arms", "a preview takes exactly one arm")
+        who = self.hasher.identify(subject, snapshot.experiment.uid)
+        chosen = Draw(next(iter(subset)), 1.0, FIXED | UNCOUNTED, Reason.PREVIEW)
+        return self._finish(snapshot, who, segment, x, chosen, now, self.namer.next(), 0)
+
+    def _finish(
+        self,
+        snapshot: Snapshot,
+        who: Identity,
+        segment: int,
+        x: bytes,
+        chosen: Draw,
+        now: int,
+        name: tuple[int, int],
+        unit: int,
+        flags: int = 0,
+    ) -> Decision:
+        """Seal the token, log the trial, answer."""
+        exp = snapshot.experiment
+        flags |= chosen.flags
+        nonce = NONCE.pack(*name)
+        what = WHAT.pack(exp.version, now, unit, chosen.propensity, segment, chosen.arm, flags, who.bucket, 0) + x
+        whose = WHOSE.pack(int(exp.uid, 16), who.subject, exp.horizon_ms // 1000 + 1)
+        if not flags & (UNCOUNTED | DEFERRED):
+            self.directory.buffers[exp.uid].add(nonce + what)
+        arm = exp.arms[chosen.arm]
+        reason = Reason.UNCOUNTED if flags & UNCOUNTED and chosen.reason == Reason.POLICY else chosen.reason
+        self._decided((exp.name, arm.id, _NAMES[reason]))
+        return Decision(
+            to_text(self.keys.seal(nonce, whose + what)), arm.id, arm.payload_json, chosen.propensity,
+            exp.segments.ids[segment], bool(flags & HOLDOUT), self.directory.stale, exp.version, reason,
+        )  # fmt: skip
+
+    def _repeat(
+        self,
+        snapshot: Snapshot,
+        previous: str,
+        who: Identity,
+        subset: frozenset[int] | None,
+        deferred: bool,
+        mode: Mode,
+        now: int,
+    ) -> Decision | None:
+        """The previous decision if it is still good, else None: a stale or foreign one is no error."""
+        exp = snapshot.experiment
+        try:
+            token = self.keys.open(from_text(previous))
+        except InvalidError:
+            return None
+        if not same_situation(token, exp, who, deferred, mode, now):
+            return None
+        arm = exp.arms[token.arm]
+        if arm.state != "active" or (subset is not None and token.arm not in subset):
+            return None
+        self._decided((exp.name, arm.id, Reason.REPEATED.name))
+        return Decision(
+            previous, arm.id, arm.payload_json, token.propensity, exp.segments.ids[token.segment],
+            bool(token.flags & HOLDOUT), self.directory.stale, exp.version, Reason.REPEATED,
+        )  # fmt: skip
+
+    def count_features(self, name: str, clipped: int, unknown: int) -> None:
+        """Count features that were not as declared."""
+        if clipped:
+            self.metrics.features_clipped.add((name,), clipped)
+        if unknown:
+            self.metrics.features_unknown.add((name,), unknown)
+
+
+def arm_numbers(exp: Experiment, arms: Sequence[str]) -> frozenset[int]:
+    """Numbers of the arms named by a caller; NotFoundError names the first unknown one."""
+    for i, arm in enumerate(arms):
+        if arm not in exp.arm_numbers:
+            raise NotFoundError(f"arms[{i}]", f"arm {arm!r} does not exist in experiment {exp.name!r}")
+    return frozenset(exp.arm_numbers[arm] for arm in arms)
+
+
+def eligible(slot: Slot, subset: frozenset[int]) -> NDArray[np.int64]:
+    """The slot's eligible arms that are in the subset, ascending."""
+    return slot.arms[[a in subset for a in slot.arms.tolist()]]
+
+
+def inactive(exp: Experiment) -> Draw:
+    """What an experiment serves that is paused, ended or outside its dates; a draft serves nothing."""
+    if exp.state == "draft":
+        raise PreconditionError(f"experiment {exp.name!r} is a draft: only previews are served", "DRAFT")
+    ended = exp.state == "ended" and exp.winner is not None
+    arm = exp.winner if ended and exp.winner is not None else exp.default_arm
+    return Draw(arm, 1.0, FIXED | UNCOUNTED, Reason.INACTIVE)
+
+
+def full_vector(x: bytes) -> NDArray[np.int16]:
+    """Encoded features with the constant in front, [columns], read-only."""
+    return np.frombuffer(_CONSTANT + x, np.int16)
+
+
+def same_situation(token: Opened, exp: Experiment, who: Identity, deferred: bool, mode: Mode, now: int) -> bool:
+    """Whether a previous decision was this subject's, here, in this mode, and is young enough to keep."""
+    keep_ms = exp.sticky_ms if exp.sticky_ms is not None else exp.primary.window_ms
+    return (
+        token.uid == exp.uid
+        and token.subject == who.subject
+        and bool(token.flags & DEFERRED) == deferred
+        and bool(token.flags & UNCOUNTED) == (mode == Mode.UNCOUNTED)
+        and 0 <= now - token.time < keep_ms
+        and token.arm < len(exp.arms)
+        and token.segment < len(exp.segments.ids)
+    )

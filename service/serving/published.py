@@ -1,0 +1,47 @@
+"""What the choosing threads see: the published snapshots, swapped whole by the feed. Reading takes no lock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from service.errors import NotFoundError
+from service.serving.buffer import Buffer
+from service.serving.snapshot import Snapshot
+
+
+@dataclass(slots=True)
+class Published:
+    """Snapshots by name and by uid, and each experiment's buffer of trials."""
+
+    buffer_bytes: int = 64 << 20
+    stale: bool = True  # the store is away, or was not reached yet
+    away: bool = False  # the last call found nobody there: rewards are refused at once, until a poll is answered
+    by_name: Mapping[str, Snapshot] = field(default_factory=dict)
+    by_uid: Mapping[str, Snapshot] = field(default_factory=dict)
+    buffers: dict[str, Buffer] = field(default_factory=dict)
+
+    def publish(self, snapshots: Mapping[str, Snapshot]) -> None:
+        """Replace everything by these, by uid. Names are those the snapshots carry."""
+        for uid, snapshot in snapshots.items():
+            before = self.by_uid.get(uid)
+            if before is not None and before is not snapshot:
+                snapshot.follow(before)
+            if uid not in self.buffers:
+                self.buffers[uid] = Buffer(self.buffer_bytes)
+        self.by_uid = dict(snapshots)
+        self.by_name = {s.experiment.name: s for s in snapshots.values()}
+
+    def named(self, name: str) -> Snapshot:
+        """The snapshot of the experiment of this name; NotFoundError."""
+        snapshot = self.by_name.get(name)
+        if snapshot is None:
+            raise NotFoundError("experiment", f"experiment {name!r} does not exist")
+        return snapshot
+
+    def known(self, uid: str) -> Snapshot:
+        """The snapshot that a token belongs to; NotFoundError for a deleted experiment's."""
+        snapshot = self.by_uid.get(uid)
+        if snapshot is None:
+            raise NotFoundError("decision_id", "the experiment of this decision no longer exists")
+        return snapshot

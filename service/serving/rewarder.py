@@ -1,0 +1,197 @@
+"""Rewards and exposures: from tokens to claims, through the store, to outcomes. Nothing is acknowledged before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from service.errors import DeniedError, ExhaustedError, InvalidError, LeverError, NotFoundError, UnavailableError
+from service.experiment.compiled import Experiment, Metric
+from service.serving.published import Published
+from service.serving.store_clock import Clock
+from service.serving.token import Opened, TokenKeys
+from service.store import rows as layout
+from service.store.contract import Aggregate, Claim, Outcome, Store, UnreachableError
+from service.store.rows import DEFERRED, NO_METRIC, UNCOUNTED
+from service.telemetry.metrics import Metrics
+
+DAY_MS = 86_400_000
+Answer = Outcome | LeverError
+
+
+@dataclass(frozen=True, slots=True)
+class RewardEvent:
+    """One reward as a caller reports it; `decision` is the raw token, an empty metric the primary one."""
+
+    decision: bytes
+    metric: str = ""
+    value: float | None = None
+    event_id: str = ""
+    client: bool = False  # sent with a browser key, by anybody: only what is marked so, once and as 1
+
+
+class Rewarder:
+    """Counts rewards and exposures once. Safe for any number of threads."""
+
+    def __init__(
+        self,
+        store: Store,
+        directory: Published,
+        keys: TokenKeys,
+        clock: Clock,
+        metrics: Metrics,
+        refresh: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._directory = directory
+        self._keys = keys
+        self._clock = clock
+        self._metrics = metrics
+        self._refresh = refresh  # folds what is new before it returns; for tokens newer than our configuration
+
+    def reward(self, events: Sequence[RewardEvent]) -> list[Answer]:
+        """One answer for each event, in order; what is wrong with one does not hinder the others."""
+        answers: list[Answer | None] = [None] * len(events)
+        claims: dict[str, list[tuple[int, Claim]]] = {}
+        for i, event in enumerate(events):
+            try:
+                uid, made = self._judge(event)
+            except LeverError as error:
+                answers[i] = error
+                continue
+            if isinstance(made, Claim):
+                claims.setdefault(uid, []).append((i, made))
+            else:
+                answers[i] = made
+                self._count(uid, made)
+        for uid, numbered in claims.items():
+            for i, answer in zip((i for i, _ in numbered), self._send(uid, [c for _, c in numbered]), strict=True):
+                answers[i] = answer
+        return [a for a in answers if a is not None]
+
+    def expose(self, decision: bytes, client: bool = False) -> Outcome:
+        """Make a deferred decision a trial; with `client` only one that a browser key may speak of."""
+        token, exp = self._open(decision)
+        if client:
+            _check_client(exp)
+        if token.flags & UNCOUNTED:
+            outcome = Outcome.IGNORED
+        elif not token.flags & DEFERRED:
+            outcome = Outcome.DUPLICATE
+        else:
+            deadline = token.time + min(exp.horizon_ms, token.horizon_ms)
+            answer = self._send(exp.uid, [_claim(token, NO_METRIC, 0, Aggregate.FIRST, b"", deadline, 0)])[0]
+            if isinstance(answer, LeverError):
+                raise answer
+            return answer
+        self._count(exp.uid, outcome)
+        return outcome
+
+    def _open(self, decision: bytes) -> tuple[Opened, Experiment]:
+        token = self._keys.open(decision)
+        exp = self._directory.known(token.uid).experiment
+        if token.version > exp.version:
+            self._reachable()
+            self._refresh()
+            exp = self._directory.known(token.uid).experiment
+        return token, exp
+
+    def _judge(self, event: RewardEvent) -> tuple[str, Claim | Outcome]:
+        """The claim that the event makes, or its outcome where it makes none."""
+        token, exp = self._open(event.decision)
+        metric = _metric(exp, event.metric)
+        if event.client:
+            _check_client(exp, metric, event.value)
+        if token.flags & UNCOUNTED:
+            return exp.uid, Outcome.IGNORED
+        if not event.event_id and metric.aggregate != Aggregate.FIRST:
+            name = metric.aggregate.name.lower()
+            raise InvalidError.field("event_id", f"metric {metric.id!r} aggregates by {name} and needs an event_id")
+        value = metric.units(1.0 if event.value is None else event.value)
+        deadline = token.time + min(metric.window_ms + metric.grace_ms, token.horizon_ms)
+        event_id = event.event_id.encode()
+        claim = _claim(token, metric.number, value, metric.aggregate, event_id, deadline, metric.limit)
+        return exp.uid, claim
+
+    def _send(self, uid: str, claims: Sequence[Claim]) -> list[Answer]:
+        try:
+            self._reachable()
+            outcomes = self._store.claim(uid, widened(claims))
+        except UnavailableError as error:
+            if isinstance(error, UnreachableError):
+                self._directory.away = True
+            self._metrics.rewards.add((self._name(uid), "UNAVAILABLE"), len(claims))
+            return [error] * len(claims)
+        for claim, outcome in zip(claims, outcomes, strict=True):
+            if outcome == Outcome.APPLIED and claim.metric == NO_METRIC:
+                self._metrics.rewards.hit((self._name(uid), "EXPOSED"))
+                continue
+            self._count(uid, outcome)
+            if outcome == Outcome.APPLIED:
+                self._metrics.reward_delay.observe(max(self._clock.now_ms() - claim.time, 0) / 1000)
+        return [_refusal(o) or o for o in outcomes]
+
+    def _reachable(self) -> None:
+        """Where somebody just waited for the store in vain, nobody else does before a poll has been answered."""
+        if self._directory.away:
+            raise UnavailableError("the store does not answer")
+
+    def _count(self, uid: str, outcome: Outcome) -> None:
+        self._metrics.rewards.hit((self._name(uid), outcome.name))
+
+    def _name(self, uid: str) -> str:
+        snapshot = self._directory.by_uid.get(uid)
+        return snapshot.experiment.name if snapshot else "deleted"
+
+
+def _metric(exp: Experiment, metric: str) -> Metric:
+    if not metric:
+        return exp.primary
+    number = exp.metric_numbers.get(metric)
+    if number is None:
+        raise NotFoundError("metric", f"metric {metric!r} does not exist in experiment {exp.name!r}")
+    return exp.metrics[number]
+
+
+def _check_client(exp: Experiment, metric: Metric | None = None, value: float | None = None) -> None:
+    """What a browser key may send: DeniedError where it is not marked `client: true`, or has a value of its own."""
+    if not exp.spec.client:
+        raise DeniedError("a public key cannot send events of this experiment: it is not marked client: true")
+    if metric is not None and not metric.client:
+        raise DeniedError(f"a public key cannot send the metric {metric.id!r}: it is not marked client: true")
+    if value is not None and value != 1.0:
+        raise DeniedError("a public key sends no value but 1; amounts need a secret key")
+
+
+def _claim(
+    token: Opened, metric: int, value: int, aggregate: Aggregate, event: bytes, deadline: int, limit: int
+) -> Claim:
+    # Claims live as long as the decision's own horizon says, to the end of its day: never less than the deadline.
+    expires = (token.time // DAY_MS + 1) * DAY_MS + token.horizon_ms + DAY_MS
+    return Claim(
+        token.prefix, token.counter, token.time, token.head + layout.TAIL_STRUCT.pack(metric) + token.x,
+        metric, value, aggregate, event, deadline, expires, bool(token.flags & DEFERRED), limit,
+    )  # fmt: skip
+
+
+def widened(claims: Sequence[Claim]) -> Sequence[Claim]:
+    """The claims with rows of one length: shorter ones get zero features."""
+    stride = max(len(c.row) for c in claims)
+    if all(len(c.row) == stride for c in claims):
+        return claims
+    return [c if len(c.row) == stride else _with_row(c, layout.pad(c.row, stride)) for c in claims]
+
+
+def _with_row(claim: Claim, row: bytes) -> Claim:
+    return Claim(
+        claim.prefix, claim.counter, claim.time, row, claim.metric, claim.value, claim.aggregate, claim.event,
+        claim.deadline, claim.expires, claim.deferred, claim.limit,
+    )  # fmt: skip
+
+
+def _refusal(outcome: Outcome) -> LeverError | None:
+    if outcome == Outcome.TOO_MANY_EVENTS:
+        return ExhaustedError("a decision takes at most 64 distinct events of one metric", "TOO_MANY_EVENTS")
+    if outcome == Outcome.TOTAL_OUT_OF_RANGE:
+        return InvalidError.field("value", "the decision's total would leave the range that can be counted")
+    return None

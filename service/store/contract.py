@@ -1,0 +1,249 @@
+"""The store: where the log, the claims, the configurations and the checkpoints live.
+
+Six calls; two implementations (`memory`, `redis`) pass the same suite, tests/contract/test_store.py. All of an
+experiment's data is under its uid. Times are milliseconds of the store's own clock. Every call raises
+UnavailableError when the store cannot be reached or refuses to write (nothing was applied, or sending the same
+again is recognised), and LostError when the store no longer knows an experiment that was not deleted.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from service.errors import UnavailableError
+
+START = "0-0"  # the id before the first entry
+
+
+class UnreachableError(UnavailableError):
+    """No answer at all: no connection, or none in time. What was sent may have been applied."""
+
+
+class LostError(UnavailableError):
+    """The store forgot an experiment that nobody deleted (flushed, wrong database, restored from an old copy)."""
+
+    reason = "STORE_LOST_EXPERIMENT"
+
+
+class Outcome(enum.IntEnum):
+    """What became of a reward or exposure; the numbers are those of the wire."""
+
+    APPLIED = 1
+    DUPLICATE = 2
+    LATE = 3
+    IGNORED = 4
+    TOO_MANY_EVENTS = -1  # the 65th distinct event of a decision and metric: refused, nothing written
+    TOTAL_OUT_OF_RANGE = -2  # the new total would leave what a cell can hold: refused, nothing written
+
+
+class Aggregate(enum.IntEnum):
+    """How the rewards of one decision and metric become its total."""
+
+    FIRST = 0
+    SUM = 1
+    LAST = 2
+    MAX = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One reward or exposure to be counted once.
+
+    `row` is a packed reward row (rows.py); `metric` is NO_METRIC for an exposure. `value` is in units of
+    `reward.unit`, an integer. `event` is the caller's event id, b"" for none. `deadline` is the last store time
+    at which it still counts; `expires` is when the claim itself may be forgotten (never before `deadline`).
+    `deferred`: the decision becomes a trial with its first exposure or reward.
+    """
+
+    prefix: int
+    counter: int
+    time: int
+    row: bytes
+    metric: int
+    value: int
+    aggregate: Aggregate
+    event: bytes
+    deadline: int
+    expires: int
+    deferred: bool
+    limit: int  # the total may not leave [-limit, limit]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of an experiment's log. Exactly one of config, trials, rewards is set.
+
+    `late` rows are logged and never counted. `totals` has a triple (old, new, exposes) for each reward row. `seeded`:
+    a configuration that came with a checkpoint; what it stands on is there, not in the log.
+    """
+
+    id: str
+    stride: int = 0
+    config: bytes | None = None
+    trials: bytes | None = None
+    rewards: bytes | None = None
+    totals: Sequence[tuple[int, int, bool]] = ()
+    late: bool = False
+    seeded: bool = False
+
+    @property
+    def time(self) -> int:
+        """Store time of the entry, milliseconds."""
+        return int(self.id.split("-", 1)[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """What one poll brought: the store's time, the registry (name to uid), and the new entries by uid.
+
+    `deleted` are uids that were deleted on purpose. `more` says that entries were left for the next poll. `session`
+    names the connection: another one means that the store was away in between, however shortly. `damaged` says of
+    which uids the log cannot be read, and why.
+    """
+
+    now: int
+    registry: Mapping[str, str]
+    deleted: frozenset[str]
+    entries: Mapping[str, Sequence[Entry]]
+    more: bool = False
+    session: int = 0
+    damaged: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A fold up to and including the entry `id`, as fields (canonical bytes by name).
+
+    `fields` has every field that changed since `base`, `removed` those that went; base None: `fields` is all
+    there is. `rows` is the number of rows folded from the log's beginning, `size` the bytes of all fields,
+    `digest` the SHA-256 over all of it. `keep` is the oldest entry time that must stay in the log. `heal` replaces
+    whatever is stored, at any id, diverged or not: for a stored one that does not prove itself. It trims nothing.
+    """
+
+    id: str
+    base: str | None
+    rows: int
+    size: int
+    digest: str
+    fields: Mapping[str, bytes]
+    removed: Sequence[str] = ()
+    keep: int = 0
+    heal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """What an experiment begins with when it is brought back: a state, and the log that led there, if it is kept.
+
+    The checkpoint's id is not used; it is stored at the entry that the write appends. Claims cannot be brought back,
+    so decisions made before `epoch`, or before the write, are over: their rewards are LATE, their trials dropped.
+    """
+
+    checkpoint: Checkpoint
+    epoch: int
+    entries: Sequence[Entry] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A configuration to be written: created where `expected` is 0, else replacing exactly that version.
+
+    `record` None deletes the experiment instead, leaving a mark that it was meant; with `expected` 0, one that
+    the store has lost. `seed` creates it, in one step, with all that it holds, deleted before or not.
+    """
+
+    uid: str
+    name: str
+    version: int
+    expected: int
+    record: bytes | None
+    seed: Seed | None = None
+
+
+class Checkpointed(enum.Enum):
+    """What became of a checkpoint."""
+
+    STORED = "stored"
+    SAME = "same"  # that very id is stored with the same digest
+    DIVERGED = "diverged"  # that very id is stored with another digest; both are kept
+    STALE = "stale"  # another base is stored, or the entry it ends at is gone
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What a starting server needs: the newest configuration and the checkpoint, if there is one.
+
+    `damaged` says why a stored checkpoint was not fit to be returned. `diverged`: two servers differed over it.
+    `epoch` is that of the last Seed, else 0.
+    """
+
+    record: bytes
+    checkpoint: Checkpoint | None = None
+    history: Mapping[int, bytes] = field(default_factory=dict)
+    damaged: str = ""
+    diverged: bool = False
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A claim as it is kept: metric to (total, number of distinct events; 0 where only the first counts)."""
+
+    prefix: int
+    counter: int
+    day: int
+    exposed: bool
+    totals: Mapping[int, tuple[int, int]]
+
+
+class Store(Protocol):
+    """The seam between the personalizer and whatever keeps its data."""
+
+    def put(self, put: Put) -> None:
+        """Write a configuration and append it to the log, in one step; or delete an experiment.
+
+        Raises ConflictError if the stored version is not `expected`, or the name was taken meanwhile (then
+        nothing of the new uid is left). The name's registration is the last thing written.
+        """
+
+    def load(self, uid: str) -> Loaded:
+        """The newest configuration with its history, and the checkpoint. LostError if there is none."""
+
+    def poll(self, cursors: Mapping[str, str], limit: int = 1000) -> Poll:
+        """New log entries after each uid's cursor, at most `limit` a uid, in log order. Never blocks for news."""
+
+    def append(self, uid: str, writer: str, sequence: int, stride: int, trials: bytes, horizon: int) -> int:
+        """Append trial rows once: a `sequence` not above the writer's last is a no-op. Returns rows dropped.
+
+        Rows whose time is more than `horizon` ms ago are dropped: their rewards could no longer arrive.
+        """
+
+    def claim(self, uid: str, claims: Sequence[Claim]) -> list[Outcome]:
+        """Count each claim once and append those that changed something, in one atomic step, then answer.
+
+        All are judged before any is written. Claims of one call may name the same decision; they are taken in
+        order. A claim past its deadline, or of a decision before the experiment's epoch, is LATE: appended to the
+        log as such, not counted.
+        """
+
+    def checkpoint(self, uid: str, checkpoint: Checkpoint) -> Checkpointed:
+        """Store a checkpoint if its base is the stored one, and trim the log behind the checkpoint before last."""
+
+
+class Backend(Protocol):
+    """What the composition root asks of a store's engine, beside Store."""
+
+    def secret(self, name: str, proposal: bytes) -> bytes:
+        """The secret kept under `name`; `proposal` is kept if there is none yet. For token keys."""
+
+    def claims(self, uid: str) -> Iterator[Held]:
+        """Every claim kept of an experiment; each as it stood at some moment of the walk. For verification."""
+
+    def facts(self) -> Mapping[str, str]:
+        """What the engine is and promises: `engine`, `version`, `fsync`, `eviction`, `memory`; words for people."""
+
+    def close(self) -> None:
+        """Let go of connections."""

@@ -1,0 +1,1 @@
+"""What is counted and how it is told: metric families, cheap counters, one page for Prometheus."""

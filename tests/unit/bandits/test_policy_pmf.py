@@ -1,0 +1,171 @@
+"""The pmfs against published numbers and against adaptive quadrature."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import stats
+
+from bandits.policy import POLICIES, probabilities
+from bandits.posterior import Kind, Posterior, pack
+from tests.oracles import policy as oracle
+
+Floats = NDArray[np.float64]
+NO_X = np.ones(1)
+ZOZO = json.loads((Path(__file__).parents[2] / "data/zozo_prior.json").read_text())
+
+
+def every(post: Posterior) -> NDArray[np.int64]:
+    return np.arange(len(post.par), dtype=np.int64)
+
+
+def beta_pmf(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> Floats:
+    rewarded, n = np.array(a) - 1.0, np.array(a) + np.array(b) - 2.0
+    arms = np.arange(len(n))
+    post = POLICIES["beta"].derive(oracle.counts(n, rewarded), {"floor": 0.0}, arms)
+    assert np.allclose(post.par[:, 0], a)
+    assert np.allclose(post.par[:, 1], b)
+    return probabilities(post, NO_X, arms)
+
+
+def student_pmf(centre: Floats, scale: Floats, dof: Floats) -> Floats:
+    par = np.stack([centre, scale, dof], axis=1)
+    cov = (scale**2)[:, None, None]
+    post = pack(Kind.NIG, par, centre[:, None].copy(), cov, dof.copy(), 0.0, np.zeros(0), 0.0)
+    return probabilities(post, NO_X, every(post))
+
+
+def beta_rows(rows: Sequence[tuple[float, float]]) -> tuple[Floats, Floats]:
+    a, b = np.array(rows, dtype=float).T
+    return a, b
+
+
+# algorithms.md A10; the third with Beta(1, 1) priors. Published: six digits, or the exact value by quadrature.
+REFERENCE: Mapping[str, tuple[list[tuple[float, float]], list[float], float]] = {
+    "stitchfix documentation": (
+        [(1989, 21290), (40, 474), (64, 730), (71, 818), (52, 659), (59, 718)],
+        [0.296261, 0.176030, 0.203381, 0.169030, 0.061376, 0.093923],
+        5.1e-7,
+    ),
+    "stitchfix test, where it is off by 5e-4": (
+        [(100, 50), (30, 100), (5, 5), (10, 5), (20, 200)],
+        [0.413338, 0.0, 0.098453, 0.488209, 0.0],
+        5.1e-7,
+    ),
+    "three rates": (
+        [(442, 73297), (286, 88114), (1069, 204167)],
+        [0.993009, 8.9e-20, 0.006991],
+        5.1e-7,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFERENCE)
+def test_beta_reference_vectors(name: str) -> None:
+    rows, published, digits = REFERENCE[name]
+    a, b = beta_rows(rows)
+    p = beta_pmf(a, b)
+    assert p == pytest.approx(published, abs=digits)
+    assert p == pytest.approx(oracle.greatest(oracle.Betas(a, b))[0], abs=1e-10)
+
+
+def test_beta_tail_probabilities_are_relatively_exact() -> None:
+    p = beta_pmf(*beta_rows(REFERENCE["three rates"][0]))
+    assert p[1] == pytest.approx(8.9003e-20, rel=1e-4)  # the R package printed 2.4e-15
+
+
+def test_normal_reference_vector() -> None:
+    centre, scale = np.array([1, 0.8, 2, -1.5, 0, 4]), np.array([0.5, 0.44, 4.5, 0.8, 0.8, 0.01])
+    p = student_pmf(centre, scale, np.full(6, np.inf))
+    assert p[[2, 5]] == pytest.approx([0.328361, 0.671639], abs=5.1e-7)
+    assert p == pytest.approx(oracle.greatest(oracle.Students(centre, scale, np.full(6, np.inf)))[0], abs=1e-9)
+
+
+def test_zozotown_prior_exact() -> None:
+    p = beta_pmf(ZOZO["alpha"], ZOZO["beta"])
+    assert p[:3] == pytest.approx([0.01087, 0.00166, 0.00556], abs=5.1e-6)
+    assert p[-3:] == pytest.approx([0.00092, 0.00670, 0.05805], abs=5.1e-6)
+    assert int(np.argmax(p)) == 61
+    assert p[61] == pytest.approx(0.198288, abs=5.1e-7)
+
+
+def test_zozotown_prior_against_the_published_simulation() -> None:
+    """The notebook's first position, reproduced to its last digit from its seed; ours within 3 standard errors."""
+    n = 100_000
+    draws = np.random.RandomState(12345).beta(ZOZO["alpha"], ZOZO["beta"], size=(n, 80))
+    simulated = np.bincount(draws.argmax(axis=1), minlength=80) / n
+    assert simulated[:3].tolist() == [0.01078, 0.00167, 0.0058]
+    assert simulated[-3:].tolist() == [0.0008, 0.00689, 0.0582]
+    exact = beta_pmf(ZOZO["alpha"], ZOZO["beta"])
+    error = np.sqrt(exact * (1 - exact) / n)
+    # 80 arms: one beyond 3 standard errors is what chance gives; the published six are all within.
+    assert (np.abs(simulated - exact) < 3 * error)[[0, 1, 2, 77, 78, 79]].all()
+    assert (np.abs(simulated - exact) > 3 * error).sum() <= 1
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_beta_of_very_different_widths(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    size = 10.0 ** rng.uniform(0.5, 5, 5)
+    mean = rng.uniform(0.3, 0.5, 5)
+    a, b = size * mean, size * (1 - mean)  # fractional counts
+    assert beta_pmf(a + 1, b + 1) == pytest.approx(oracle.greatest(oracle.Betas(a + 1, b + 1))[0], abs=1e-10)
+
+
+def test_beta_of_a_new_arm_beside_old_ones() -> None:
+    """Where one panel over the whole range is wrong by 0.036."""
+    a, b = beta_rows([(1, 1), (2000, 4000), (1999, 3999)])
+    assert beta_pmf(a, b) == pytest.approx(oracle.greatest(oracle.Betas(a, b))[0], abs=1e-10)
+
+
+def test_beta_two_hundred_arms_a_billion_trials() -> None:
+    assert beta_pmf(np.full(200, 1e9), np.full(200, 1e9)) == pytest.approx(np.full(200, 1 / 200), abs=1e-13)
+    # Beta at 1e9 is normal to 1e-5: the closed form for two normals.
+    gap, spread = 2e-5, np.sqrt(2 * 0.25 / 2e9)
+    p = beta_pmf(np.array([1e9 * (1 + 2 * gap), 1e9]), np.array([1e9 * (1 - 2 * gap), 1e9]))
+    assert p[0] == pytest.approx(float(stats.norm.cdf(gap / spread)), abs=1e-6)
+
+
+def test_beta_priors_below_one() -> None:
+    post = POLICIES["beta"].derive(
+        oracle.counts([3, 0, 10], [0, 0, 9]), {"prior_a": 0.3, "prior_b": 0.2, "floor": 0.0}, np.arange(3)
+    )
+    exact = on_logit_grid([(0.3, 3.2), (0.3, 0.2), (9.3, 1.2)])
+    assert probabilities(post, NO_X, np.arange(3)) == pytest.approx(exact, abs=1e-8)
+
+
+def on_logit_grid(rows: list[tuple[float, float]]) -> Floats:
+    """P(greatest) of Betas on the logit axis, where densities with a < 1 have no poles; 400,000 equal steps."""
+    t = np.linspace(-200.0, 200.0, 400_001)
+    theta, rest = 1 / (1 + np.exp(-t)), 1 / (1 + np.exp(t))
+    f = np.array([np.exp(p * np.log(theta) + q * np.log(rest) - oracle.log_beta(p, q)) for p, q in rows])
+    F = np.array([np.where(t < 0, stats.beta(p, q).cdf(theta), stats.beta(q, p).sf(rest)) for p, q in rows])
+    step = t[1] - t[0]
+    return np.array([(f[k] * np.prod(np.delete(F, k, axis=0), axis=0)).sum() * step for k in range(len(rows))])
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_student_of_scales_one_to_a_thousand(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scale = 10.0 ** rng.uniform(0, 3, 5)
+    dof = np.array([4.0, 4.0 + seed, *rng.uniform(4, 300, 3)])
+    centre = rng.normal(size=5) * np.median(scale)
+    exact = oracle.greatest(oracle.Students(centre, scale, dof))[0]
+    assert student_pmf(centre, scale, dof) == pytest.approx(exact, abs=1e-8)
+
+
+def test_student_identical_arms_share() -> None:
+    assert student_pmf(np.zeros(7), np.ones(7), np.full(7, 4.0)) == pytest.approx(np.full(7, 1 / 7), abs=1e-12)
+    p = student_pmf(np.array([0.0, 0.0]), np.array([1.0, 1e6]), np.array([4.0, 4.0]))
+    assert p == pytest.approx([0.5, 0.5], abs=1e-8)
+
+
+def test_dominated_arms_are_small() -> None:
+    p = student_pmf(np.array([0.0, -1.0, 1.0]), np.full(3, 0.01), np.full(3, 50.0))
+    assert p == pytest.approx([0.0, 0.0, 1.0], abs=1e-12)
+    assert beta_pmf([900, 100], [100, 900])[1] < 1e-100

@@ -1,0 +1,127 @@
+"""Summaries, beliefs and the special functions under them, against scipy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import special as reference
+from scipy import stats
+
+from bandits import beta, special, student
+from bandits.policy import POLICIES
+from bandits.posterior import Sums
+from bandits.rule import rule
+from bandits.summary import summary
+from tests.oracles import policy as oracle
+
+EVERY = np.arange(4)
+
+
+def test_beta_summary() -> None:
+    a, b = np.array([12.0, 40.5, 3.0, 900.0]), np.array([30.0, 80.0, 1.5, 2100.0])
+    post = POLICIES["beta"].derive(oracle.counts(a + b - 2, a - 1), {"floor": 0.5}, EVERY)
+    got = summary(post, np.ones(1), EVERY)
+    best, greatest = oracle.greatest(oracle.Betas(a, b))
+    assert got.mean == pytest.approx(a / (a + b), abs=1e-14)
+    assert got.low == pytest.approx(stats.beta(a, b).ppf(0.025), abs=1e-11)
+    assert got.high == pytest.approx(stats.beta(a, b).ppf(0.975), abs=1e-11)
+    assert got.best == pytest.approx(best, abs=1e-10)  # without the floor
+    assert got.loss == pytest.approx(greatest - a / (a + b), abs=1e-10)
+
+
+@pytest.mark.parametrize("name", ["nig", "uniform", "fixed", "linucb", "lints"])
+def test_other_summaries(name: str) -> None:
+    sums, cells = oracle.world(5, trials=60)
+    post = POLICIES[name].derive(sums, {}, EVERY)
+    x = cells[2] / 4096.0
+    got = summary(post, x, EVERY)
+    seen = x[: post.theta.shape[1]]
+    centre, scale = post.theta @ seen, np.sqrt(np.einsum("i,kij,j->k", seen, post.cov, seen))
+    laws = oracle.Students(centre, scale, post.dof)
+    best, greatest = oracle.greatest(laws)
+    assert got.mean == pytest.approx(centre, abs=1e-14)
+    assert got.low == pytest.approx(laws.ppf(0.025), abs=1e-8)
+    assert got.high == pytest.approx(laws.ppf(0.975), abs=1e-8)
+    assert got.best == pytest.approx(best, abs=1e-8)
+    assert got.loss == pytest.approx(greatest - centre, abs=1e-8)
+
+
+def test_summary_of_one_arm() -> None:
+    for policy in POLICIES.values():
+        got = summary(policy.derive(oracle.counts([9], [4]), {}, np.arange(1)), np.ones(1), np.arange(1))
+        assert got.best.tolist() == [1.0]
+        assert got.loss[0] == pytest.approx(0.0, abs=1e-12)
+        assert got.low[0] < got.mean[0] < got.high[0]
+
+
+def test_nig_against_its_definition() -> None:
+    """algorithms.md A2, with b by its textbook subtraction."""
+    sums, _ = oracle.world(7)
+    settings = {"m0": 0.1, "kappa0": 2.0, "a0": 3.0, "b0": 0.2}
+    post = POLICIES["nig"].derive(sums, settings, np.array([0, 1, 2]))
+    for k in range(3):
+        n, s1, s2 = sums.n[k], sums.s1[k], sums.s2[k]
+        kappa, a = 2.0 + n, 3.0 + n / 2
+        mean = (2.0 * 0.1 + s1) / kappa
+        b = 0.2 + 0.5 * (s2 + 2.0 * 0.1**2 - kappa * mean**2)
+        assert post.par[k] == pytest.approx([mean, np.sqrt(b / (a * kappa)), 2 * a], rel=1e-12)
+    assert post.par[3] == pytest.approx([0.1, np.sqrt(0.2 / 6.0), 6.0])  # not asked for: the prior
+
+
+def test_nig_defaults_are_pooled() -> None:
+    sums, _ = oracle.world(7)
+    untried = Sums(*(np.concatenate([column, np.zeros_like(column[:1])]) for column in sums))
+    post = POLICIES["nig"].derive(untried, {}, np.arange(5))
+    n, mean = sums.n.sum(), sums.s1.sum() / sums.n.sum()
+    variance = sums.s2.sum() / n - mean**2
+    assert post.par[4] == pytest.approx([mean, np.sqrt(variance), 4.0])
+
+
+def test_nig_survives_a_large_mean() -> None:
+    """A hundred million rewards near 0.9 that vary by 1e-4: the variance is not lost to cancellation."""
+    n, mean, spread = 1e8, 0.9, 1e-4
+    column = np.array([n])
+    sums = Sums(column, column, column * mean, column * (mean**2 + spread**2), column[:, None, None], column[:, None])
+    scale = POLICIES["nig"].derive(sums, {}, np.arange(1)).par[0, 1]
+    assert scale == pytest.approx(spread / np.sqrt(n), rel=1e-3)
+
+
+@pytest.mark.parametrize(("a", "b"), [(0.5, 0.5), (2.0, 0.5), (100.0, 0.5), (3.0, 700.0), (2000.0, 21000.0)])
+def test_incomplete_beta(a: float, b: float) -> None:
+    for x in np.concatenate([np.linspace(0.0, 1.0, 41), stats.beta(a, b).ppf([1e-12, 1e-3, 0.5, 0.999])]):
+        assert special.betainc(a, b, x, 1.0 - x) == pytest.approx(reference.betainc(a, b, x), rel=1e-11, abs=1e-300)
+
+
+def test_stirling() -> None:
+    for z in (0.01, 0.5, 1.0, 15.9, 16.0, 400.0):
+        exact = reference.gammaln(z) - ((z - 0.5) * np.log(z) - z + 0.5 * np.log(2 * np.pi))
+        assert special.stirling(z) == pytest.approx(exact, abs=2e-13)
+
+
+@pytest.mark.parametrize("dof", [4.0, 4.5, 30.0, 199.0, 201.0, np.inf])
+def test_student(dof: float) -> None:
+    law = stats.norm() if dof > 200 else stats.t(dof)
+    for z in (-200.0, -6.0, -1.3, 0.0, 0.4, 5.0, 80.0):
+        assert student.cdf(dof, z) == pytest.approx(law.cdf(z), rel=1e-11, abs=1e-300)
+        assert student.norm(dof) + student.fall(dof, z) == pytest.approx(law.logpdf(z), abs=1e-12 * (1 + z * z))
+    far = student.reach(dof, 30.0)
+    assert student.fall(dof, far) == pytest.approx(-30.0)
+
+
+@pytest.mark.parametrize(("a", "b"), [(0.3, 2.0), (1.0, 1.0), (50.0, 3.0), (2e5, 7e5)])
+def test_beta_density_on_the_logit_axis(a: float, b: float) -> None:
+    for delta in np.array([-4.0, -1.0, 0.0, 0.5, 3.0]) * beta.width(a, b):
+        t = beta.mode(a, b) + delta
+        exact = a * -np.logaddexp(0, -t) + b * -np.logaddexp(0, t) - reference.betaln(a, b)
+        assert beta.norm(a, b) + beta.fall(a, b, delta) == pytest.approx(exact, abs=1e-8 if a > 1e5 else 1e-12)
+    for side in (-1.0, 1.0):
+        assert beta.fall(a, b, side * beta.reach(a, b, side, 60.0)) == pytest.approx(-60.0, rel=0.01)
+
+
+@pytest.mark.parametrize("nodes", [8, 16])
+def test_rule_integrates_up_to_its_nodes(nodes: int) -> None:
+    flat = rule(nodes)
+    x, w, R = flat[:nodes], flat[nodes : 2 * nodes], flat[2 * nodes :].reshape(nodes, nodes).T
+    for power in range(nodes):
+        assert R @ x**power == pytest.approx((x ** (power + 1) - (-1.0) ** (power + 1)) / (power + 1), abs=1e-14)
+    assert w @ x ** (2 * nodes - 2) == pytest.approx(2 / (2 * nodes - 1), abs=1e-14)

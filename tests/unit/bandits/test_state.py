@@ -1,0 +1,212 @@
+"""The fold against its slow twin, cell by cell; order and cuts do not matter; bytes go round."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bandits.cells import (
+    DELAY_BINS,
+    SQUARE_HIGH,
+    SQUARE_LOW,
+    column_offset,
+    count_offset,
+    delay_bin,
+    grid,
+)
+from bandits.state import Rows, Rules, State, Totals
+from tests.oracles.state import OracleState, Row, oracle_grid
+
+RULES = Rules(segments=3, arms=4, metrics=2, columns=5, primary=0, low=-20, high=50, horizon_ms=100_000)
+
+
+def make_rows(seed: int, n: int, rules: Rules = RULES) -> list[Row]:
+    """Random trials, exposures and rewards of every group; times over several horizons."""
+    rng = random.Random(seed)
+    rows = []
+    for _ in range(n):
+        time = rng.randrange(2_000_000)
+        kind = rng.choice(["trial", "reward", "reward", "expose"])
+        rows.append(
+            Row(
+                time, rng.randrange(rules.segments), rng.randrange(rules.arms), rng.choice([0, 0, 1, 8, 4]),
+                rng.randrange(256), tuple(rng.randint(-4096, 4096) for _ in range(rules.columns - 1)),
+                metric={"trial": None, "reward": rng.randrange(rules.metrics), "expose": -1}[kind],
+                old=rng.choice([0, 7, -3]) if kind == "reward" else 0,
+                new=rng.choice([0, 1, 49, 80, -30, 2**31 - 1]) if kind == "reward" else 0,
+                exposes=kind == "expose" or (rng.random() < 0.3 and kind == "reward"),
+                entered=time + rng.randrange(200_000),
+            )
+        )  # fmt: skip
+    return rows
+
+
+def columns(rows: list[Row], width: int) -> Rows:
+    def ints(values: list[int]) -> np.ndarray:
+        return np.array(values, np.int64)
+
+    x = np.array([r.x for r in rows], np.int16).reshape(len(rows), width)
+    return Rows(
+        ints([r.time for r in rows]), ints([r.segment for r in rows]), ints([r.arm for r in rows]),
+        ints([r.flags for r in rows]), ints([r.bucket for r in rows]), x,
+    )  # fmt: skip
+
+
+def add(state: State, rows: list[Row]) -> None:
+    width = state.rules.columns - 1
+    trials = [r for r in rows if r.metric is None]
+    rewards = [r for r in rows if r.metric is not None]
+    state.add_trials(columns(trials, width))
+    triples = np.array([(r.metric, r.old, r.new, r.exposes, max(r.entered - r.time, 0)) for r in rewards], np.int64)
+    state.add_rewards(columns(rewards, width), Totals(*triples.reshape(-1, 5).T.copy()))
+
+
+def cells(state: State) -> dict[tuple[object, ...], int]:
+    """The state's non-zero cells under the oracle's names."""
+    out: dict[tuple[object, ...], int] = defaultdict(int)
+    rules = state.rules
+    for b, s, a in np.argwhere(state.index >= 0).tolist():
+        counts, learn = (m[state.index[b, s, a]].tolist() for m in (state.counts, state.learn))
+        slot = (state.buckets[b].start, state.buckets[b].width, s, a)
+        for g in range(4):
+            out["trials", *slot, g] = counts[g]
+            for m in range(rules.metrics):
+                at = count_offset(m, g)
+                out["rewarded", *slot, g, m], out["total", *slot, g, m] = counts[at], counts[at + 1]
+                out["square", *slot, g, m] = (counts[at + SQUARE_HIGH] << 32) + counts[at + SQUARE_LOW]
+        out["q", *slot], out["qq", *slot] = learn[:2]
+        for j in range(rules.columns):
+            at = column_offset(j)
+            out["qx", *slot, j] = learn[at]
+            for i in range(j + 1):
+                out["xx", *slot, i, j] = learn[at + 1 + i]
+    for s, g, m, bucket in np.argwhere(state.subjects).tolist():
+        value = int(state.subjects[s, g, m, bucket])
+        key = ("subject trials", s, g, bucket) if m == 0 else ("subject total", s, g, bucket, m - 1)
+        out[key] = value
+    for b, s, k in np.argwhere(state.delays).tolist():
+        out["delay", state.buckets[b].start, state.buckets[b].width, s, k] = int(state.delays[b, s, k])
+    return {k: v for k, v in out.items() if v}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_cell_equals_the_slow_twin(seed: int) -> None:
+    rows = make_rows(seed, 400)
+    state = State(RULES)
+    for i in range(0, len(rows), 37):
+        add(state, rows[i : i + 37])
+        state.settle(100_000 * i)
+    assert cells(state) == OracleState(RULES, rows).cells(state.buckets)
+    assert state.rejected == 0
+
+
+@given(st.integers(0, 10**6), st.randoms(use_true_random=False))
+@settings(max_examples=20, deadline=None)
+def test_order_and_cuts_do_not_matter(seed: int, shuffler: random.Random) -> None:
+    rows = make_rows(seed, 120)
+    once, often = State(RULES), State(RULES)
+    add(once, rows)
+    once.settle(3_000_000)
+    shuffler.shuffle(rows)
+    at = 0
+    while at < len(rows):
+        step = shuffler.randint(1, 30)
+        add(often, rows[at : at + step])
+        often.settle(min(25_000 * at, 3_000_000))
+        at += step
+    often.settle(3_000_000)
+    assert once.fields() == often.fields()
+
+
+def test_fields_restore_to_the_same_state_and_go_on_alike() -> None:
+    rows = make_rows(7, 300)
+    state = State(RULES)
+    add(state, rows[:200])
+    copy = State.restore(RULES, state.fields())
+    assert copy.fields() == state.fields()
+    for either in (state, copy):
+        add(either, rows[200:])
+        either.settle(5_000_000)
+    assert copy.fields() == state.fields()
+
+
+def test_fields_that_are_none_are_refused() -> None:
+    with pytest.raises(ValueError, match="unknown field"):
+        State.restore(RULES, {"q/1": b""})
+    with pytest.raises(ValueError, match="overlap"):
+        State.restore(RULES, {"c/0/4/0/0": b"\0" * 4, "c/2/2/0/0": b"\0" * 4})
+
+
+def test_growing_rules_keep_what_was_summed() -> None:
+    rows = make_rows(3, 200)
+    grown = RULES._replace(segments=5, arms=6, metrics=3, columns=8)
+    wide = [Row(**{**r.__dict__, "x": (*r.x, 0, 0, 0)}) for r in rows]
+    state, fresh = State(RULES), State(grown)
+    add(state, rows[:150])
+    state.adopt(grown)
+    add(state, wide[150:])
+    add(fresh, wide)
+    assert state.fields() == fresh.fields()
+    with pytest.raises(ValueError, match="never shrink"):
+        state.adopt(RULES)
+
+
+def test_rows_that_name_unknown_numbers_are_counted_and_left_out() -> None:
+    state = State(RULES)
+    good, bad = make_rows(1, 1)[0], Row(5, 99, 0, 0, 0, (0,) * 4)
+    add(state, [bad, Row(5, 0, 0, 0, 0, (0,) * 4, metric=9, new=1)])
+    assert state.rejected == 2
+    assert state.fields() == {}
+    add(state, [good])
+    assert state.fields() != {}
+
+
+@given(st.integers(-(2**31), 2**31), st.integers(-(2**20), 0), st.integers(1, 2**20))
+@settings(deadline=None)
+def test_grid_is_exact_rounding_half_to_even(total: int, low: int, high: int) -> None:
+    assert grid(total, low, high) == oracle_grid(total, low, high)
+
+
+def test_grid_of_a_rating_keeps_no_reward_apart_from_the_lowest() -> None:
+    assert grid(0, 1, 5) == 0
+    assert grid(1, 1, 5) == round(32767 / 5)
+    assert grid(5, 1, 5) == 32767
+
+
+@pytest.mark.parametrize(
+    ("delay", "expected"), [(0, 0), (15, 0), (16, 1), (31, 1), (32, 2), (2**34, DELAY_BINS - 1), (2**60, 31)]
+)
+def test_delay_bins(delay: int, expected: int) -> None:
+    assert delay_bin(delay) == expected
+
+
+def test_cells_hold_their_bounds() -> None:
+    """The largest total and the largest reward on the grid, as often as a cell is promised to hold them."""
+    state = State(RULES)
+    top = 2**31 - 1
+    add(state, [Row(5, 0, 0, 0, 0, (4096,) * 4, metric=0, new=top, exposes=True)])
+    state.counts *= 2**31
+    state.learn *= 2**31
+    here = state.counts[state.index[0, 0, 0]].tolist()
+    at = count_offset(0, 0)
+    assert (here[at + SQUARE_HIGH] << 32) + here[at + SQUARE_LOW] == top**2 * 2**31
+    assert state.learn[state.index[0, 0, 0]].min() >= 0
+
+
+def test_sums_are_in_natural_units() -> None:
+    state = State(RULES)
+    add(state, [Row(5, 1, 2, 0, 0, (2048, 0, 0, -4096)), Row(5, 1, 2, 0, 0, (2048, 0, 0, -4096), metric=0, new=50)])
+    sums = state.sums(1)
+    assert sums.n[2] == sums.rewarded[2] == sums.s1[2] == sums.s2[2] == 1.0
+    assert sums.xx[2].tolist() == np.outer([1, 0.5, 0, 0, -1], [1, 0.5, 0, 0, -1]).tolist()
+    assert sums.xr[2].tolist() == [1, 0.5, 0, 0, -1]
+    assert state.weights(1000, None) is None
+    weights = state.weights(int(state.buckets[0].start + state.buckets[0].width / 2) + 500, 500)
+    assert weights is not None
+    assert weights.tolist() == [0.5]
+    assert state.sums(1, weights).n[2] == 0.5
