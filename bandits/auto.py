@@ -59,9 +59,7 @@ def auto(sums: Sums, settings: Settings, arms: Arms, side: Side | None = None) -
     columns = sums.xr.shape[1]
     prior = prior_of(choice, design, columns)
     fit = regression(sums, prior, side.groups)
-    width = prior_of(
-        Choice(min(choice.ridge, given(settings, "width_lambda", WIDTH_RIDGE)), choice.ratio), design, columns
-    )
+    width = prior_of(Choice(min(choice.ridge, WIDTH_RIDGE), choice.ratio), design, columns)
     cov, unused = np.zeros_like(sums.xx), np.zeros_like(sums.xr)
     invert_all(sums.xx, sums.xr, width, arms, cov, unused)
     cov *= fit.noise[:, None, None]

@@ -1,4 +1,7 @@
-"""From sums to posteriors, one function per policy: (sums, settings, arm numbers) -> Posterior."""
+"""From sums to posteriors, one function per policy: (sums, settings, arm numbers) -> Posterior.
+
+Settings are complete (policy.Policy.complete): the defaults stand in the table of policies and nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -38,10 +41,10 @@ def pool(sums: Sums) -> Pool:
     return Pool(n, mean, square / n if n > 0.0 else 0.0, noise)
 
 
-def given(settings: Settings, name: str, otherwise: float) -> float:
-    """A setting, or `otherwise` where it is missing or nan."""
+def given(settings: Settings, name: str, learned: float) -> float:
+    """A setting whose default is nan, or where nobody set it what was learned from the data."""
     value = float(settings.get(name, math.nan))
-    return otherwise if math.isnan(value) else value
+    return learned if math.isnan(value) else value
 
 
 def student(sums: Sums, settings: Settings, arms: Arms) -> Floats:
@@ -50,8 +53,7 @@ def student(sums: Sums, settings: Settings, arms: Arms) -> Floats:
     b is summed from squares that cannot be negative: within the arm, and between its mean and the prior's.
     """
     slot = pool(sums)
-    m0, kappa0 = given(settings, "m0", slot.mean), given(settings, "kappa0", 1.0)
-    a0 = max(2.0, given(settings, "a0", 2.0))
+    m0, kappa0, a0 = given(settings, "m0", slot.mean), settings["kappa0"], settings["a0"]
     b0 = max(LEAST_B, given(settings, "b0", a0 * slot.variance))
     n, s1, s2 = (np.zeros_like(column) for column in (sums.n, sums.s1, sums.s2))
     n[arms], s1[arms], s2[arms] = np.maximum(sums.n[arms], 0.0), sums.s1[arms], sums.s2[arms]
@@ -63,37 +65,37 @@ def student(sums: Sums, settings: Settings, arms: Arms) -> Floats:
     return np.stack([mean, np.sqrt(b / (a * kappa)), 2.0 * a], axis=1)
 
 
-def context_free(kind: Kind, par: Floats, belief: Floats, settings: Settings, floor: float) -> Posterior:
+def context_free(kind: Kind, par: Floats, belief: Floats, settings: Settings) -> Posterior:
     """A posterior that reads no features."""
     theta, cov = belief[:, :1].copy(), (belief[:, 1:2] ** 2)[:, :, None]
-    return pack(kind, par, theta, cov, belief[:, 2].copy(), 0.0, np.zeros(0), given(settings, "floor", floor))
+    return pack(kind, par, theta, cov, belief[:, 2].copy(), 0.0, np.zeros(0), settings["floor"])
 
 
 def beta(sums: Sums, settings: Settings, arms: Arms) -> Posterior:
     """Beta-Bernoulli Thompson sampling on rewarded or not; fractional counts are fine."""
     par = np.zeros((sums.n.size, 3))
-    par[:, 0], par[:, 1] = given(settings, "prior_a", 1.0), given(settings, "prior_b", 1.0)
+    par[:, 0], par[:, 1] = settings["prior_a"], settings["prior_b"]
     par[arms, 0] += np.maximum(sums.rewarded[arms], 0.0)
     par[arms, 1] += np.maximum(sums.n[arms] - sums.rewarded[arms], 0.0)
-    return context_free(Kind.BETA, par, np.zeros_like(par), settings, 0.01)
+    return context_free(Kind.BETA, par, np.zeros_like(par), settings)
 
 
 def nig(sums: Sums, settings: Settings, arms: Arms) -> Posterior:
     """Normal-Inverse-Gamma Thompson sampling on the reward."""
     par = student(sums, settings, arms)
-    return context_free(Kind.NIG, par, par, settings, 0.01)
+    return context_free(Kind.NIG, par, par, settings)
 
 
-def uniform(sums: Sums, settings: Settings, arms: Arms) -> Posterior:
-    """Every eligible arm alike; the belief is that of nig, for reports."""
-    return context_free(Kind.UNIFORM, np.zeros((sums.n.size, 3)), student(sums, {}, arms), settings, 0.0)
+def uniform(sums: Sums, settings: Settings, arms: Arms, prior: Settings) -> Posterior:
+    """Every eligible arm alike; the belief is that of nig with the settings `prior`, for reports."""
+    return context_free(Kind.UNIFORM, np.zeros((sums.n.size, 3)), student(sums, prior, arms), settings)
 
 
-def fixed(sums: Sums, settings: Settings, arms: Arms) -> Posterior:
-    """Given weights, settings {"0": weight of arm number 0, ...}, missing 0; the belief is that of nig, for reports."""
+def fixed(sums: Sums, settings: Settings, arms: Arms, prior: Settings) -> Posterior:
+    """Given weights, settings {"0": weight of arm number 0, ...}, missing 0; the belief is as uniform's."""
     par = np.zeros((sums.n.size, 3))
-    par[:, 0] = [max(0.0, given(settings, str(k), 0.0)) for k in range(len(par))]
-    return context_free(Kind.FIXED, par, student(sums, {}, arms), settings, 0.0)
+    par[:, 0] = [max(0.0, settings.get(str(k), 0.0)) for k in range(len(par))]
+    return context_free(Kind.FIXED, par, student(sums, prior, arms), settings)
 
 
 class Ridge(NamedTuple):
@@ -107,8 +109,8 @@ class Ridge(NamedTuple):
 
 def ridge(sums: Sums, settings: Settings, arms: Arms, mean: float) -> Ridge:
     """The regressions; an arm not in `arms` has the prior."""
-    weight = given(settings, "lambda", 1.0)
-    m0 = mean if given(settings, "pooled", 1.0) >= 0.5 else 0.0
+    weight = settings["lambda"]
+    m0 = mean if settings["pooled"] >= 0.5 else 0.0
     theta, square = np.zeros_like(sums.xr), np.full(sums.n.size, weight * m0 * m0)
     theta[:, 0] = m0
     inverse = np.broadcast_to(np.eye(theta.shape[1]) / weight, sums.xx.shape).copy()
@@ -121,9 +123,9 @@ def linucb(sums: Sums, settings: Settings, arms: Arms) -> Posterior:
     slot = pool(sums)
     fit = ridge(sums, settings, arms, slot.mean)
     noise = given(settings, "noise", slot.noise)
-    grid = half_normal(POINTS) if given(settings, "randomised", 1.0) >= 0.5 else np.ones(1)
+    grid = half_normal(POINTS) if settings["randomised"] >= 0.5 else np.ones(1)
     dof = np.full(sums.n.size, np.inf)
-    alpha, floor = given(settings, "alpha", 1.0), given(settings, "floor", 0.01)
+    alpha, floor = settings["alpha"], settings["floor"]
     return pack(
         Kind.LINUCB, np.zeros((sums.n.size, 3)), fit.theta, noise * noise * fit.inverse, dof, alpha, grid, floor
     )
@@ -133,11 +135,10 @@ def lints(sums: Sums, settings: Settings, arms: Arms) -> Posterior:
     """Normal-Inverse-Gamma linear Thompson sampling: at x arm k scores t_{2a}(x.mu, (b/a) x' Lambda^-1 x)."""
     slot = pool(sums)
     fit = ridge(sums, settings, arms, slot.mean)
-    a0 = max(2.0, given(settings, "a0", 2.0))
+    a0 = settings["a0"]
     a, b = np.full(sums.n.size, a0), np.full(sums.n.size, max(LEAST_B, given(settings, "b0", a0 * slot.variance)))
     a[arms] += 0.5 * np.maximum(sums.n[arms], 0.0)
-    prior = given(settings, "lambda", 1.0) * fit.m0 * fit.m0
+    prior = settings["lambda"] * fit.m0 * fit.m0
     b[arms] += 0.5 * np.maximum(sums.s2[arms] + prior - fit.square[arms], 0.0)
     cov = (b / a)[:, None, None] * fit.inverse
-    par, floor = np.zeros((sums.n.size, 3)), given(settings, "floor", 0.01)
-    return pack(Kind.LINTS, par, fit.theta, cov, 2.0 * a, 0.0, np.zeros(0), floor)
+    return pack(Kind.LINTS, np.zeros((sums.n.size, 3)), fit.theta, cov, 2.0 * a, 0.0, np.zeros(0), settings["floor"])

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bandits.belief import Arms, Settings, given, pool, ridge
+from bandits.belief import Arms, Settings, pool, ridge
 from bandits.posterior import Floats, Kind, Posterior, Sums, pack
-
-EPSILON = 0.05  # Vowpal Wabbit's default
 
 
 def greedy(sums: Sums, settings: Settings, arms: Arms) -> Posterior:
@@ -19,5 +17,5 @@ def greedy(sums: Sums, settings: Settings, arms: Arms) -> Posterior:
     fit = ridge(sums, settings, arms, slot.mean)
     dof: Floats = np.full(sums.n.size, np.inf)
     cov, par = slot.noise**2 * fit.inverse, np.zeros((sums.n.size, 3))
-    spread = 1.0 - (1.0 - given(settings, "epsilon", EPSILON)) * (1.0 - given(settings, "floor", 0.0))
+    spread = 1.0 - (1.0 - settings["epsilon"]) * (1.0 - settings["floor"])
     return pack(Kind.LINUCB, par, fit.theta, cov, dof, 0.0, np.ones(1), spread)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -37,17 +38,24 @@ class Setting:
 
 @dataclass(frozen=True)
 class Policy:
-    """A way to choose. `derive(sums, settings, arms)` believes about every arm number in `arms`.
-
-    Settings that are missing have their defaults; ranges are for the caller to check. Pooled quantities are over
-    all arms of the sums, also those not in `arms`; an arm not in `arms` keeps its prior.
-    """
+    """A way to choose. Its functions take complete settings; ranges are for the caller to check."""
 
     name: str
     contextual: bool
     settings: Mapping[str, Setting]
-    derive: Derive
+    believe: Derive
     informed: Informed | None = None  # takes sums over learning columns and what else the slot knows
+
+    def complete(self, settings: Mapping[str, float]) -> dict[str, float]:
+        """The settings, and the defaults of those that are missing."""
+        return {name: setting.default for name, setting in self.settings.items()} | dict(settings)
+
+    def derive(self, sums: Sums, settings: Mapping[str, float], arms: NDArray[np.int64]) -> Posterior:
+        """What is believed about every arm number in `arms`; settings that are missing have their defaults.
+
+        Pooled quantities are over all arms of the sums, also those not in `arms`; an arm not in `arms` keeps its prior.
+        """
+        return self.believe(sums, self.complete(settings), arms)
 
 
 def probabilities(post: Posterior, x: NDArray[np.float64], arms: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -88,6 +96,14 @@ def _table() -> Mapping[str, Policy]:
     variance = Setting(nan, 1e-8, 1e6, "Prior scale of the variance; unset: that of all arms together.")
     ridge = Setting(1.0, 1e-3, 1e6, "Prior precision of every coefficient (ridge).")
     pooled = Setting(1.0, 0.0, 1.0, "1: arms start from the mean reward of all arms; 0: from zero.")
+    nig = {
+        "m0": Setting(nan, -1.0, 1.0, "Prior mean reward; unset: that of all arms together."),
+        "kappa0": Setting(1.0, 1e-3, 1e6, "Trials that the prior mean is worth."),
+        "a0": shape,
+        "b0": variance,
+        "floor": floor,
+    }
+    reported = {name: setting.default for name, setting in nig.items()}
     policies = (
         Policy(
             "auto",
@@ -97,7 +113,7 @@ def _table() -> Mapping[str, Policy]:
                 "detector": Setting(1.0, 0.0, 1.0, "1: what lies before a detected change is left out; 0: it counts."),
                 "floor": Setting(nan, 0.0, 0.5, f"{floor.help} Unset: 0.01, falling to 0.002 as trials come in."),
             },
-            derive=auto,
+            believe=auto,
             informed=auto,
         ),
         Policy(
@@ -108,19 +124,13 @@ def _table() -> Mapping[str, Policy]:
                 "prior_b": Setting(1.0, 0.01, 1e6, "Prior unrewarded trials of each arm."),
                 "floor": floor,
             },
-            derive=belief.beta,
+            believe=belief.beta,
         ),
         Policy(
             "nig",
             contextual=False,
-            settings={
-                "m0": Setting(nan, -1.0, 1.0, "Prior mean reward; unset: that of all arms together."),
-                "kappa0": Setting(1.0, 1e-3, 1e6, "Trials that the prior mean is worth."),
-                "a0": shape,
-                "b0": variance,
-                "floor": floor,
-            },
-            derive=belief.nig,
+            settings=nig,
+            believe=belief.nig,
         ),
         Policy(
             "linucb",
@@ -133,36 +143,36 @@ def _table() -> Mapping[str, Policy]:
                 "pooled": pooled,
                 "floor": floor,
             },
-            derive=belief.linucb,
+            believe=belief.linucb,
         ),
         Policy(
             "lints",
             contextual=True,
             settings={"lambda": ridge, "a0": shape, "b0": variance, "pooled": pooled, "floor": floor},
-            derive=belief.lints,
+            believe=belief.lints,
         ),
         Policy(
             "greedy",
             contextual=True,
-            settings={
+            settings={  # epsilon as in Vowpal Wabbit
                 "epsilon": Setting(0.05, 0.0, 1.0, "Share of the traffic that explores, all arms alike."),
                 "lambda": ridge,
                 "pooled": pooled,
                 "floor": no_floor,
             },
-            derive=greedy,
+            believe=greedy,
         ),
         Policy(
             "squarecb",
             contextual=True,
-            settings={
+            settings={  # gamma as in Vowpal Wabbit
                 "gamma_scale": Setting(10.0, 1e-3, 1e6, "How fast exploration ends: gamma = scale n^exponent."),
                 "gamma_exponent": Setting(0.5, 0.0, 1.0, "See gamma_scale."),
                 "lambda": ridge,
                 "pooled": pooled,
                 "floor": no_floor,
             },
-            derive=squarecb,
+            believe=squarecb,
         ),
         Policy(
             "revenue",
@@ -174,10 +184,12 @@ def _table() -> Mapping[str, Policy]:
                 "a0": shape,
                 "floor": floor,
             },
-            derive=revenue,
+            believe=revenue,
         ),
-        Policy("uniform", contextual=False, settings={"floor": no_floor}, derive=belief.uniform),
-        Policy("fixed", contextual=False, settings={"floor": no_floor}, derive=belief.fixed),
+        Policy(
+            "uniform", contextual=False, settings={"floor": no_floor}, believe=partial(belief.uniform, prior=reported)
+        ),
+        Policy("fixed", contextual=False, settings={"floor": no_floor}, believe=partial(belief.fixed, prior=reported)),
     )
     return MappingProxyType({policy.name: policy for policy in policies})
 

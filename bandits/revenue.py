@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits._jit import jit
-from bandits.belief import LEAST_B, Arms, Settings, context_free, given
+from bandits.belief import LEAST_B, Arms, Settings, context_free
 from bandits.draw import uniform
 from bandits.posterior import ARMS, HEADER, Floats, Kind, Posterior, Sums
 
@@ -35,10 +35,10 @@ def revenue(sums: Sums, settings: Settings, arms: Arms) -> Posterior:
     orders, s1, s2 = every
     m0 = s1 / orders if orders > 0.0 else 0.0
     spread = max(s2 / orders - m0 * m0, 0.0) if orders > 0.0 else 0.0
-    kappa0, a0 = given(settings, "kappa0", 1.0), max(2.0, given(settings, "a0", 2.0))
+    kappa0, a0 = settings["kappa0"], settings["a0"]
     b0 = max(LEAST_B, a0 * spread)
     par, belief = np.zeros((sums.n.size, 3)), np.zeros((sums.n.size, 3))
-    par[:, 0], par[:, 1] = given(settings, "prior_a", 1.0), given(settings, "prior_b", 1.0)
+    par[:, 0], par[:, 1] = settings["prior_a"], settings["prior_b"]
     c = np.zeros_like(sums.n)
     c[arms] = np.maximum(sums.rewarded[arms], 0.0)
     par[:, 0] += c
@@ -50,7 +50,7 @@ def revenue(sums: Sums, settings: Settings, arms: Arms) -> Posterior:
     belief[:, 1] = np.sqrt((b0 + 0.5 * gap) / (a * (kappa0 + c)))
     belief[:, 2] = 2.0 * a
     par[:, 2] = belief[:, 2]
-    return context_free(Kind.REVENUE, par, belief, settings, 0.01)
+    return context_free(Kind.REVENUE, par, belief, settings)
 
 
 @jit

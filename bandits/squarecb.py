@@ -1,7 +1,7 @@
 """SquareCB, inverse-gap weighting (Foster and Rakhlin 2020, arXiv:2002.04926, algorithm 1).
 
 With b the arm of the highest posterior mean: p_k = 1 / (K + gamma (m_b - m_k)) for the others, the rest for b.
-gamma = scale n^exponent; 10 and 0.5 are Vowpal Wabbit's. Means are of rewards normalised to [-1, 1].
+gamma = scale n^exponent. Means are of rewards normalised to [-1, 1].
 """
 
 from __future__ import annotations
@@ -10,23 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits._jit import jit
-from bandits.belief import Arms, Settings, given, pool, ridge
+from bandits.belief import Arms, Settings, pool, ridge
 from bandits.posterior import Floats, Kind, Posterior, Sums, pack
-
-SCALE = 10.0
-EXPONENT = 0.5
 
 
 def squarecb(sums: Sums, settings: Settings, arms: Arms) -> Posterior:
     """The posterior; its alpha is gamma."""
     slot = pool(sums)
     fit = ridge(sums, settings, arms, slot.mean)
-    scale, exponent = given(settings, "gamma_scale", SCALE), given(settings, "gamma_exponent", EXPONENT)
-    gamma = scale * max(slot.trials, 0.0) ** exponent
+    gamma = settings["gamma_scale"] * max(slot.trials, 0.0) ** settings["gamma_exponent"]
     dof: Floats = np.full(sums.n.size, np.inf)
     cov, par = slot.noise**2 * fit.inverse, np.zeros((sums.n.size, 3))
-    floor = given(settings, "floor", 0.0)
-    return pack(Kind.SQUARECB, par, fit.theta, cov, dof, gamma, np.zeros(0), floor)
+    return pack(Kind.SQUARECB, par, fit.theta, cov, dof, gamma, np.zeros(0), settings["floor"])
 
 
 @jit

@@ -36,7 +36,7 @@ def read_policy(text: str, arms: Sequence[str]) -> Target:
     fields = Fields(problems, "", root)
     name = fields.choice("algorithm", tuple(POLICIES), None)
     declared = POLICIES[name].settings
-    settings = {key: setting.default for key, setting in declared.items()}
+    settings: dict[str, float] = {}
     for key, setting in declared.items():
         value = fields.number(key, setting.low, setting.high)
         if value is not None:
@@ -47,7 +47,7 @@ def read_policy(text: str, arms: Sequence[str]) -> Target:
         fields.done()  # without knowing the algorithm nobody knows its settings
     if problems.violations:
         raise InvalidError(sorted(problems.violations, key=lambda violation: violation.line or 0))
-    return Target(POLICIES[name], settings)
+    return Target(POLICIES[name], POLICIES[name].complete(settings))
 
 
 def _weights(fields: Fields, arms: Sequence[str]) -> dict[str, float]:

@@ -270,9 +270,8 @@ def _priors(arms: Sequence[ArmSpec], primary: Metric) -> Mapping[int, tuple[floa
 def _settings(spec: Spec, arm_numbers: Mapping[str, int]) -> Mapping[str, float]:
     from bandits.policy import POLICIES
 
-    defaults = {name: setting.default for name, setting in POLICIES[spec.algorithm.name].settings.items()}
     weights = {str(arm_numbers[arm]): weight for arm, weight in spec.algorithm.weights.items()}
-    return defaults | spec.algorithm.settings | weights
+    return POLICIES[spec.algorithm.name].complete(spec.algorithm.settings | weights)
 
 
 def _within(start_ms: int | None, end_ms: int | None, now_ms: int) -> bool:

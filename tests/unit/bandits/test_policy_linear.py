@@ -110,7 +110,7 @@ def test_regression_of_collinear_columns_stays_positive() -> None:
     x[:, 2] = x[:, 1] = np.random.default_rng(2).uniform(size=1000)
     sums = oracle.sums_of(x * 1.0, np.zeros(1000, np.int64), x[:, 1], 1)
     large = Sums(*(1e6 * column for column in sums))
-    fit = ridge(large, {"lambda": 1e-3}, np.array([0]), 0.0)
+    fit = ridge(large, {"lambda": 1e-3, "pooled": 1.0}, np.array([0]), 0.0)
     values = np.linalg.eigvalsh(fit.inverse[0])
     assert values.min() > 0
     assert values.max() == pytest.approx(1000.0, rel=1e-3)  # the direction that was never seen keeps its prior

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from collections import UserDict
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bandits.policy import POLICIES, decide, probabilities
+from bandits.auto import Side
+from bandits.policy import POLICIES, Policy, decide, probabilities
 from bandits.posterior import Kind, Sums, pack
 from bandits.summary import summary
 from bandits.warmup import warm
@@ -152,6 +154,33 @@ def test_defaults_lie_in_their_ranges() -> None:
     assert [name for name, policy in POLICIES.items() if policy.contextual] == [
         "auto", "linucb", "lints", "greedy", "squarecb",
     ]  # fmt: skip
+
+
+class Reads(UserDict[str, float]):
+    """Settings that note which of them were asked for."""
+
+    def __init__(self, data: dict[str, float]) -> None:
+        super().__init__(data)
+        self.asked: set[str] = set()
+
+    def __getitem__(self, name: str) -> float:
+        self.asked.add(name)
+        return super().__getitem__(name)
+
+    def __contains__(self, name: object) -> bool:  # which get() asks first
+        self.asked.add(str(name))
+        return super().__contains__(name)
+
+
+@pytest.mark.parametrize("policy", POLICIES.values(), ids=lambda policy: policy.name)
+def test_what_a_policy_reads_stands_in_its_row(policy: Policy) -> None:
+    """Its functions know no settings that nobody can set, and no default of their own."""
+    complete, sums, arms = Reads(policy.complete({})), random_sums(1, 3, 2, 1.0), np.arange(3)
+    policy.believe(sums, complete, arms)
+    if policy.informed is not None:
+        policy.informed(sums, complete, arms, Side())
+    weights = {str(k) for k in arms} if policy.name == "fixed" else set()
+    assert {"floor"} <= complete.asked <= policy.settings.keys() | weights
 
 
 def test_warm_runs_on_the_clock_it_is_given() -> None:
