@@ -11,7 +11,7 @@ from service.experiment.compiled import Experiment
 from service.security.api_keys import Key
 from service.serving.personalizer import Decision, Mode, Value
 from service.serving.published import Published
-from service.serving.store_clock import Clock
+from service.serving.store_clock import StoreClock
 from service.serving.use_cases import UseCases
 
 SUBJECT_CHARS = 512
@@ -24,7 +24,7 @@ class Backend:
 
     uses: UseCases | None = None
     directory: Published = field(default_factory=Published)
-    clock: Clock = field(default_factory=Clock)
+    clock: StoreClock = field(default_factory=StoreClock)
     open: bool = False
     why: str = "starting"
 

@@ -11,7 +11,7 @@ from service.experiment.compiled import Experiment, build, read
 from service.experiment.parse import parse
 from service.learning.feed import Feed
 from service.serving.published import Published
-from service.serving.store_clock import Clock
+from service.serving.store_clock import StoreClock
 from service.store.contract import Checkpoint, Entry, LostError, Put, Seed, Store
 
 _ATTEMPTS = 5
@@ -22,7 +22,7 @@ REFRESH_S = 10.0  # a person waits here; a busy server may take its time
 class Catalogue:
     """Reads the published configurations; writes through the store and returns once the write is in force here."""
 
-    def __init__(self, store: Store, directory: Published, feed: Feed, clock: Clock, state_max: int) -> None:
+    def __init__(self, store: Store, directory: Published, feed: Feed, clock: StoreClock, state_max: int) -> None:
         self._store = store
         self._directory = directory
         self._feed = feed

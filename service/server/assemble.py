@@ -14,7 +14,7 @@ from service.serving.batch import select_batch
 from service.serving.personalizer import Personalizer
 from service.serving.published import Published
 from service.serving.rewarder import Rewarder
-from service.serving.store_clock import Clock
+from service.serving.store_clock import StoreClock
 from service.serving.subject import Hasher
 from service.serving.token import TokenKeys
 from service.serving.use_cases import UseCases
@@ -32,7 +32,7 @@ class Service:
     catalogue: Catalogue
     feed: Feed
     directory: Published
-    clock: Clock
+    clock: StoreClock
 
     def start(self) -> None:
         """Begin to poll and flush."""
@@ -52,16 +52,16 @@ def build(
     flush_ms: int = 100,
     buffer_bytes: int = 64 << 20,
     state_max: int = 256 << 20,
-    shelf: SnapshotFile | None = None,
-    clock: Clock | None = None,
+    snapshot_file: SnapshotFile | None = None,
+    clock: StoreClock | None = None,
     reaffirm: Callable[[], None] = lambda: None,
 ) -> Service:
-    """Put the parts together over a store; with a shelf, what was learned last is kept beside it.
+    """Put the parts together over a store; with a snapshot file, what was learned last is kept beside it.
 
     `reaffirm` is called when the store has lost an experiment: it may have lost the secrets too.
     """
-    clock, directory, keys = clock or Clock(), Published(buffer_bytes), TokenKeys(secrets.tokens)
-    feed = Feed(store, directory, clock, metrics, poll_ms, flush_ms, shelf, reaffirm)
+    clock, directory, keys = clock or StoreClock(), Published(buffer_bytes), TokenKeys(secrets.tokens)
+    feed = Feed(store, directory, clock, metrics, poll_ms, flush_ms, snapshot_file, reaffirm)
     personalizer = Personalizer(directory, keys, Hasher(secrets.subjects), clock, metrics)
     rewarder = Rewarder(store, directory, keys, clock, metrics, partial(feed.refresh, _NEWER_S))
     catalogue = Catalogue(store, directory, feed, clock, state_max)

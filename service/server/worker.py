@@ -74,7 +74,7 @@ def make(settings: Settings, url: str, metrics: Metrics) -> Parts:
     service = build(
         Counted(store, metrics), held, metrics, poll_ms=settings.poll_ms, flush_ms=settings.flush_ms,
         buffer_bytes=settings.buffer_bytes, state_max=settings.state_max,
-        shelf=snapshot_file.SnapshotFile(settings.data_dir / f"snapshot-{mark}.bin"),
+        snapshot_file=snapshot_file.SnapshotFile(settings.data_dir / f"snapshot-{mark}.bin"),
         reaffirm=lambda: secrets.reaffirm(held, store.secret) if settings.redis_url else None,
     )  # fmt: skip
 

@@ -19,7 +19,7 @@ from service.errors import InvalidError, NotFoundError, PreconditionError
 from service.experiment.compiled import Experiment
 from service.serving.published import Published
 from service.serving.snapshot import Slot, Snapshot
-from service.serving.store_clock import Clock
+from service.serving.store_clock import StoreClock
 from service.serving.subject import Hasher, Identity, decision_unit, sticky_unit
 from service.serving.token import NONCE, WHAT, WHOSE, Namer, Opened, TokenKeys, from_text, to_text
 from service.store.rows import DEFERRED, FIXED, HOLDOUT, STICKY, UNCOUNTED
@@ -80,7 +80,9 @@ class Draw(NamedTuple):
 class Personalizer:
     """Chooses. Safe for any number of threads."""
 
-    def __init__(self, directory: Published, keys: TokenKeys, hasher: Hasher, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self, directory: Published, keys: TokenKeys, hasher: Hasher, clock: StoreClock, metrics: Metrics
+    ) -> None:
         self.directory = directory
         self.keys = keys
         self.hasher = hasher

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from service.errors import DeniedError, ExhaustedError, InvalidError, LeverError, NotFoundError, UnavailableError
 from service.experiment.compiled import Experiment, Metric
 from service.serving.published import Published
-from service.serving.store_clock import Clock
+from service.serving.store_clock import StoreClock
 from service.serving.token import Opened, TokenKeys
 from service.store import rows as layout
 from service.store.contract import Aggregate, Claim, Outcome, Store, UnreachableError
@@ -38,7 +38,7 @@ class Rewarder:
         store: Store,
         directory: Published,
         keys: TokenKeys,
-        clock: Clock,
+        clock: StoreClock,
         metrics: Metrics,
         refresh: Callable[[], None],
     ) -> None:

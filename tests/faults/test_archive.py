@@ -227,7 +227,7 @@ def test_an_export_of_before_is_where_the_proof_of_a_trimmed_log_begins(ground: 
 
 def start(ground: Ground, path: Path) -> Service:
     """A server with a snapshot file, not waited for."""
-    made = build(ground.world.store(), KEYS, Metrics(), poll_ms=20, flush_ms=20, shelf=SnapshotFile(path))
+    made = build(ground.world.store(), KEYS, Metrics(), poll_ms=20, flush_ms=20, snapshot_file=SnapshotFile(path))
     ground.world.services.append(made)
     made.start()
     return made

@@ -10,7 +10,7 @@ import pytest
 
 from service.server.assemble import Service, build
 from service.serving.rewarder import RewardEvent
-from service.serving.store_clock import Clock
+from service.serving.store_clock import StoreClock
 from service.store.contract import Outcome
 from service.store.memory import MemoryStore
 from service.telemetry.metrics import Metrics
@@ -21,7 +21,7 @@ APPLIED, DUPLICATE, LATE = Outcome.APPLIED, Outcome.DUPLICATE, Outcome.LATE
 MINUTES_5 = 300_000
 
 
-class Skewed(Clock):
+class Skewed(StoreClock):
     """A server whose own clock is wrong by so many milliseconds."""
 
     def __init__(self, skew_ms: int) -> None:

@@ -61,7 +61,7 @@ def with_checkpoint(ground: Ground, server: Service) -> str:
     ground.click(server, tokens[:20])
     ground.settle()
     (replica,) = server.feed.replicas.values()
-    with server.feed._folding:
+    with server.feed.paused():
         replica.cut = replica.whole()
     eventually(lambda: replica.stored is not None)
     ground.click(server, tokens[20:40])
@@ -117,7 +117,7 @@ def test_a_store_that_refuses_a_checkpoint_for_what_is_stored_is_looked_at_at_on
     (replica,) = server.feed.replicas.values()
     with ground.raw as raw:
         other_type(raw, key)
-    with server.feed._folding:
+    with server.feed.paused():
         replica.cut = replica.whole()
     eventually(lambda: ground.past().load(replica.uid).checkpoint)
     ground.proved(rewards=40)
@@ -161,19 +161,19 @@ def test_a_log_that_is_no_log_hurts_only_its_experiment(ground: Ground) -> None:
 
 def test_servers_that_differ_stop_and_are_settled_by_verify(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "DIVERGED_S", 0.05)
+    monkeypatch.setattr(checkpoints, "AUDIT_S", 0.05)
+    monkeypatch.setattr(checkpoints, "AUDIT_SHARE", 0)
     right, wrong = ground.service(), ground.service()
     with_checkpoint(ground, right)
     uid = next(iter(wrong.feed.replicas))
     for server in (right, wrong):
-        with server.feed._folding:
+        with server.feed.paused():
             replica = server.feed.replicas[uid]
             if server is wrong:
                 replica.state.subjects[0, 0, 0, 0] += 1  # as a broken memory would
-            answer = server.feed._store.checkpoint(uid, replica.whole())
+            answer = ground.past().checkpoint(uid, replica.whole())
     assert answer is Checkpointed.DIVERGED
     for server in (right, wrong):
-        with server.feed._folding:
-            server.feed._keeper._audits[uid] = 0.0
         eventually(lambda server=server: dict(server.feed._metrics.divergence.samples()).get(("hero",)) == [1])  # type: ignore[misc]
     store = ground.past()
     examination = Examination(store, store, uid)

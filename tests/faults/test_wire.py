@@ -67,7 +67,7 @@ def test_a_checkpoint_cut_either_way_is_made_good(ground: Ground) -> None:
         ground.settle()
         met = once(CHECKPOINT, fate, ground)
         replica = next(iter(server.feed.replicas.values()))
-        with server.feed._folding:
+        with server.feed.paused():
             replica.cut = replica.whole()
         eventually(partial(met.__eq__, [1]))
         ground.proxy.judge = always

@@ -11,7 +11,7 @@ from service.learning.gauges import Gauges
 from service.learning.replica import Replica
 from service.learning.snapshot_file import SnapshotFile
 from service.server.assemble import Service, build
-from service.serving.store_clock import Clock
+from service.serving.store_clock import StoreClock
 from service.store.counted import Counted
 from service.store.memory import MemoryStore
 from service.store.redis import RedisStore
@@ -22,7 +22,7 @@ from tests.unit.learning.test_beliefs import config, values
 NOWHERE = "redis://127.0.0.1:1/0"  # nobody listens there
 
 
-class Later(Clock):
+class Later(StoreClock):
     """An hour from now."""
 
     def now_ms(self) -> int:
@@ -31,7 +31,9 @@ class Later(Clock):
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    made = build(MemoryStore(), KEYS, Metrics(), poll_ms=10, flush_ms=10, shelf=SnapshotFile(tmp_path / "shelf"))
+    made = build(
+        MemoryStore(), KEYS, Metrics(), poll_ms=10, flush_ms=10, snapshot_file=SnapshotFile(tmp_path / "shelf")
+    )
     made.start()
     made.catalogue.put(config(), 0)
     yield made
@@ -48,7 +50,9 @@ def test_a_snapshot_from_a_file_is_as_old_as_its_newest_entry(service: Service, 
     service.stop()
     metrics = Metrics()
     away = Counted(RedisStore(NOWHERE), metrics)
-    again = build(away, KEYS, metrics, poll_ms=10, flush_ms=10, shelf=SnapshotFile(tmp_path / "shelf"), clock=Later())
+    again = build(
+        away, KEYS, metrics, poll_ms=10, flush_ms=10, snapshot_file=SnapshotFile(tmp_path / "shelf"), clock=Later()
+    )
     again.start()
     try:
         assert choose(again, "hero", "ann").stale
