@@ -11,7 +11,7 @@ from service.cli.connection import AsJson, console, print_json
 from service.cli.store_access import DataDir, RedisUrl, opened, uid_of
 
 if TYPE_CHECKING:
-    from service.management.verify import Finding
+    from service.management.verify import Verdict
 
 
 def verify(
@@ -58,7 +58,7 @@ def verify(
     raise typer.Exit(0 if all(finding.good for finding in found) else 1)
 
 
-def _print(found: list[Finding]) -> None:
+def _print(found: list[Verdict]) -> None:
     from rich.markup import escape
     from rich.table import Table
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from service.doctor.findings import Check, Result, Seen, SkipError, ago, ok, problem, warning
 from service.errors import LeverError
 from service.process.settings import Settings, hidden
-from service.store.durability import promise
+from service.store.durability import durability
 from service.store.embedded import OLDEST, Embedded
 from service.store.vitals import Vitals, vitals
 
@@ -71,8 +71,8 @@ def _fsync(seen: Seen) -> Result:
     info, fsync = seen.engine.info, seen.engine.fsync
     if info.get("aof_enabled") != "1":
         todo = "`CONFIG SET appendonly yes`, and the same in the store's own configuration"
-        return problem(promise({"fsync": "none"}), todo)
-    said = f"appendfsync {fsync or 'is not told'}: {promise({'fsync': fsync or 'unknown'})}"
+        return problem(durability({"fsync": "none"}), todo)
+    said = f"appendfsync {fsync or 'is not told'}: {durability({'fsync': fsync or 'unknown'})}"
     if fsync == "always":
         return ok(said)
     return warning(said, "`appendfsync always` keeps them, if the disk is up to it (docs/guarantees.md)")

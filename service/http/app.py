@@ -62,9 +62,9 @@ class WebApp:
     """The ASGI application. `threads` run what waits for the store, with `waiting` more requests in line at most."""
 
     def __init__(
-        self, desk: Backend, access: Access | None, metrics: Metrics, threads: int = 16, waiting: int = 256
+        self, backend: Backend, access: Access | None, metrics: Metrics, threads: int = 16, waiting: int = 256
     ) -> None:
-        choices, flags, collector = Choices(desk), ofrep.Ofrep(desk), Collector(desk)
+        choices, flags, collector = Choices(backend), ofrep.Ofrep(backend), Collector(backend)
         self._access = access
         self._cors = Cors(access)
         self._pool = ThreadPoolExecutor(threads, "events")

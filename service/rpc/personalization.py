@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import grpc
 
 from service.errors import InvalidError, LeverError, UnavailableError
+from service.experiment.encoder import Value
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1 import personalization_pb2_grpc as pb_grpc
 from service.rpc.columns import columns
 from service.rpc.guard import Guard
 from service.rpc.status import duration, number_of, tell, violations_of
-from service.serving.personalizer import Mode, Value
+from service.serving.personalizer import Mode
 from service.serving.rewarder import RewardEvent
 from service.serving.token import from_text
 from service.serving.use_cases import UseCases
@@ -39,11 +40,11 @@ MODES: Mapping[int, Mode] = {0: Mode.NORMAL, 1: Mode.NORMAL, 2: Mode.PREVIEW, 3:
 class PersonalizationServicer(pb_grpc.PersonalizationServiceServicer):
     """Choose, show, reward."""
 
-    def __init__(self, uses: UseCases, guard: Guard) -> None:
-        self._select = uses.select
-        self._select_batch = uses.select_batch
-        self._reward = uses.reward
-        self._expose = uses.expose
+    def __init__(self, use_cases: UseCases, guard: Guard) -> None:
+        self._select = use_cases.select
+        self._select_batch = use_cases.select_batch
+        self._reward = use_cases.reward
+        self._expose = use_cases.expose
         self._incident = guard.incident
 
     def Select(self, request: pb.SelectRequest, context: grpc.ServicerContext) -> pb.SelectResponse:

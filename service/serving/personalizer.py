@@ -17,6 +17,7 @@ from bandits.draw import draw
 from bandits.policy import decide
 from service.errors import InvalidError, NotFoundError, PreconditionError
 from service.experiment.compiled import Experiment
+from service.experiment.encoder import Value
 from service.serving.published import Published
 from service.serving.snapshot import Slot, Snapshot
 from service.serving.store_clock import StoreClock
@@ -24,8 +25,6 @@ from service.serving.subject import Hasher, Identity, decision_unit, sticky_unit
 from service.serving.token import NONCE, WHAT, WHOSE, Namer, Opened, TokenKeys, from_text, to_text
 from service.store.rows import DEFERRED, FIXED, HOLDOUT, STICKY, UNCOUNTED
 from service.telemetry.metrics import Metrics
-
-Value = float | str | bool
 
 _CONSTANT = (4096).to_bytes(2, "little")  # column 0
 

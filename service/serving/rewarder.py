@@ -16,7 +16,7 @@ from service.store.rows import DEFERRED, NO_METRIC, UNCOUNTED
 from service.telemetry.metrics import Metrics
 
 DAY_MS = 86_400_000
-Answer = Outcome | LeverError
+RewardAnswer = Outcome | LeverError
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +49,9 @@ class Rewarder:
         self._metrics = metrics
         self._refresh = refresh  # folds what is new before it returns; for tokens newer than our configuration
 
-    def reward(self, events: Sequence[RewardEvent]) -> list[Answer]:
+    def reward(self, events: Sequence[RewardEvent]) -> list[RewardAnswer]:
         """One answer for each event, in order; what is wrong with one does not hinder the others."""
-        answers: list[Answer | None] = [None] * len(events)
+        answers: list[RewardAnswer | None] = [None] * len(events)
         claims: dict[str, list[tuple[int, Claim]]] = {}
         for i, event in enumerate(events):
             try:
@@ -113,7 +113,7 @@ class Rewarder:
         claim = _claim(token, metric.number, value, metric.aggregate, event_id, deadline, metric.limit)
         return exp.uid, claim
 
-    def _send(self, uid: str, claims: Sequence[Claim]) -> list[Answer]:
+    def _send(self, uid: str, claims: Sequence[Claim]) -> list[RewardAnswer]:
         try:
             self._reachable()
             outcomes = self._store.claim(uid, widened(claims))

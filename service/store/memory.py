@@ -56,7 +56,7 @@ class _Experiment:
 
 
 class MemoryStore:
-    """Store and Backend in memory; one lock makes each call one step. `clock` gives milliseconds."""
+    """Store and Engine in memory; one lock makes each call one step. `clock` gives milliseconds."""
 
     def __init__(self, clock: Callable[[], int] = _now) -> None:
         self._clock = clock
@@ -263,12 +263,12 @@ class MemoryStore:
                 kept.clear()
 
     def secret(self, name: str, proposal: bytes) -> bytes:
-        """Backend.secret."""
+        """Engine.secret."""
         with self._lock:
             return self._secrets.setdefault(name, proposal)
 
     def claims(self, uid: str) -> Iterator[Held]:
-        """Backend.claims."""
+        """Engine.claims."""
         with self._lock:
             found = list(self._find(uid).tallies.items())
         for (prefix, counter, decided), tally in found:
@@ -276,7 +276,7 @@ class MemoryStore:
             yield Held(prefix, counter, decided // DAY_MS, tally.exposed, totals)
 
     def facts(self) -> Mapping[str, str]:
-        """Backend.facts."""
+        """Engine.facts."""
         return {
             "engine": "memory",
             "version": __version__,

@@ -259,7 +259,7 @@ def info_lines(text: str) -> dict[str, str]:
 
 
 def engine_facts(info: Mapping[str, str]) -> dict[str, str]:
-    """Backend.facts as far as INFO tells them: all but the fsync policy."""
+    """Engine.facts as far as INFO tells them: all but the fsync policy."""
     valkey = info.get("valkey_version")
     limit = int(info.get("maxmemory", "0"))
     return {

@@ -17,7 +17,7 @@ from service.learning.replica import digest_of
 from service.learning.snapshot_file import SnapshotFile
 from service.management.transfer import bring, prove, take
 from service.management.verify import Examination
-from service.server.assemble import Service, build
+from service.server.assemble import Service, Tuning, build
 from service.serving.rewarder import RewardEvent
 from service.serving.token import from_text
 from service.store.archive import Kept, pack, unpack
@@ -60,11 +60,11 @@ def test_an_export_comes_back_bit_by_bit_with_its_log(ground: Ground, tmp_path: 
     assert [e.id for e in found.log[:-1]] == [e.id for e in kept.entries]
     server = elsewhere.service()
     try:
-        before = server.personalizer.reward([RewardEvent(t, "click") for t in ground.tokens])
+        before = server.use_cases.reward([RewardEvent(t, "click") for t in ground.tokens])
         assert before == [LATE] * 80
         fresh = choose(server, "hero", "ann")
         server.feed.flushed(60.0)
-        assert server.personalizer.reward([RewardEvent(from_text(fresh.decision_id), "click")]) == [APPLIED]
+        assert server.use_cases.reward([RewardEvent(from_text(fresh.decision_id), "click")]) == [APPLIED]
         server.feed.refresh(60.0)
         again = Examination(other, other, kept.uid).run()
         assert not again.faults
@@ -76,7 +76,7 @@ def test_an_export_comes_back_bit_by_bit_with_its_log(ground: Ground, tmp_path: 
 def test_an_experiment_deleted_by_mistake_can_be_imported(ground: Ground) -> None:
     kept = exported(ground)
     (server,) = ground.world.services
-    server.catalogue.delete("hero", None)
+    server.experiments.delete("hero", None)
     store = ground.past()
     bring(store, kept)
     with pytest.raises(ConflictError):
@@ -167,7 +167,7 @@ def test_an_export_of_a_trimmed_log_is_proved_from_its_checkpoint_and_comes_back
         server = elsewhere.service()
         fresh = choose(server, "hero", "ann")
         server.feed.flushed(60.0)
-        answers = server.personalizer.reward(
+        answers = server.use_cases.reward(
             [RewardEvent(t, "click") for t in (ground.tokens[0], ground.tokens[50], from_text(fresh.decision_id))]
         )
         assert answers == [LATE, LATE, APPLIED]
@@ -227,7 +227,7 @@ def test_an_export_of_before_is_where_the_proof_of_a_trimmed_log_begins(ground: 
 
 def start(ground: Ground, path: Path) -> Service:
     """A server with a snapshot file, not waited for."""
-    made = build(ground.world.store(), KEYS, Metrics(), poll_ms=20, flush_ms=20, snapshot_file=SnapshotFile(path))
+    made = build(ground.world.store(), KEYS, Metrics(), Tuning(20, 20), snapshot_file=SnapshotFile(path))
     ground.world.services.append(made)
     made.start()
     return made
@@ -277,7 +277,7 @@ def test_what_the_store_lost_while_the_server_was_down_is_restored_from_the_file
     server = start(ground, path)
     eventually(server.feed.lost)
     assert choose(server, "hero", "ann").arm in "abc"
-    server.catalogue.restore("hero")
+    server.experiments.restore("hero")
     assert server.feed.replicas[kept.uid].fields() == dict(kept.state.fields)
     store = ground.past()
     assert not Examination(store, store, kept.uid).run().faults

@@ -131,7 +131,7 @@ def test_a_damaged_checkpoint_of_a_trimmed_log_is_said_and_the_last_snapshot_ser
         raw.xtrim(key.replace(":ck", ":log"), maxlen=1, approximate=False)
         flip(raw, key)
     ground.proxy.cut()  # all load anew, and nobody can
-    eventually(lambda: dict(server.feed._metrics.unreadable.samples()).get(("hero",)) == [1])
+    eventually(lambda: dict(server.metrics.unreadable.samples()).get(("hero",)) == [1])
     assert not server.feed.replicas
     ground.choose(server, 20)
     store = ground.past()
@@ -142,7 +142,7 @@ def test_a_log_that_is_no_log_hurts_only_its_experiment(ground: Ground) -> None:
     from tests.faults.stage import CONFIG
 
     server = ground.service()
-    server.catalogue.put(CONFIG.format(name="other"), 0)
+    server.experiments.put(CONFIG.format(name="other"), 0)
     ids = {name: s.experiment.uid for name, s in server.directory.by_name.items()}
     tokens = ground.choose(server, 20)
     ground.settle()
@@ -174,13 +174,13 @@ def test_servers_that_differ_stop_and_are_settled_by_verify(ground: Ground, monk
             answer = ground.past().checkpoint(uid, replica.whole())
     assert answer is Checkpointed.DIVERGED
     for server in (right, wrong):
-        eventually(lambda server=server: dict(server.feed._metrics.divergence.samples()).get(("hero",)) == [1])  # type: ignore[misc]
+        eventually(lambda server=server: dict(server.metrics.divergence.samples()).get(("hero",)) == [1])  # type: ignore[misc]
     store = ground.past()
     examination = Examination(store, store, uid)
     assert any("different states" in fault for fault in examination.run().faults)
     repair(store, examination)
     for server in (right, wrong):
-        eventually(lambda server=server: dict(server.feed._metrics.divergence.samples()).get(("hero",)) == [0])  # type: ignore[misc]
+        eventually(lambda server=server: dict(server.metrics.divergence.samples()).get(("hero",)) == [0])  # type: ignore[misc]
     ground.proved(rewards=40)
 
 

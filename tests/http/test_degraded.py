@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ import pytest
 from loadtest.rig.processes import children
 from service.http.app import WebApp
 from service.http.backend import Backend
-from service.serving.use_cases import UseCases
+from service.serving.rewarder import RewardAnswer, RewardEvent
 from service.store.contract import Outcome
 from service.store.embedded import Embedded
 from service.telemetry.metrics import Metrics
 from tests.e2e.stage import stage
 from tests.http.site import Site, eventually
 from tests.http.worlds import HERO
+from tests.rpc.standin import Standin
 
 FLAG = b'{"context":{"targetingKey":"ann"}}'
 
@@ -60,9 +62,9 @@ def test_without_the_store_choices_go_on_and_rewards_may_be_sent_again(tmp_path:
     engine = Embedded(tmp_path)
     with stage(engine.start()) as one:
         service = one.service()
-        service.catalogue.put(HERO, None)
+        service.experiments.put(HERO, None)
         one.settle()
-        desk = Backend(service.personalizer, service.directory, service.clock, open=True)
+        desk = Backend(service.use_cases, service.directory, service.clock, open=True)
         door = WebApp(desk, None, Metrics(), threads=2)
         _, _, before = asyncio.run(call(door, "/ofrep/v1/evaluate/flags/hero", FLAG))
         one.settle()
@@ -83,22 +85,26 @@ def test_without_the_store_choices_go_on_and_rewards_may_be_sent_again(tmp_path:
         service.stop(0.1)
 
 
-def working(reward: Any) -> Backend:
-    def nothing(*_: object) -> Any:
-        raise AssertionError
+class Rewards(Standin):
+    """Use cases of which only rewards matter."""
 
-    return Backend(UseCases(nothing, nothing, reward, nothing), open=True)
+    def __init__(self, reward: Callable[[Sequence[RewardEvent]], list[RewardAnswer]]) -> None:
+        super().__init__()
+        self._answers = reward
+
+    def reward(self, events: Sequence[RewardEvent]) -> list[RewardAnswer]:
+        return self._answers(events)
 
 
 def test_a_store_that_is_slow_is_told_of() -> None:
     begun, go = threading.Event(), threading.Event()
 
-    def reward(events: list[object]) -> list[Outcome]:
+    def reward(events: Sequence[RewardEvent]) -> list[RewardAnswer]:
         begun.set()
         go.wait(20)
         return [Outcome.APPLIED] * len(events)
 
-    door = WebApp(working(reward), None, Metrics(), threads=1, waiting=0)
+    door = WebApp(Backend(Rewards(reward), open=True), None, Metrics(), threads=1, waiting=0)
     body = b'{"events":[{"decision_id":"abcd"}]}'
 
     async def both() -> None:
@@ -115,10 +121,10 @@ def test_a_store_that_is_slow_is_told_of() -> None:
 
 
 def test_a_fault_of_ours_has_a_number_and_no_story(capfd: pytest.CaptureFixture[str]) -> None:
-    def reward(_: object) -> Any:
+    def reward(_: Sequence[RewardEvent]) -> list[RewardAnswer]:
         raise ZeroDivisionError("a secret of the inside")
 
-    door = WebApp(working(reward), None, Metrics(), threads=1)
+    door = WebApp(Backend(Rewards(reward), open=True), None, Metrics(), threads=1)
     status, _, told = asyncio.run(call(door, "/v1/events", b'{"events":[{"decision_id":"abcd"}]}'))
     assert status == 500
     assert told["error"]["message"].startswith("internal error, incident ")

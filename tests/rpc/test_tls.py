@@ -23,7 +23,7 @@ from service.process.settings import settings
 from service.rpc.server import Server
 from service.security.certificates import Files, credentials
 from service.telemetry.metrics import Metrics
-from tests.rpc.standin import LOCAL, Catalogue, Standin
+from tests.rpc.standin import LOCAL, Standin, StandinExperiments
 
 REQUEST = pb.SelectRequest(experiment="hero", subject="ann")
 
@@ -68,7 +68,7 @@ def put(folder: Path, pair: Pair, client_ca: Pair | None = None) -> Files:
 
 @contextmanager
 def secured(files: Files) -> Iterator[int]:
-    server = Server(Standin().uses, Catalogue(), Metrics())
+    server = Server(Standin(), StandinExperiments(), Metrics())
     port = server.bind("127.0.0.1:0", credentials(files))
     server.start()
     server.set_ready(ready=True)

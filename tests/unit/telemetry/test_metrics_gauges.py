@@ -10,7 +10,7 @@ import pytest
 from service.learning.gauges import Gauges
 from service.learning.replica import Replica
 from service.learning.snapshot_file import SnapshotFile
-from service.server.assemble import Service, build
+from service.server.assemble import Service, Tuning, build
 from service.serving.store_clock import StoreClock
 from service.store.counted import Counted
 from service.store.memory import MemoryStore
@@ -31,11 +31,9 @@ class Later(StoreClock):
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    made = build(
-        MemoryStore(), KEYS, Metrics(), poll_ms=10, flush_ms=10, snapshot_file=SnapshotFile(tmp_path / "shelf")
-    )
+    made = build(MemoryStore(), KEYS, Metrics(), Tuning(10, 10), snapshot_file=SnapshotFile(tmp_path / "shelf"))
     made.start()
-    made.catalogue.put(config(), 0)
+    made.experiments.put(config(), 0)
     yield made
     made.stop()
 
@@ -50,9 +48,7 @@ def test_a_snapshot_from_a_file_is_as_old_as_its_newest_entry(service: Service, 
     service.stop()
     metrics = Metrics()
     away = Counted(RedisStore(NOWHERE), metrics)
-    again = build(
-        away, KEYS, metrics, poll_ms=10, flush_ms=10, snapshot_file=SnapshotFile(tmp_path / "shelf"), clock=Later()
-    )
+    again = build(away, KEYS, metrics, Tuning(10, 10), snapshot_file=SnapshotFile(tmp_path / "shelf"), clock=Later())
     again.start()
     try:
         assert choose(again, "hero", "ann").stale
