@@ -128,7 +128,7 @@ class Server:
             # The last line only: pools refuse first, each for itself.
             maximum_concurrent_rpcs=limits.streams + len(self._pools) * (limits.waiting + 64),
         )
-        self._fast_select = self._choices(ours, access) if limits.choices == 0 and available(self._server) else None
+        self._fast = self._choices(ours, access) if limits.choices == 0 and available(self._server) else None
         self.set_ready(ready=False, why="starting")
         self.set_store(up=False)
 
@@ -141,8 +141,8 @@ class Server:
     def start(self) -> None:
         """Take calls."""
         self._server.start()
-        if self._fast_select is not None:
-            self._fast_select.start()
+        if self._fast is not None:
+            self._fast.start()
 
     def set_ready(self, *, ready: bool, why: str = "") -> None:
         """Open or shut the gate, and say so to who asks for health."""

@@ -129,7 +129,9 @@ class Personalizer:
             flags |= STICKY
         if mode == Mode.UNCOUNTED:
             flags |= UNCOUNTED
-        return self._finish(snapshot, who, segment, encoded.x, chosen, now, name, unit, flags)
+        if flags:
+            chosen = chosen._replace(flags=chosen.flags | flags)
+        return self._finish(snapshot, who, segment, encoded.x, chosen, now, name, unit)
 
     # -- the choice --------------------------------------------------------------------------------------------
 
@@ -189,11 +191,9 @@ class Personalizer:
         now: int,
         name: tuple[int, int],
         unit: int,
-        flags: int = 0,
     ) -> Decision:
         """Seal the token, log the trial, answer."""
-        exp = snapshot.experiment
-        flags |= chosen.flags
+        exp, flags = snapshot.experiment, chosen.flags
         nonce = NONCE.pack(*name)
         what = WHAT.pack(exp.version, now, unit, chosen.propensity, segment, chosen.arm, flags, who.bucket, 0) + x
         whose = WHOSE.pack(int(exp.uid, 16), who.subject, exp.horizon_ms // 1000 + 1)
