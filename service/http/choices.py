@@ -81,7 +81,7 @@ class Choices:
             if key.public and (one.arms or one.mode != "normal"):
                 raise DeniedError("a public key cannot name arms or a mode")
             exp = self._backend.experiment(one.experiment, key)
-            made = self._backend.choose(
+            decision = self._backend.choose(
                 exp,
                 asked.subject,
                 asked.context,
@@ -93,6 +93,6 @@ class Choices:
         except LeverError as error:
             return Chosen(one.experiment, error=described(error))
         return Chosen(
-            exp.name, made.decision_id, made.arm, msgspec.Raw(made.payload_json.encode()), made.propensity, made.segment,
-            made.holdout, made.stale, made.version, made.reason.name,
+            exp.name, decision.decision_id, decision.arm, msgspec.Raw(decision.payload_json.encode()), decision.propensity, decision.segment,
+            decision.holdout, decision.stale, decision.version, decision.reason.name,
         )  # fmt: skip

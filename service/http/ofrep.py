@@ -89,10 +89,10 @@ class Ofrep:
         if PREVIOUS in context:
             previous = _previous(context[PREVIOUS], exp.name)
         try:
-            made = self._backend.choose(exp, subject, context, previous, deferred)
+            decision = self._backend.choose(exp, subject, context, previous, deferred)
         except PreconditionError:  # a draft: it has no value yet, so the caller's own default is right
             return _nothing(exp.name, "DISABLED")
-        return _success(exp, made, deferred=deferred)
+        return _success(exp, decision, deferred=deferred)
 
     def _current(self, known: bytes, subject: str, context: Mapping[str, Any], experiments: list[Experiment]) -> bool:
         """Whether what was answered with this ETag is what the caller should go on showing.
@@ -100,14 +100,14 @@ class Ofrep:
         The tag says when that was, and for whom, on what context and by which versions. Posteriors are not in it:
         else every reward would move the assignments of a session. It holds as long as a previous decision would.
         """
-        made = _time_of(known)
+        tagged_ms = _time_of(known)
         now = self._backend.clock.now_ms()
-        if made is None or not made <= now or known != _tag(made, subject, context, experiments):
+        if tagged_ms is None or not tagged_ms <= now or known != _tag(tagged_ms, subject, context, experiments):
             return False
         for exp in experiments:
             keep_ms = exp.sticky_ms if exp.sticky_ms is not None else exp.primary.window_ms
-            change = exp.next_change(made)
-            if now - made >= keep_ms or (change is not None and change <= now):
+            change = exp.next_change(tagged_ms)
+            if now - tagged_ms >= keep_ms or (change is not None and change <= now):
                 return False
         return True
 
@@ -130,19 +130,19 @@ def _previous(given: Any, name: str) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _success(exp: Experiment, made: Decision, *, deferred: bool) -> bytes:
+def _success(exp: Experiment, decision: Decision, *, deferred: bool) -> bytes:
     """The flag's JSON, put together by hand: only the payload can hold what must be escaped, and is JSON already."""
-    reason = _REASONS[made.reason]
-    if made.reason == Reason.INACTIVE and exp.state == "paused":
+    reason = _REASONS[decision.reason]
+    if decision.reason == Reason.INACTIVE and exp.state == "paused":
         reason = "DISABLED"
-    value = made.payload_json if made.payload_json != "null" else f'"{made.arm}"'
+    value = decision.payload_json if decision.payload_json != "null" else f'"{decision.arm}"'
     extra = ',"deferred":true' if deferred else ""
-    if made.stale:
+    if decision.stale:
         extra += ',"stale":true'
     return (
-        f'{{"key":"{exp.name}","value":{value},"variant":"{made.arm}","reason":"{reason}","metadata":'
-        f'{{"decisionId":"{made.decision_id}","propensity":{made.propensity!r},"segment":"{made.segment}",'
-        f'"holdout":{"true" if made.holdout else "false"},"version":{made.version}{extra}}}}}'
+        f'{{"key":"{exp.name}","value":{value},"variant":"{decision.arm}","reason":"{reason}","metadata":'
+        f'{{"decisionId":"{decision.decision_id}","propensity":{decision.propensity!r},"segment":"{decision.segment}",'
+        f'"holdout":{"true" if decision.holdout else "false"},"version":{decision.version}{extra}}}}}'
     ).encode()
 
 

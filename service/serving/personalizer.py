@@ -89,7 +89,7 @@ class Personalizer:
         self.namer = Namer()
         self.metrics = metrics
         self._decided = metrics.decisions.hit
-        self.made = 0  # single choices begun, about: it moves while there are any, and that is all it is for
+        self.begun = 0  # single choices begun, about: it moves while there are any, and that is all it is for
 
     def select(
         self,
@@ -102,7 +102,7 @@ class Personalizer:
         mode: Mode,
     ) -> Decision:
         """Choose one arm for one subject. Raises NotFoundError, InvalidError, PreconditionError."""
-        self.made += 1
+        self.begun += 1
         snapshot = self.directory.named(experiment)
         exp = snapshot.experiment
         now = self.clock.now_ms()

@@ -55,15 +55,15 @@ class Rewarder:
         claims: dict[str, list[tuple[int, Claim]]] = {}
         for i, event in enumerate(events):
             try:
-                uid, made = self._judge(event)
+                uid, judged = self._judge(event)
             except LeverError as error:
                 answers[i] = error
                 continue
-            if isinstance(made, Claim):
-                claims.setdefault(uid, []).append((i, made))
+            if isinstance(judged, Claim):
+                claims.setdefault(uid, []).append((i, judged))
             else:
-                answers[i] = made
-                self._count(uid, made)
+                answers[i] = judged
+                self._count(uid, judged)
         for uid, numbered in claims.items():
             for i, answer in zip((i for i, _ in numbered), self._send(uid, [c for _, c in numbered]), strict=True):
                 answers[i] = answer

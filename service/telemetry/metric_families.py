@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-Key = tuple[str, ...]  # label values, in the order of the family's labels
-Samples = list[tuple[Key, list[float]]]  # a counter or gauge: [value]; a histogram: counts a bucket, then the sum
+LabelValues = tuple[str, ...]  # label values, in the order of the family's labels
+Samples = list[
+    tuple[LabelValues, list[float]]
+]  # a counter or gauge: [value]; a histogram: counts a bucket, then the sum
 
 RPC_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 DELAY_BOUNDS = (1.0, 10.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0, 86400.0, 259200.0, 604800.0, 2592000.0)

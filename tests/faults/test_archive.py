@@ -20,7 +20,7 @@ from service.management.verify import Examination
 from service.server.assemble import Service, Tuning, build
 from service.serving.rewarder import RewardEvent
 from service.serving.token import from_text
-from service.store.archive import Kept, pack, unpack
+from service.store.archive import Archived, pack, unpack
 from service.store.contract import Checkpoint, Outcome
 from service.store.memory import MemoryStore
 from service.telemetry.metrics import Metrics
@@ -31,7 +31,7 @@ from tests.faults.test_stored import with_checkpoint
 APPLIED, LATE = Outcome.APPLIED, Outcome.LATE
 
 
-def exported(ground: Ground) -> Kept:
+def exported(ground: Ground) -> Archived:
     server = ground.service()
     tokens = ground.choose(server, 80)
     ground.settle()
@@ -125,7 +125,7 @@ def _honest(of: Checkpoint, fields: dict[str, bytes]) -> Checkpoint:
     return replace(of, fields=fields, digest=digest_of(fields))
 
 
-def trimmed(ground: Ground) -> Kept:
+def trimmed(ground: Ground) -> Archived:
     """An export of an experiment whose log begins at its checkpoint: 60 trials and 20 rewards before, 20 rewards after."""
     server = ground.service()
     key = with_checkpoint(ground, server)
