@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from service.doctor.findings import Check, Result, Seen, SkipError, ago, day, ok, problem, warning
+from service.doctor.findings import Check, Diagnosis, Seen, SkipError, ago, day, ok, problem, warning
 from service.process.kernel_cache import use_kernel_cache
 from service.process.settings import Settings, is_loopback
 from service.security import api_keys
@@ -18,7 +18,7 @@ from service.security import api_keys
 EXPIRES_S = 14 * 86400.0
 
 
-def _kernels(_seen: Seen) -> Result:
+def _kernels(_seen: Seen) -> Diagnosis:
     env = dict(os.environ)
     use_kernel_cache(env)
     folder = Path(env["NUMBA_CACHE_DIR"])
@@ -40,7 +40,7 @@ def _listeners(settings: Settings) -> Iterator[tuple[str, str, int]]:
         yield "door", settings.door_host, settings.door_port
 
 
-def _ports(seen: Seen) -> Result:
+def _ports(seen: Seen) -> Diagnosis:
     if not isinstance(seen.health, str) or not isinstance(seen.metrics, str):
         return ok("in use, by Lever")
     taken = []
@@ -56,7 +56,7 @@ def _ports(seen: Seen) -> Result:
     return ok("free, for a server to take")
 
 
-def _keys(seen: Seen) -> Result:
+def _keys(seen: Seen) -> Diagnosis:
     settings = seen.settings
     open_to = [f"{name} {host}" for name, host, _ in _listeners(settings) if not is_loopback(host)]
     if settings.keys_file is None:
@@ -77,7 +77,7 @@ def _keys(seen: Seen) -> Result:
     return ok(f"{names} keys, as hashes")
 
 
-def _secrets(seen: Seen) -> Result:
+def _secrets(seen: Seen) -> Diagnosis:
     folder = seen.settings.data_dir
     kept = [*sorted(folder.glob("*.key")), *sorted(folder.glob("snapshot-*.bin"))] if folder.is_dir() else []
     if seen.settings.tls_key is not None:
@@ -91,7 +91,7 @@ def _secrets(seen: Seen) -> Result:
     return ok(f"{len(kept)} files, for their owner only")
 
 
-def _tls(seen: Seen) -> Result:
+def _tls(seen: Seen) -> Diagnosis:
     settings = seen.settings
     if settings.tls_cert is None:
         bare = [f"{name} {host}" for name, host, _ in _listeners(settings) if not is_loopback(host)]
