@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from prometheus_client.parser import text_string_to_metric_families
 
 from service import __version__
-from service.doctor.findings import Check, Labels, Metrics, Diagnosis, Seen, SkipError, ago, ok, problem, warning
+from service.doctor.findings import Check, Diagnosis, Labels, Metrics, Seen, SkipError, ago, ok, problem, warning
 
 TIMEOUT_S = 5.0
 # Snapshots are renewed and trials flushed ten times a second; these are far beyond what a busy machine takes.
