@@ -60,9 +60,9 @@ class Feed:
         self._follower = Follower(store, clock, self._publisher, self._quarantine, self._checkpoints, self._gauges)
         self._snapshot_file = snapshot_file or SnapshotFile(None)
         self._flusher = Flusher(store, directory, metrics)
-        self._polling = Loop("lever-poll", self._poll, poll_ms / 1000)
-        self._flushing = Loop("lever-flush", self._flusher.flush, flush_ms / 1000)
-        self._flush_s = flush_ms / 1000
+        self._poll_s, self._flush_s = poll_ms / 1000, flush_ms / 1000
+        self._polling = Loop("lever-poll", self._poll, self._poll_s)
+        self._flushing = Loop("lever-flush", self._flusher.flush, self._flush_s)
         self._folding = threading.Lock()  # held while replicas and snapshots change
         self._reached: bool | None = None  # whether the last poll found the store; None: there was none yet
         self._begun = self._done = 0  # number of the newest poll that began, and of the newest that succeeded
@@ -118,6 +118,12 @@ class Feed:
             self._polling.nudge()
             if not self._turn.wait_for(lambda: self._done >= wanted or self._stopped, timeout_s):
                 raise UnavailableError("the store does not answer")
+
+    def spread(self, timeout_s: float) -> None:
+        """`refresh` after a write, and a poll's time more, in which the other workers come to have it too."""
+        self.refresh(timeout_s)
+        with self._turn:
+            self._turn.wait_for(lambda: self._stopped, self._poll_s)
 
     def flushed(self, timeout_s: float) -> None:
         """Return once every trial decided so far is in the store, or raise UnavailableError."""

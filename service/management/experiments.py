@@ -52,7 +52,7 @@ class StoredExperiments(Experiments):
 
     def _write(self, put: Put) -> Experiment:
         self._store.put(put)
-        self._feed.refresh(REFRESH_S)
+        self._feed.spread(REFRESH_S)
         assert put.record is not None
         return read(put.record)
 
@@ -70,7 +70,7 @@ class StoredExperiments(Experiments):
         current = self._directory.named(name).experiment
         check_version(name, current, expected)
         self._store.put(Put(current.uid, name, current.version, current.version, None))
-        self._feed.refresh(REFRESH_S)
+        self._feed.spread(REFRESH_S)
 
     def restore(self, name: str) -> Experiment:
         """Experiments.restore."""
@@ -84,7 +84,7 @@ class StoredExperiments(Experiments):
         self._feed.refresh(REFRESH_S)
         uid = self._feed.held(name).uid
         self._store.put(Put(uid, name, 0, 0, None))
-        self._feed.refresh(REFRESH_S)
+        self._feed.spread(REFRESH_S)
 
     def report(self, name: str) -> Report:
         """Experiments.report."""
