@@ -120,7 +120,7 @@ class Follower:
             except CorruptError as error:
                 why = str(error)
         labels = self._quarantine.labels(uid)
-        self._log.error("a checkpoint is damaged; folding the log from its beginning", error=why, **labels)
+        self._log.error("a checkpoint is damaged; reading the log from its beginning", error=why, **labels)
         return Replica(uid, Loaded(loaded.record)), False
 
     def _shut(self, uid: str, error: Exception) -> None:
