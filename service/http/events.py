@@ -57,8 +57,8 @@ _DECODER = msgspec.json.Decoder(Events)
 class Collector:
     """Answers POST /v1/events. It waits for the store: to be called on a thread."""
 
-    def __init__(self, desk: Backend) -> None:
-        self._desk = desk
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
 
     def collect(self, request: Request) -> Reply:
         """Raises InvalidError and UnavailableError for the batch as a whole.
@@ -66,7 +66,7 @@ class Collector:
         503 where the store was away for any event: the same batch may then be sent again as it is.
         """
         events = decode(_DECODER, request.body).events
-        answers = _answers(self._desk.working(), events, request.key)
+        answers = _answers(self._backend.working(), events, request.key)
         away = next((answer for answer in answers if isinstance(answer, UnavailableError)), None)
         results = [
             Result(error=described(answer)) if isinstance(answer, LeverError) else Result(answer.name)

@@ -46,17 +46,17 @@ _DECODER = msgspec.json.Decoder(Evaluate)
 class Ofrep:
     """Evaluates one flag or all of them. LeverErrors become what OFREP names; a page never gets a 5xx for them."""
 
-    def __init__(self, desk: Backend) -> None:
-        self._desk = desk
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
 
     def single(self, request: Request) -> Reply:
         """POST /ofrep/v1/evaluate/flags/{key}."""
         name = request.tail
         try:
             context, subject = _context(request.body)
-            if not self._desk.open:
+            if not self._backend.open:
                 return Reply(200, _nothing(name, "UNKNOWN"))
-            exp = self._desk.experiment(name, request.key)
+            exp = self._backend.experiment(name, request.key)
             return Reply(200, self._flag(exp, subject, context, deferred=False))
         except LeverError as error:
             return failed(error, name)
@@ -67,13 +67,13 @@ class Ofrep:
             context, subject = _context(request.body)
         except LeverError as error:
             return failed(error)
-        if not self._desk.open:
+        if not self._backend.open:
             return Reply(200, b'{"flags":[]}')
-        experiments = self._desk.for_clients()
+        experiments = self._backend.for_clients()
         known = request.headers.get(b"if-none-match", b"")
         if known and self._current(known, subject, context, experiments):
             return Reply(304, headers=((b"etag", known),), kind=b"")
-        tag = _tag(self._desk.clock.now_ms(), subject, context, experiments)
+        tag = _tag(self._backend.clock.now_ms(), subject, context, experiments)
         flags, complete = [], True
         for exp in experiments:
             try:
@@ -89,7 +89,7 @@ class Ofrep:
         if PREVIOUS in context:
             previous = _previous(context[PREVIOUS], exp.name)
         try:
-            made = self._desk.choose(exp, subject, context, previous, deferred)
+            made = self._backend.choose(exp, subject, context, previous, deferred)
         except PreconditionError:  # a draft: it has no value yet, so the caller's own default is right
             return _nothing(exp.name, "DISABLED")
         return _success(exp, made, deferred=deferred)
@@ -101,7 +101,7 @@ class Ofrep:
         else every reward would move the assignments of a session. It holds as long as a previous decision would.
         """
         made = _time_of(known)
-        now = self._desk.clock.now_ms()
+        now = self._backend.clock.now_ms()
         if made is None or not made <= now or known != _tag(made, subject, context, experiments):
             return False
         for exp in experiments:

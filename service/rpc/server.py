@@ -28,6 +28,7 @@ from service.rpc.personalization import PersonalizationServicer
 from service.rpc.streams import Streams
 from service.security.api_keys import Access
 from service.serving.use_cases import UseCases
+from service.telemetry.faults import Faults
 from service.telemetry.metrics import Metrics
 
 MESSAGE_BYTES = 32 << 20
@@ -178,8 +179,8 @@ class Server:
         answer = self._guard.direct(
             PERSONALIZATION, "Select", ours[PERSONALIZATION]["Select"], admission(access, SCOPES["Select"]), self._gate
         )
-        full = self._guard.turned_away(self._pools["choices"])
-        return FastUnary(self._server, f"/{PERSONALIZATION}/Select", answer, self._limits.waiting, full)
+        full, faults = self._guard.turned_away(self._pools["choices"]), Faults(self._metrics, "grpc")
+        return FastUnary(self._server, f"/{PERSONALIZATION}/Select", answer, self._limits.waiting, full, faults)
 
     def _doorman(self, ours: Services, access: Access | None) -> Dispatcher:
         recorder: Any = _Recorder()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from bandits.warmup import warm
+from bandits.warmup import eager, warm
 from service import __version__, logs
 from service.errors import LeverError, UnavailableError
 from service.learning import snapshot_file
@@ -128,6 +128,8 @@ def made(
 ) -> Parts | None:
     """The parts, as soon as the store lets them be made; None if asked to stop before."""
     log = structlog.get_logger("lever.worker")
+    if why := eager():
+        log.warning("kernels are compiled or loaded all at once, before the server listens", reason=why)
     told = ""
     while not stop.is_set():
         try:

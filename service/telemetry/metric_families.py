@@ -51,6 +51,9 @@ _ALL = (
     Family("lever_store_seconds", "histogram", "Time of a call of the store, seconds.", ("call",), RPC_BOUNDS),
     Family("lever_shed_total", "counter", "RPCs refused because too many were waiting.", ("pool",)),
     Family("lever_denied_total", "counter", "RPCs refused for want of a good API key.", ("reason",)),
+    Family(
+        "lever_fast_path_faults_total", "counter", "Calls that failed by a fault of ours before any handler.", ("path",)
+    ),
     Family("lever_posterior_mean", "gauge", "What an arm is believed to earn, in the metric's unit.", _ARM),
     Family("lever_probability_best", "gauge", "Probability that an arm earns the most.", _ARM),
     Family("lever_propensity_min", "gauge", "Least probability of any arm, floor included.", ("experiment", "segment")),
