@@ -286,7 +286,7 @@ class Feed:
                 return Replica(uid, loaded), True
             except CorruptError as error:
                 why = str(error)
-        self._log.error("a checkpoint is damaged; folding the log from its beginning", error=why, **self._names(uid))
+        self._log.error("a checkpoint is damaged; reading the log from its beginning", error=why, **self._names(uid))
         return Replica(uid, type(loaded)(loaded.record)), False
 
     def _quarantine(self, uid: str, why: str) -> None:

@@ -32,7 +32,7 @@ class SnapshotFile:
         self._path = path
         self._kept: dict[str, tuple[str, Kept]] = {}  # uid to what was written of it and the id it was at
         self._due = 0.0
-        self._log = structlog.get_logger("lever.shelf")
+        self._log = structlog.get_logger("lever.snapshot_file")
 
     def load(self) -> list[Replica]:
         """The experiments as they were; none if there is no file, or one that does not prove itself."""

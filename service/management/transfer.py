@@ -39,7 +39,7 @@ def prove(kept: Kept) -> None:
     if kept.base is not None and gap(kept.entries, kept.base):
         raise CorruptError(f"the log of {kept.uid} begins after its checkpoint: entries between them are missing")
     if fold(kept.uid, kept.entries, kept.base).fields() != dict(kept.state.fields):
-        raise CorruptError(f"the state of {kept.uid} is not the fold of its log")
+        raise CorruptError(f"the state of {kept.uid} is not what its log comes to")
 
 
 def bring(store: Store, kept: Kept) -> None:

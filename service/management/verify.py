@@ -1,4 +1,4 @@
-"""Proof on a live system that nothing was lost or counted twice: claims = log = counts, and state = fold of the log.
+"""Proof on a live system that nothing was lost or counted twice: records = log = counts, and state = log.
 
 Everything is read from the store, with other eyes than the servers': claims are walked one by one, and the log row
 by row. What a server writes meanwhile is allowed for: a claim must agree with some moment of the walk.
@@ -29,7 +29,7 @@ class Finding:
     entries: int = 0
     trials: int = 0
     rewards: int = 0
-    claims: int = 0
+    records: int = 0  # of decisions whose rewards the store remembers as counted
     proved: list[str] = field(default_factory=list)
     limits: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -77,7 +77,7 @@ class Examination:
     def run(self) -> Finding:
         """Examine it all."""
         finding = self.finding
-        finding.entries, finding.claims = len(self.log), len(self._claims)
+        finding.entries, finding.records = len(self.log), len(self._claims)
         finding.trials, finding.rewards = self._ledger.trials, self._ledger.rewards
         try:
             now = self._state()
@@ -100,7 +100,9 @@ class Examination:
             finding.faults.append(f"the stored checkpoint is damaged: {self._loaded.damaged or 'wrong digest'}")
             stored = None
         if self._loaded.diverged:
-            finding.faults.append("two servers folded one log to different states (lever verify --repair settles it)")
+            finding.faults.append(
+                "two servers came to different states from one log (lever verify --repair settles it)"
+            )
         if not self._whole and gap(self.log, stored):
             finding.faults.append("the log begins after the checkpoint: entries between them are missing")
         now = fold(self._uid, self.log, stored)
@@ -111,10 +113,10 @@ class Examination:
         if stored is not None and (base is None or order(base.id) <= order(stored.id)):
             then = fold(self._uid, self.log, base, to=stored.id)
             if then.cursor != stored.id or digest_of(then.fields()) != stored.digest:
-                finding.faults.append(f"the checkpoint at {stored.id} is not the fold of the log {said}")
+                finding.faults.append(f"the checkpoint at {stored.id} is not what the log {said} comes to")
         if fold(self._uid, self.log, base).fields() != now.fields():
-            finding.faults.append(f"checkpoint and tail are not the fold of the log {said}")
-        finding.proved.append(f"state = fold of the log {said}")
+            finding.faults.append(f"checkpoint and tail are not what the log {said} comes to")
+        finding.proved.append(f"state = log {said}")
         return now
 
     def _base(self) -> tuple[Checkpoint | None, str]:
@@ -153,10 +155,12 @@ class Examination:
         alive = ledger.expected(self._loaded.epoch, self._now, horizon)
         missing = alive - seen
         if missing:
-            finding.faults.append(f"{len(missing)} rewarded decisions have no claim: they could be counted again")
+            finding.faults.append(
+                f"{len(missing)} rewarded decisions have no record: their rewards could be counted again"
+            )
         if beyond:
-            finding.limits.append(f"{beyond} claims are older than the log that is kept")
-        finding.proved.append("claims = log")
+            finding.limits.append(f"{beyond} records are older than the log that is kept")
+        finding.proved.append("records = log")
 
 
 def gap(log: Sequence[Entry], checkpoint: Checkpoint | None) -> bool:

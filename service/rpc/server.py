@@ -75,7 +75,7 @@ POOLS = {
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Threads of each pool and open streams. Choices never wait for anything, so one thread does; 0: a lane."""
+    """Threads of each pool and open streams. Choices never wait for anything, so one thread does; 0: one on the fast path."""
 
     choices: int = 0
     rewards: int = 16
@@ -129,7 +129,7 @@ class Server:
             # The last line only: pools refuse first, each for itself.
             maximum_concurrent_rpcs=limits.streams + len(self._pools) * (limits.waiting + 64),
         )
-        self._lane = self._choices(ours, access) if limits.choices == 0 and available(self._server) else None
+        self._fast = self._choices(ours, access) if limits.choices == 0 and available(self._server) else None
         self.set_ready(ready=False, why="starting")
         self.set_store(up=False)
 
@@ -142,8 +142,8 @@ class Server:
     def start(self) -> None:
         """Take calls."""
         self._server.start()
-        if self._lane is not None:
-            self._lane.start()
+        if self._fast is not None:
+            self._fast.start()
 
     def set_ready(self, *, ready: bool, why: str = "") -> None:
         """Open or shut the gate, and say so to who asks for health."""
@@ -220,7 +220,7 @@ def _ours(uses: UseCases, experiments: ExperimentServicer, guard: Guard) -> Serv
 
 def _pools(limits: Limits) -> dict[str, Pool]:
     return {
-        "choices": Pool("choices", limits.choices or 4, limits.waiting),  # idle where they have a lane
+        "choices": Pool("choices", limits.choices or 4, limits.waiting),  # idle where the fast path has them
         "batches": Pool("batches", 2, limits.waiting, patient=True),
         "rewards": Pool("rewards", limits.rewards, limits.waiting),
         # Two threads more than streams, which tell the rest that there are too many.

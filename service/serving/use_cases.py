@@ -13,7 +13,7 @@ from service.store.contract import Outcome
 
 @dataclass(frozen=True, slots=True)
 class UseCases:
-    """What a door (gRPC, HTTP) offers; see Personalizer.select, batch.select_batch and Rewarder."""
+    """What is offered over gRPC and HTTP; see Personalizer.select, batch.select_batch and Rewarder."""
 
     select: Callable[..., Decision]
     select_batch: Callable[..., BatchDecision]

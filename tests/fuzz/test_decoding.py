@@ -75,13 +75,13 @@ def server() -> Iterator[tuple[grpc.Channel, Maker]]:
     service.start()
     service.catalogue.put(CONFIG, None)
     service.feed.refresh(60.0)
-    door = Server(service.personalizer, service.catalogue, Metrics())
-    port = door.bind("127.0.0.1:0")
-    door.start()
-    door.set_ready(ready=True)
+    server = Server(service.personalizer, service.catalogue, Metrics())
+    port = server.bind("127.0.0.1:0")
+    server.start()
+    server.set_ready(ready=True)
     with grpc.insecure_channel(f"127.0.0.1:{port}", options=LOCAL) as channel:
         yield channel, Maker("fuzzed", GOOD, CONFIG)
-    door.stop(5)
+    server.stop(5)
     service.stop()
 
 
