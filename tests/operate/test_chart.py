@@ -33,7 +33,7 @@ EVERYTHING = (
     "metrics.dashboard.enabled=true", "nodeSelector.disk=ssd", "podAnnotations.team=web",
 )  # fmt: skip
 LITTLE = ("secret.existing=mine", "autoscaling.enabled=false", "podDisruptionBudget.enabled=false")
-WAYS = {"plain": (URL,), "everything": EVERYTHING, "little": LITTLE}
+WAYS = {"plain": (URL,), "everything": EVERYTHING, "little": LITTLE, "former": (URL, "door.enabled=true")}
 KEYS = f'keys: [{{name: site, hash: "blake2b:{"0" * 64}", scopes: [decide]}}]'
 CUSTOM = {"PodMonitor", "PrometheusRule"}  # the Prometheus operator's own; their schemas are not here
 
@@ -83,7 +83,9 @@ def test_what_each_way_renders() -> None:
     always = {("Deployment", "shop-lever"), ("Service", "shop-lever"), ("Service", "shop-lever-headless")}
     scaled = {("HorizontalPodAutoscaler", "shop-lever"), ("PodDisruptionBudget", "shop-lever")}
     assert set(objects("little")) == always
-    assert set(objects("plain")) == always | scaled | {("Secret", "shop-lever")}
+    assert set(objects("plain")) == set(objects("former")) == always | scaled | {("Secret", "shop-lever")}
+    assert environment("former")["LEVER_WEB_PORT"] == environment("everything")["LEVER_WEB_PORT"]
+    assert "LEVER_WEB_PORT" not in environment("plain")
     assert set(objects("everything")) - set(objects("plain")) == {
         ("ConfigMap", "shop-lever"), ("ConfigMap", "shop-lever-dashboard"), ("PodMonitor", "shop-lever"),
         ("PrometheusRule", "shop-lever-rules"), ("PrometheusRule", "shop-lever-alerts"),

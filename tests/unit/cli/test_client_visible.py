@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -97,3 +98,17 @@ def test_the_web_port_is_shut_unless_asked_for_and_never_the_side_port() -> None
     with pytest.raises(InvalidError, match="web_host"):
         settings({"web_port": 0, "web_host": "0.0.0.0"}, {})  # noqa: S104  # that is what is refused
     assert settings({"web_host": "0.0.0.0"}, {}).web_port is None  # noqa: S104  # nothing is served there
+
+
+def test_the_former_option_works_and_is_not_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("LEVER_WEB_PORT", "LEVER_DOOR_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    run = CliRunner().invoke
+    for options in (["--web-port", "8081"], ["--door-port", "8081"], ["--door-port", "1", "--web-port", "8081"]):
+        made = run(app, ["serve", "--check", "--data-dir", str(tmp_path), *options])
+        assert made.exit_code == 0, made.output
+        assert "LEVER_WEB_PORT=8081" in made.output
+    for command in ([], ["serve"], ["verify"], ["export"], ["import"], ["doctor"]):
+        told = run(app, [*command, "--help"], env={"COLUMNS": "200"}).output.lower()
+        assert "usage" in told
+        assert not {"door", "lane", "fold", "claim", "shelf"} & set(re.findall("[a-z]+", told))

@@ -58,6 +58,16 @@ def test_every_setting_can_be_a_variable(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+def test_a_former_name_is_understood_and_the_new_one_wins(tmp_path: Path) -> None:
+    env = {"LEVER_DOOR_PORT": "15", "LEVER_DOOR_HOST": "localhost"}
+    made = settings({}, env)
+    assert (made.web_host, made.web_port) == ("localhost", 15)
+    assert "DOOR" not in str(made)
+    assert settings({}, {**env, "LEVER_WEB_PORT": "16"}).web_port == 16
+    assert settings({"web_port": 17}, env).web_port == 17
+    assert [v.field for v in wrong(env={"LEVER_DOOR_PORT": "many"})] == ["LEVER_DOOR_PORT"]
+
+
 def test_all_that_is_wrong_is_told_at_once_by_its_own_name() -> None:
     found = wrong({"workers": 0, "colour": 1}, {"LEVER_TOKEN_KEYS": f"{KEY_TEXT},!", "LEVER_BUFFER_BYTES": "many"})
     assert {violation.field for violation in found} == {"workers", "colour", "LEVER_TOKEN_KEYS", "LEVER_BUFFER_BYTES"}
