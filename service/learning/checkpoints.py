@@ -25,7 +25,7 @@ class Checkpoints:
     def __init__(self, store: Store, metrics: Metrics) -> None:
         self._store = store
         self._metrics = metrics
-        self._log = structlog.get_logger("lever.keeper")
+        self._log = structlog.get_logger("lever.checkpoints")
         self._diverged: set[str] = set()
         self._audits: dict[str, float] = {}  # uid to when it is due
         self._after = 0.0  # nothing is sent before
