@@ -24,9 +24,7 @@ def protocol() -> type[asyncio.Protocol] | str:
         from service.http.fast_protocol import FastProtocol
 
         return FastProtocol
-    structlog.get_logger("lever.fast_path").warning(
-        "HTTP requests go uvicorn's own way, at about twice the cost", reason=why
-    )
+    structlog.get_logger("lever.fast_path").warning("HTTP requests go uvicorn's own way, which costs more", reason=why)
     return "auto"
 
 
