@@ -108,7 +108,7 @@ def test_bandits_is_pure_numerics() -> None:
     assert not broken
 
 
-def test_the_personalizer_knows_no_door() -> None:
+def test_the_personalizer_knows_no_protocol() -> None:
     files = [path for path in sources() if fnmatch.fnmatch(path, "service/serving/*.py")]
     broken = [f"{p} imports {name}" for p in files for name in imports(p) if below(name, PERSONALIZER_MAY_NOT)]
     assert not broken

@@ -42,15 +42,15 @@ class Stand:
     engine: Path  # socket of the store
     core: int  # the worker's
     other: int  # everybody else's
-    door: str = ""  # of the HTTP door, where one was asked for
-    door_pid: int = 0  # on the worker's core too
+    web: str = ""  # of the web port, where one was asked for
+    web_pid: int = 0  # on the worker's core too
 
     def served(self, method: str = "Select") -> int:
         """Calls of a method that the worker itself says it answered with OK."""
         return self._counted("grpc_server_handled_total{", f'grpc_method="{method}"', 'grpc_code="OK"')
 
     def flags_served(self) -> int:
-        """Evaluations of single flags that the door says it answered with 200."""
+        """Evaluations of single flags that the web port says it answered with 200."""
         return self._counted("lever_http_requests_total{", 'route="ofrep_flag"', 'status="200"')
 
     def _counted(self, name: str, *labels: str) -> int:
@@ -60,27 +60,27 @@ class Stand:
 
 
 @contextlib.contextmanager
-def lever(*, door: bool = False) -> Iterator[Stand]:
-    """A server, on request with an HTTP door, for as long as the block; the calling process moves to the other core. Raises ServerError."""
+def lever(*, web: bool = False) -> Iterator[Stand]:
+    """A server, on request with a web port, for as long as the block; the calling process moves to the other core. Raises ServerError."""
     core, other = processes.cores()
     was = os.sched_getaffinity(0)
     with tempfile.TemporaryDirectory(prefix="lever-loadtest-") as scratch:
-        port, http_port, door_port = free_ports(3)
+        port, http_port, web_port = free_ports(3)
         folder, log = Path(scratch) / "data", Path(scratch) / "server.log"
         command = [sys.executable, "-m", "service", "serve", "--data-dir", str(folder), "--workers", "1"]
         command += ["--grpc-port", str(port), "--http-port", str(http_port)]
-        command += ["--door-port", str(door_port)] if door else []
+        command += ["--web-port", str(web_port)] if web else []
         with log.open("wb") as output:
             served = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         try:
             address = f"127.0.0.1:{port}"
             wait_serving(address, START_SECONDS, served, log)
             (worker,) = processes.children(served.pid, "service.server.worker")
-            doors = processes.children(served.pid, "service.server.http_worker")
+            web_processes = processes.children(served.pid, "service.server.http_worker")
             for task in [served.pid, *processes.children(served.pid, ""), os.getpid()]:
-                processes.pin(task, core if task == worker or task in doors else other)
+                processes.pin(task, core if task == worker or task in web_processes else other)
             made = Stand(address, f"127.0.0.1:{http_port}", worker, folder / "engine.sock", core, other)
-            yield replace(made, door=f"127.0.0.1:{door_port}", door_pid=doors[0]) if door else made
+            yield replace(made, web=f"127.0.0.1:{web_port}", web_pid=web_processes[0]) if web else made
         finally:
             stop(served)
             os.sched_setaffinity(0, was)

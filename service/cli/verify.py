@@ -17,16 +17,17 @@ if TYPE_CHECKING:
 def verify(
     experiment: Annotated[str | None, typer.Option("--experiment", "-e", help="Only this one.")] = None,
     since: Annotated[
-        Path | None, typer.Option(help="An export of before: prove the state from there, where the log is trimmed.")
+        Path | None, typer.Option(help="An earlier export: prove the state from there, where the log is trimmed.")
     ] = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Replace a damaged or disputed checkpoint by the state that is proved.")
+        bool,
+        typer.Option("--repair", help="Replace a damaged or disputed checkpoint by the state that the log proves."),
     ] = False,
     data_dir: DataDir = None,
     redis_url: RedisUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Prove that claims = log = counts and that state = fold of the log, bit by bit; straight from the store."""
+    """Prove that every reward was counted once and that the state is what the log comes to; reads the store itself."""
     from service.management.verify import Examination
     from service.management.verify import repair as settle
     from service.store.archive import unpack
@@ -63,12 +64,12 @@ def _print(found: list[Verdict]) -> None:
     from rich.table import Table
 
     table = Table()
-    for column in ("experiment", "entries", "trials", "rewards", "claims"):
+    for column in ("experiment", "entries", "trials", "rewards", "records"):
         table.add_column(column, justify="left" if column == "experiment" else "right", no_wrap=True)
     table.add_column("proved")
     table.add_column("result")
     for one in found:
-        numbers = [f"{n:,}" for n in (one.entries, one.trials, one.rewards, one.claims)]
+        numbers = [f"{n:,}" for n in (one.entries, one.trials, one.rewards, one.records)]
         words = "\n".join([*one.proved, *(f"but: {limit}" for limit in one.limits)])
         table.add_row(escape(one.name), *numbers, escape(words), "[green]good[/]" if one.good else "[red]WRONG[/]")
     console().print(table)

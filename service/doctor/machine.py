@@ -36,8 +36,8 @@ def _kernels(_seen: Seen) -> Diagnosis:
 def _listeners(settings: Settings) -> Iterator[tuple[str, str, int]]:
     yield "gRPC", settings.grpc_host, settings.grpc_port
     yield "HTTP", settings.http_host, settings.http_port
-    if settings.door_port is not None:
-        yield "door", settings.door_host, settings.door_port
+    if settings.web_port is not None:
+        yield "web", settings.web_host, settings.web_port
 
 
 def _ports(seen: Seen) -> Diagnosis:
@@ -51,7 +51,7 @@ def _ports(seen: Seen) -> Diagnosis:
         except OSError as error:
             taken.append(f"{name} {host}:{port}: {error.strerror}")
     if taken:
-        todo = "end what holds it (`ss -ltnp` shows it), or choose others: LEVER_GRPC_PORT, LEVER_HTTP_PORT, LEVER_DOOR_PORT"
+        todo = "end what holds it (`ss -ltnp` shows it), or choose others: LEVER_GRPC_PORT, LEVER_HTTP_PORT, LEVER_WEB_PORT"
         return problem("; ".join(taken), todo)
     return ok("free, for a server to take")
 

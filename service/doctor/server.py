@@ -96,7 +96,7 @@ def _version(seen: Seen) -> Diagnosis:
 def _reaches_store(seen: Seen) -> Diagnosis:
     up = seen.measured.get("lever_store_up", {})
     if not up or not min(up.values()):
-        todo = "rewards are refused until it answers again, choices go on; start the store, or mend the way to it"
+        todo = "rewards are refused until it answers again, choices go on; start the store, or repair the network to it"
         return problem("the server does not reach its store", todo)
     return ok("every worker does")
 
@@ -104,7 +104,7 @@ def _reaches_store(seen: Seen) -> Diagnosis:
 def _ages(seen: Seen, name: str, what: str, todo: str) -> Diagnosis:
     ages = seen.series(name)
     if not ages:
-        raise SkipError("the server has told none yet")
+        raise SkipError("the server has reported none yet")
     worst = max(ages, key=ages.__getitem__)
     said = f"{what} {ago(ages[worst])} old" + (f" ({worst})" if worst else "")
     if ages[worst] > STUCK_S:
@@ -132,7 +132,7 @@ def _checkpoint(seen: Seen) -> Diagnosis:
         todo = "a start takes longer and the log cannot be trimmed; the log has the line `a checkpoint was not taken`"
         return warning(f"one of {worst} has been due for {ago(old[worst])}", todo)
     if not ages:
-        raise SkipError("the server has told none yet")
+        raise SkipError("the server has reported none yet")
     return ok("none is overdue")
 
 
@@ -145,7 +145,7 @@ def _raised(seen: Seen, name: str, said: str, todo: str) -> Diagnosis:
 
 def _divergence(seen: Seen) -> Diagnosis:
     todo = "`lever verify --experiment EXPERIMENT --repair` (docs/guarantees.md, Checkpoints)"
-    return _raised(seen, "lever_divergence", "two servers folded one log to different states", todo)
+    return _raised(seen, "lever_divergence", "two servers came to different states from one log", todo)
 
 
 def _lost(seen: Seen) -> Diagnosis:

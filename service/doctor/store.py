@@ -34,7 +34,7 @@ def _store(seen: Seen) -> Diagnosis:
         todo = "start it; or name the one in use with --redis-url (LEVER_REDIS_URL)"
         if not seen.settings.redis_url:
             log = seen.settings.data_dir / "engine.log"
-            todo = f"`lever serve` starts it, and {log} has its own words; or name the one in use: LEVER_DATA_DIR, LEVER_REDIS_URL"
+            todo = f"`lever serve` starts it, and {log} says why it does not run; or name the one in use: LEVER_DATA_DIR, LEVER_REDIS_URL"
         return problem(f"{given}: {seen.store}", todo)
     info = seen.store.info
     engine = "Valkey" if "valkey_version" in info else "Redis"
@@ -62,7 +62,7 @@ def _eviction(seen: Seen) -> Diagnosis:
     if not policy:
         return warning("the store does not tell its maxmemory-policy", "make sure that it is noeviction")
     if policy != "noeviction":
-        said = f"maxmemory-policy is {policy}: an evicted claim lets a reward be counted twice"
+        said = f"maxmemory-policy is {policy}: an evicted record lets a reward be counted twice"
         return problem(said, "`CONFIG SET maxmemory-policy noeviction`, and the same in the store's own configuration")
     return ok(policy)
 

@@ -103,7 +103,7 @@ class Checkpoints:
             self._diverged.add(replica.uid)
             name = replica.experiment.name
             self._metrics.divergence.set(1, (name,))
-            self._log.error("two servers folded one log to different states: see lever verify", experiment=name)
+            self._log.error("two servers came to different states from one log: see lever verify", experiment=name)
 
     def _wait(self, replica: Replica, why: str) -> None:
         self._after = time.monotonic() + AGAIN_S

@@ -41,7 +41,7 @@ def prove(archived: Archived) -> None:
     if archived.base is not None and gap(archived.entries, archived.base):
         raise CorruptError(f"the log of {archived.uid} begins after its checkpoint: entries between them are missing")
     if fold(archived.uid, archived.entries, archived.base).fields() != dict(archived.state.fields):
-        raise CorruptError(f"the state of {archived.uid} is not the fold of its log")
+        raise CorruptError(f"the state of {archived.uid} is not what its log comes to")
 
 
 def bring(store: Store, archived: Archived) -> None:

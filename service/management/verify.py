@@ -1,4 +1,4 @@
-"""Proof on a live system that nothing was lost or counted twice: claims = log = counts, and state = fold of the log.
+"""Proof on a live system that nothing was lost or counted twice: records = log = counts, and state = log.
 
 Everything is read from the store, with other eyes than the servers': claims are walked one by one, and the log row
 by row. What a server writes meanwhile is allowed for: a claim must agree with some moment of the walk.
@@ -29,7 +29,7 @@ class Verdict:
     entries: int = 0
     trials: int = 0
     rewards: int = 0
-    claims: int = 0
+    records: int = 0  # of decisions whose rewards the store remembers as counted
     proved: list[str] = field(default_factory=list)
     limits: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -77,7 +77,7 @@ class Examination:
     def run(self) -> Verdict:
         """Examine it all."""
         verdict = self.verdict
-        verdict.entries, verdict.claims = len(self.log), len(self._claims)
+        verdict.entries, verdict.records = len(self.log), len(self._claims)
         verdict.trials, verdict.rewards = self._recount.trials, self._recount.rewards
         try:
             now = self._state()
@@ -100,7 +100,9 @@ class Examination:
             verdict.faults.append(f"the stored checkpoint is damaged: {self._loaded.damaged or 'wrong digest'}")
             stored = None
         if self._loaded.diverged:
-            verdict.faults.append("two servers folded one log to different states (lever verify --repair settles it)")
+            verdict.faults.append(
+                "two servers came to different states from one log (lever verify --repair settles it)"
+            )
         if not self._whole and gap(self.log, stored):
             verdict.faults.append("the log begins after the checkpoint: entries between them are missing")
         now = fold(self._uid, self.log, stored)
@@ -111,10 +113,10 @@ class Examination:
         if stored is not None and (base is None or order(base.id) <= order(stored.id)):
             then = fold(self._uid, self.log, base, to=stored.id)
             if then.cursor != stored.id or digest_of(then.fields()) != stored.digest:
-                verdict.faults.append(f"the checkpoint at {stored.id} is not the fold of the log {said}")
+                verdict.faults.append(f"the checkpoint at {stored.id} is not what the log {said} comes to")
         if fold(self._uid, self.log, base).fields() != now.fields():
-            verdict.faults.append(f"checkpoint and tail are not the fold of the log {said}")
-        verdict.proved.append(f"state = fold of the log {said}")
+            verdict.faults.append(f"checkpoint and tail are not what the log {said} comes to")
+        verdict.proved.append(f"state = log {said}")
         return now
 
     def _base(self) -> tuple[Checkpoint | None, str]:
@@ -155,8 +157,8 @@ class Examination:
         if missing:
             verdict.faults.append(f"{len(missing)} rewarded decisions have no claim: they could be counted again")
         if beyond:
-            verdict.limits.append(f"{beyond} claims are older than the log that is kept")
-        verdict.proved.append("claims = log")
+            verdict.limits.append(f"{beyond} records are older than the log that is kept")
+        verdict.proved.append("records = log")
 
 
 def gap(log: Sequence[Entry], checkpoint: Checkpoint | None) -> bool:

@@ -117,7 +117,7 @@ class Guard:
     def direct(
         self, service: str, method: str, handler: Handler[Any, Any], admit: admission.Admit, gate: Gate
     ) -> Answer:
-        """The handler with everything around it, from bytes to bytes, for a lane; it gets no context."""
+        """The handler with everything around it, from bytes to bytes, for the fast path; it gets no context."""
         rpc = Rpc(self._metrics, "unary", service, method)
         behaviour: Callable[[Any, Any], Any] = _given(handler.unary_unary)
         start, end = rpc.start, rpc.end
@@ -154,7 +154,7 @@ class Guard:
         return _refusal(_overloaded(busy), self._shedding(busy.name))
 
     def turned_away(self, busy: Pool) -> Callable[[], Ending]:
-        """The same for a lane that stands in for `busy`."""
+        """The same for the fast path, which stands in for `busy`."""
         count, ending = self._shedding(busy.name), Ending.of(_overloaded(busy))
 
         def told() -> Ending:

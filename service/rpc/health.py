@@ -1,7 +1,7 @@
 """grpc.health.v1.Health: checks, and watches that are told of every change.
 
 The servicer of grpc_health sends to its watchers under the lock that grpc's serving thread takes when one of them goes
-away. The two can then wait for each other, and with that thread stops every call but those of a lane. Here nothing is
+away. The two can then wait for each other, and with that thread stops every call but those of the fast path. Here nothing is
 sent under a lock that grpc's thread takes.
 """
 

@@ -28,6 +28,7 @@ from service.rpc.personalization import PersonalizationServicer
 from service.rpc.streams import Streams
 from service.security.api_keys import Access
 from service.serving.use_cases import UseCases
+from service.telemetry.faults import Faults
 from service.telemetry.metrics import Metrics
 
 MESSAGE_BYTES = 32 << 20
@@ -74,7 +75,7 @@ POOLS = {
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Threads of each pool and open streams. Choices never wait for anything, so one thread does; 0: a lane."""
+    """Threads of each pool and open streams. Choices never wait for anything, so one thread does; 0: one on the fast path."""
 
     choices: int = 0
     rewards: int = 16
@@ -178,8 +179,8 @@ class Server:
         answer = self._guard.direct(
             PERSONALIZATION, "Select", ours[PERSONALIZATION]["Select"], admission(access, SCOPES["Select"]), self._gate
         )
-        full = self._guard.turned_away(self._pools["choices"])
-        return FastUnary(self._server, f"/{PERSONALIZATION}/Select", answer, self._limits.waiting, full)
+        full, faults = self._guard.turned_away(self._pools["choices"]), Faults(self._metrics, "grpc")
+        return FastUnary(self._server, f"/{PERSONALIZATION}/Select", answer, self._limits.waiting, full, faults)
 
     def _dispatcher(self, ours: Services, access: Access | None) -> Dispatcher:
         recorder: Any = _Recorder()
@@ -223,7 +224,7 @@ def _ours(use_cases: UseCases, experiments: ExperimentServicer, guard: Guard) ->
 
 def _pools(limits: Limits) -> dict[str, Pool]:
     return {
-        "choices": Pool("choices", limits.choices or 4, limits.waiting),  # idle where they have a lane
+        "choices": Pool("choices", limits.choices or 4, limits.waiting),  # idle where the fast path has them
         "batches": Pool("batches", 2, limits.waiting, patient=True),
         "rewards": Pool("rewards", limits.rewards, limits.waiting),
         # Two threads more than streams, which tell the rest that there are too many.

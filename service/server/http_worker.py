@@ -1,4 +1,4 @@
-"""The process of the HTTP door. Started by the supervisor with the socket it serves on."""
+"""The process of the web port. Started by the supervisor with the socket it serves on."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import uvicorn
 from service import __version__, logs
 from service.http.app import WebApp
 from service.http.backend import Backend
-from service.http.fast_protocol import FastProtocol
 from service.http.operator_port import UntilSignal
+from service.http.protocol import protocol
 from service.process import child
 from service.security.api_keys import Access
 from service.server.worker import SWITCH_S, TICK_S, await_store, follow
@@ -27,7 +27,7 @@ DRAIN_S = 5
 
 
 class Opener:
-    """A thread that opens the service, tells the door and the reporter how it stands, and closes it again."""
+    """A thread that opens the service, tells the application and the reporter how it stands, and closes it again."""
 
     def __init__(self, orders: child.Orders, backend: Backend, access: Access | None, metrics: Metrics) -> None:
         self._orders = orders
@@ -79,7 +79,7 @@ async def serve(orders: child.Orders) -> None:
     app = WebApp(backend, access, metrics, settings.reward_threads, settings.max_waiting)
     opener = Opener(orders, backend, access, metrics)
     config = uvicorn.Config(
-        app, lifespan="off", access_log=False, log_config=None, server_header=False, date_header=False, http=FastProtocol,
+        app, lifespan="off", access_log=False, log_config=None, server_header=False, date_header=False, http=protocol(),
         ws="none", timeout_graceful_shutdown=DRAIN_S, timeout_keep_alive=75, proxy_headers=False,
     )  # fmt: skip
     config.load()
@@ -90,10 +90,10 @@ async def serve(orders: child.Orders) -> None:
 
 
 def main() -> None:
-    """Entry point of the door's process."""
+    """Entry point of the web process."""
     orders = child.orders()
     settings = orders.resolved()
-    logs.configure(settings.log_level, settings.log_json, process="door")
+    logs.configure(settings.log_level, settings.log_json, process="web")
     sys.setswitchinterval(SWITCH_S)
     runner: Any = asyncio.run
     if sys.platform != "win32":

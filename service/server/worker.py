@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from bandits.warmup import warm
+from bandits.warmup import eager, warm
 from service import __version__, logs
 from service.errors import LeverError, UnavailableError
 from service.learning import snapshot_file
@@ -101,6 +101,8 @@ def await_store(
 ) -> Service | None:
     """The service, as soon as the store lets it be made; None if asked to stop before."""
     log = structlog.get_logger("lever.worker")
+    if reason := eager():
+        log.warning("kernels are compiled or loaded all at once, before the server listens", reason=reason)
     why = ""
     while not stop.is_set():
         try:

@@ -191,7 +191,7 @@ def decode_claim(
             totals[int(metric)] = (int(total), len(events) // 8)
         yield Held(decision, counter, int(day), exposed == "1", totals)
     except ValueError as error:
-        raise CorruptError(f"the claim {field!r} in {shard} does not decode: {error}") from error
+        raise CorruptError(f"the record {field!r} in {shard} does not decode: {error}") from error
 
 
 def _triples(text: bytes) -> Iterable[list[bytes]]:

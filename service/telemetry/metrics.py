@@ -196,6 +196,7 @@ class Metrics:
         self.store_seconds = Histogram("lever_store_seconds")
         self.shed = Counter("lever_shed_total")
         self.denied = Counter("lever_denied_total")
+        self.fast_path_faults = Counter("lever_fast_path_faults_total")
         self.posterior_mean = Gauge("lever_posterior_mean")
         self.probability_best = Gauge("lever_probability_best")
         self.propensity_min = Gauge("lever_propensity_min")

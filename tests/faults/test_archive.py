@@ -189,7 +189,7 @@ def test_an_export_of_a_trimmed_log_without_its_checkpoint_is_refused(ground: Gr
     lies = {
         "does not reach back": msgspec.structs.replace(kept, base=None),
         "does not match its digest": msgspec.structs.replace(kept, base=replace(kept.base, fields=fields)),
-        "not the fold of its log": msgspec.structs.replace(kept, base=_honest(kept.base, fields)),
+        "not what its log comes to": msgspec.structs.replace(kept, base=_honest(kept.base, fields)),
     }
     store = MemoryStore()
     for words, lie in lies.items():
@@ -214,7 +214,7 @@ def test_an_export_of_before_is_where_the_proof_of_a_trimmed_log_begins(ground: 
     said = verify(ground, "--since", str(file))
     assert said.exit_code == 0, said.output
     (found,) = json.loads(said.stdout)
-    assert f"state = fold of the log since {before.state.id}" in found["proved"]
+    assert f"state = log since {before.state.id}" in found["proved"]
     assert not any("trimmed" in limit for limit in found["limits"])
     absent = verify(ground, "--since", str(tmp_path / "absent.lever"))
     assert absent.exit_code == 1

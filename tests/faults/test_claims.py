@@ -44,7 +44,7 @@ def test_a_storm_of_duplicates_in_any_order_counts_each_once(ground: Ground) -> 
     assert set(outcomes) == {APPLIED, DUPLICATE}
     assert outcomes.count(APPLIED) == len(events)
     found = ground.proved(rewards=len(events))
-    assert found.trials == found.claims == 150
+    assert found.trials == found.records == 150
 
 
 @pytest.mark.parametrize("skew", [-MINUTES_5, MINUTES_5])

@@ -192,7 +192,7 @@ def test_a_wrong_state_is_seen_by_verify(ground: Ground) -> None:
     replica = Examination(store, store, uid).settled()
     replica.state.subjects[0, 0, 0, 0] += 1
     store.checkpoint(uid, replace(replica.whole(), heal=True))
-    assert any("not the fold" in fault for fault in Examination(store, store, uid).run().faults)
+    assert any("not what the log" in fault for fault in Examination(store, store, uid).run().faults)
 
 
 def test_a_lost_or_changed_claim_is_seen_by_verify(ground: Ground) -> None:
@@ -205,9 +205,9 @@ def test_a_lost_or_changed_claim_is_seen_by_verify(ground: Ground) -> None:
         kept = raw.hgetall(shard)
         first = min(kept)
         raw.hdel(shard, first)
-        assert any("no claim" in fault for fault in Examination(store, store, uid).run().faults)
+        assert any("no record" in fault for fault in Examination(store, store, uid).run().faults)
         raw.hset(shard, first, b"0;0:7:")
-        assert any("the claim has 7" in fault for fault in Examination(store, store, uid).run().faults)
+        assert any("the record has 7" in fault for fault in Examination(store, store, uid).run().faults)
         raw.hset(shard, first, kept[first])
         raw.hset(shard, "255", b"0;0:1:")
         assert any("not in the log" in fault for fault in Examination(store, store, uid).run().faults)

@@ -1,4 +1,4 @@
-"""A real `lever serve` with an HTTP door, and plain calls to it."""
+"""A real `lever serve` with an web port, and plain calls to it."""
 
 from __future__ import annotations
 
@@ -52,19 +52,19 @@ class Site:
     folder: Path
     grpc: str
     http: str
-    door: str
+    web: str
     key: str = ""
 
     @property
     def url(self) -> str:
-        return f"http://{self.door}"
+        return f"http://{self.web}"
 
     def call(self, method: str, path: str, body: object = None, address: str = "", **headers: str) -> Answer:
         """One request on a connection of its own; bytes and texts go as they are, the rest as JSON."""
         raw = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
         send = {"content-type": "application/json"} | ({"authorization": f"Bearer {self.key}"} if self.key else {})
         send |= {name.replace("_", "-"): value for name, value in headers.items()}
-        link = http.client.HTTPConnection(address or self.door, timeout=20)
+        link = http.client.HTTPConnection(address or self.web, timeout=20)
         try:
             link.request(method, path, None if body is None else raw, send)
             answer = link.getresponse()
@@ -74,7 +74,7 @@ class Site:
             link.close()
 
     def await_experiments(self, names: Iterable[str]) -> None:
-        """The door learns of experiments by polling; return once it knows all of them."""
+        """The web process learns of experiments by polling; return once it knows all of them."""
         eventually(lambda: all(self.flag(name, "first").status != 404 for name in names))
 
     def post(self, path: str, body: object, **headers: str) -> Answer:
@@ -129,17 +129,23 @@ def _env() -> dict[str, str]:
 
 
 @contextmanager
-def site(folder: Path, experiments: Mapping[str, str], *options: str, key: str = "") -> Iterator[Site]:
+def site(
+    folder: Path,
+    experiments: Mapping[str, str],
+    *options: str,
+    key: str = "",
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[Site]:
     """A Lever that serves these experiments (name to YAML) for as long as the block."""
     files = folder / "experiments"
     files.mkdir()
     for name, text in experiments.items():
         (files / f"{name}.yaml").write_text(text)
     command = [sys.executable, "-m", "service", "serve", "--data-dir", str(folder / "data"), "--grpc-port", "0"]
-    command += ["--http-port", "0", "--door-port", "0", "--experiments", str(files), *options]
-    log = folder / "stderr.log"
+    command += ["--http-port", "0", "--web-port", "0", "--experiments", str(files), *options]
+    log, env = folder / "stderr.log", _env() | dict(variables or {})
     with log.open("wb") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT, env=_env())
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT, env=env)
     assert process.stdout is not None
     try:
         found = re.search(r"gRPC on (\S+), http://(\S+)/metrics, websites on http://(\S+),", process.stdout.readline())

@@ -28,7 +28,7 @@ from tests.rpc.standin import Standin
 FLAG = b'{"context":{"targetingKey":"ann"}}'
 
 
-async def call(door: WebApp, path: str, body: bytes, method: str = "POST") -> tuple[int, dict[bytes, bytes], Any]:
+async def call(app: WebApp, path: str, body: bytes, method: str = "POST") -> tuple[int, dict[bytes, bytes], Any]:
     """One request to the application itself."""
     sent: list[Any] = []
 
@@ -39,23 +39,23 @@ async def call(door: WebApp, path: str, body: bytes, method: str = "POST") -> tu
         sent.append(message)
 
     scope = {"type": "http", "path": path, "method": method, "headers": [], "query_string": b""}
-    await door(scope, receive, send)
+    await app(scope, receive, send)
     start, rest = sent
     return start["status"], dict(start["headers"]), json.loads(rest["body"]) if rest["body"] else None
 
 
 def test_while_starting_pages_show_their_own_default() -> None:
-    door = WebApp(Backend(), None, Metrics())
-    status, _, flag = asyncio.run(call(door, "/ofrep/v1/evaluate/flags/hero", FLAG))
+    app = WebApp(Backend(), None, Metrics())
+    status, _, flag = asyncio.run(call(app, "/ofrep/v1/evaluate/flags/hero", FLAG))
     assert (status, flag) == (200, {"key": "hero", "reason": "UNKNOWN", "variant": "", "metadata": {}})
-    assert asyncio.run(call(door, "/ofrep/v1/evaluate/flags", FLAG))[::2] == (200, {"flags": []})
+    assert asyncio.run(call(app, "/ofrep/v1/evaluate/flags", FLAG))[::2] == (200, {"flags": []})
     for path, body in (
         ("/v1/select", b'{"subject":"u","experiments":["hero"]}'),
         ("/v1/events", b'{"events":[{"decision_id":"abcd"}]}'),
     ):
-        status, headers, told = asyncio.run(call(door, path, body))
+        status, headers, told = asyncio.run(call(app, path, body))
         assert (status, told["error"]["reason"], headers[b"retry-after"]) == (503, "NOT_READY", b"1")
-    door.close()
+    app.close()
 
 
 def test_without_the_store_choices_go_on_and_rewards_may_be_sent_again(tmp_path: Path) -> None:
@@ -64,23 +64,23 @@ def test_without_the_store_choices_go_on_and_rewards_may_be_sent_again(tmp_path:
         service = one.service()
         service.experiments.put(HERO, None)
         one.settle()
-        desk = Backend(service.use_cases, service.directory, service.clock, open=True)
-        door = WebApp(desk, None, Metrics(), threads=2)
-        _, _, before = asyncio.run(call(door, "/ofrep/v1/evaluate/flags/hero", FLAG))
+        backend = Backend(service.use_cases, service.directory, service.clock, open=True)
+        app = WebApp(backend, None, Metrics(), threads=2)
+        _, _, before = asyncio.run(call(app, "/ofrep/v1/evaluate/flags/hero", FLAG))
         one.settle()
         engine.stop()
         eventually(lambda: service.directory.stale)
-        status, _, flag = asyncio.run(call(door, "/ofrep/v1/evaluate/flags/hero", FLAG))
+        status, _, flag = asyncio.run(call(app, "/ofrep/v1/evaluate/flags/hero", FLAG))
         assert (status, flag["metadata"]["stale"]) == (200, True)
         assert flag["variant"] in ("calm", "loud")
-        assert asyncio.run(call(door, "/ofrep/v1/evaluate/flags", FLAG))[0] == 200
+        assert asyncio.run(call(app, "/ofrep/v1/evaluate/flags", FLAG))[0] == 200
         body = json.dumps(
             {"events": [{"decision_id": before["metadata"]["decisionId"]}, {"decision_id": "no"}]}
         ).encode()
-        status, headers, told = asyncio.run(call(door, "/v1/events", body))
+        status, headers, told = asyncio.run(call(app, "/v1/events", body))
         assert (status, headers[b"retry-after"]) == (503, b"1")
         assert [result["error"]["code"] for result in told["results"]] == ["UNAVAILABLE", "INVALID_ARGUMENT"]
-        door.close()
+        app.close()
         one.services.clear()
         service.stop(0.1)
 
@@ -104,35 +104,35 @@ def test_a_store_that_is_slow_is_told_of() -> None:
         go.wait(20)
         return [Outcome.APPLIED] * len(events)
 
-    door = WebApp(Backend(Rewards(reward), open=True), None, Metrics(), threads=1, waiting=0)
+    app = WebApp(Backend(Rewards(reward), open=True), None, Metrics(), threads=1, waiting=0)
     body = b'{"events":[{"decision_id":"abcd"}]}'
 
     async def both() -> None:
-        first = asyncio.create_task(call(door, "/v1/events", body))
+        first = asyncio.create_task(call(app, "/v1/events", body))
         await asyncio.to_thread(begun.wait, 20)
-        status, headers, told = await call(door, "/v1/events", body)
+        status, headers, told = await call(app, "/v1/events", body)
         assert (status, told["error"]["reason"], headers[b"retry-after"]) == (429, "OVERLOADED", b"1")
         go.set()
         assert (await first)[0] == 200
-        assert (await call(door, "/v1/events", body))[0] == 200
+        assert (await call(app, "/v1/events", body))[0] == 200
 
     asyncio.run(both())
-    door.close()
+    app.close()
 
 
 def test_a_fault_of_ours_has_a_number_and_no_story(capfd: pytest.CaptureFixture[str]) -> None:
     def reward(_: Sequence[RewardEvent]) -> list[RewardAnswer]:
         raise ZeroDivisionError("a secret of the inside")
 
-    door = WebApp(Backend(Rewards(reward), open=True), None, Metrics(), threads=1)
-    status, _, told = asyncio.run(call(door, "/v1/events", b'{"events":[{"decision_id":"abcd"}]}'))
+    app = WebApp(Backend(Rewards(reward), open=True), None, Metrics(), threads=1)
+    status, _, told = asyncio.run(call(app, "/v1/events", b'{"events":[{"decision_id":"abcd"}]}'))
     assert status == 500
     assert told["error"]["message"].startswith("internal error, incident ")
     assert "secret" not in json.dumps(told)
-    door.close()
+    app.close()
 
 
-def test_a_door_that_is_killed_opens_again(lever: Site) -> None:
+def test_a_web_process_that_is_killed_starts_again(lever: Site) -> None:
     decision = lever.flag("hero", "before").json["metadata"]["decisionId"]
     (pid,) = children(lever.process.pid, "service.server.http_worker")
     os.kill(pid, signal.SIGKILL)

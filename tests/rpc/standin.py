@@ -131,12 +131,18 @@ class StandinExperiments:
 
 @contextmanager
 def served(
-    standin: Standin, limits: Limits | None = None, metrics: Metrics | None = None, access: Access | None = None
+    standin: Standin,
+    limits: Limits | None = None,
+    metrics: Metrics | None = None,
+    access: Access | None = None,
+    *,
+    start: bool = True,
 ) -> Iterator[tuple[grpc.Channel, Server]]:
     """A real server around the stand-in on a free loopback port, ready, and a channel to it."""
     server = Server(standin, StandinExperiments(), metrics or Metrics(), limits, access)
     port = server.bind("127.0.0.1:0")
-    server.start()
+    if start:
+        server.start()
     server.set_ready(ready=True)
     try:
         with grpc.insecure_channel(f"127.0.0.1:{port}", options=LOCAL) as channel:

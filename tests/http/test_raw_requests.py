@@ -21,7 +21,7 @@ def request(path: str, body: bytes, *headers: str, method: str = "POST") -> byte
 
 def talk(lever: Site, *pieces: bytes) -> bytes:
     """What comes back for these pieces, sent one by one, until the server is through."""
-    host, port = lever.door.split(":")
+    host, port = lever.web.split(":")
     with socket.create_connection((host, int(port)), timeout=20) as link:
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for piece in pieces:
