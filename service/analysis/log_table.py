@@ -9,7 +9,7 @@ import numpy as np
 
 from service.errors import CorruptError
 from service.experiment.compiled import Experiment, read
-from service.experiment.numbering import VALUE, ColumnSpec
+from service.experiment.spec import VALUE, ColumnSpec
 from service.store import rows as layout
 from service.store.contract import START, Entry, Store
 

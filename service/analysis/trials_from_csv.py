@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from bandits.state import Rules
 from service.analysis.evaluation import MOST_CELLS, Trials
 from service.errors import InvalidError
-from service.experiment.encoder import Column, Encoder
-from service.experiment.numbering import CONSTANT, ColumnSpec, feature_columns
-from service.experiment.spec import DAY_MS, MAX_ARMS, MAX_COLUMNS, FeatureSpec
-from service.text.csv_table import Table, number, read
+from service.experiment.encoder import Encoder
+from service.experiment.features.registry import TYPES, feature_columns, guessed
+from service.experiment.spec import CONSTANT, DAY_MS, MAX_ARMS, MAX_COLUMNS, ColumnSpec, FeatureSpec
+from service.text.csv_table import Table, read
 
 REQUIRED = ("arm", "propensity", "reward")
 _OPTIONAL = ("unit", "decision_time")
@@ -36,13 +36,13 @@ def trials_of(text: str, low: float | None = None, high: float | None = None) ->
         if not cell:
             table.problems.add(index, "arm", "must be given")
     names = [name for name in table.columns if name not in (*REQUIRED, *_OPTIONAL)]
-    features = {name: _feature(table.columns[name]) for name in names}
+    features = {name: guessed(table.columns[name]) for name in names}
     columns = _columns(features)
     table.problems.check()
     arms, arm = np.unique(np.array(table.columns["arm"]), return_inverse=True)
     if len(arms) > MAX_ARMS:
         raise InvalidError.field("column arm", f"names {len(arms):,} arms, at most {MAX_ARMS}")
-    given = {name: _column(table.columns[name], feature) for name, feature in features.items()}
+    given = {name: TYPES[feature.type].cells(table, name) for name, feature in features.items()}
     x = Encoder(columns, features).encode_columns(given, table.rows).x[:, 1:]
     scale = float(np.abs(reward).max()) or 1.0
     unit = scale / _GRAIN
@@ -79,30 +79,13 @@ def _firsts(table: Table, time: Ints, arms: int) -> tuple[Ints, dict[str, int]]:
     return rows[-most:], {why: count for why, count in left.items() if count}
 
 
-def _feature(cells: list[str]) -> FeatureSpec:
-    """What a column of cells is."""
-    values = [number(cell) for cell in cells if cell]
-    numbers = [value for value in values if value is not None and math.isfinite(value)]
-    if values and len(numbers) == len(values):
-        return FeatureSpec("number", (), min(numbers), max(numbers))
-    return FeatureSpec("category", tuple(sorted({cell for cell in cells if cell})))
-
-
 def _columns(features: dict[str, FeatureSpec]) -> list[ColumnSpec]:
     columns = [ColumnSpec("", CONSTANT)]
     for name, feature in features.items():
         columns += feature_columns(name, feature)
         if len(columns) > MAX_COLUMNS:
-            wide = f"has {len(feature.values):,} values; " if feature.type == "category" else ""
+            wide = f"has {len(feature.values):,} values; " if feature.values else ""
             raise InvalidError.field(
                 f"column {name}", f"{wide}all features together have at most {MAX_COLUMNS} columns"
             )
     return columns
-
-
-def _column(cells: list[str], feature: FeatureSpec) -> Column:
-    present = np.array([cell != "" for cell in cells], np.bool_)
-    if feature.type == "number":
-        return Column(present, numbers=np.array([float(cell or 0) for cell in cells]))
-    places = {value: place for place, value in enumerate(feature.values)}
-    return Column(present, codes=np.array([places.get(cell, 0) for cell in cells], np.int64), dictionary=feature.values)

@@ -13,33 +13,23 @@ from typing import Any, TypeVar
 import msgspec
 
 from service.errors import InvalidError, Violation
+from service.experiment.features.registry import TYPES, feature_columns
 from service.experiment.products import ProductSpec, products
 from service.experiment.spec import (
+    CONSTANT,
     DEFAULT_SEGMENT,
     MAX_ARMS,
     MAX_COLUMNS,
     MAX_METRICS,
     MAX_SEGMENTS,
     ArmSpec,
+    ColumnSpec,
     FeatureSpec,
     MetricSpec,
     SegmentSpec,
     Spec,
 )
 from service.text.fields import nearest
-
-CONSTANT = "constant"
-VALUE = "value"
-UNKNOWN = "unknown"
-MISSING = "missing"
-
-
-class ColumnSpec(msgspec.Struct, frozen=True):
-    """What a column means: `role` is constant, value, unknown or missing; `value` names a category's value."""
-
-    feature: str
-    role: str
-    value: str = ""
 
 
 class Numbers(msgspec.Struct, frozen=True):
@@ -113,14 +103,6 @@ def _columns(spec: Spec, old: Sequence[ColumnSpec]) -> tuple[ColumnSpec, ...]:
     return (*old, *(column for column in wanted if column not in seen))
 
 
-def feature_columns(name: str, feature: FeatureSpec) -> list[ColumnSpec]:
-    """The columns of a feature, in the order in which they are numbered."""
-    if feature.type != "category":
-        return [ColumnSpec(name, VALUE), ColumnSpec(name, MISSING)]
-    values = [ColumnSpec(name, VALUE, value) for value in feature.values]
-    return [*values, ColumnSpec(name, UNKNOWN), ColumnSpec(name, MISSING)]
-
-
 def _refused(spec: Spec, old: Numbers) -> list[Violation]:
     """Changes of what the sums mean (design decision 15)."""
     found: list[Violation] = []
@@ -135,21 +117,22 @@ def _refused(spec: Spec, old: Numbers) -> list[Violation]:
         if known is not None:
             refuse(f"features.{name}.type", known.type, feature.type)
             if known.type == feature.type:
-                refuse(f"features.{name}.min", known.min, feature.min)
-                refuse(f"features.{name}.max", known.max, feature.max)
+                was, now = (TYPES[feature.type].fixed(one) for one in (known, feature))
+                for key in now:
+                    refuse(f"features.{name}.{key}", was[key], now[key])
     metrics = {metric.id: metric for metric in old.metrics}
     for place, metric in enumerate(spec.metrics):
         if metric.id in metrics:
             for key in ("unit", "min", "max", "aggregate"):
                 refuse(f"metrics[{place}].{key}", getattr(metrics[metric.id], key), getattr(metric, key))
-    was = next(metric.id for metric in old.metrics if metric.primary)
+    taught = next(metric.id for metric in old.metrics if metric.primary)
     place, primary = next((place, metric) for place, metric in enumerate(spec.metrics) if metric.primary)
-    refuse(f"metrics[{place}].primary", was, primary.id)
+    refuse(f"metrics[{place}].primary", taught, primary.id)
     return found
 
 
 def _too_many(numbers: Numbers, spec: Spec) -> list[Violation]:
-    """schema.py has judged the file alone; here dropped things count too."""
+    """parse.py has judged the file alone; here dropped things count too."""
     counts = (
         ("arms", len(numbers.arms), len(spec.arms), MAX_ARMS),
         ("segments", len(numbers.segments), len(spec.segments), MAX_SEGMENTS),

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from service.experiment.features.registry import TYPES, feature_columns
 from service.experiment.spec import DEFAULT_SEGMENT, MAX_COLUMNS, MAX_SEGMENTS, ConditionSpec, FeatureSpec, SegmentSpec
 from service.text.fields import ID, Fields
-from service.text.yaml_tree import Bad, Item
-
-TYPES = ("category", "number", "flag")
-_VALUE = 256
-_BIG = 1e12
 
 
 def read_features(fields: Fields) -> dict[str, FeatureSpec]:
@@ -27,38 +23,21 @@ def read_features(fields: Fields) -> dict[str, FeatureSpec]:
             part.add(name, "must be a mapping such as {type: flag}")
         else:
             found[name] = _feature(feature)
-    columns = 1 + sum(width(feature) for feature in found.values())
+    widths = {name: len(feature_columns(name, feature)) for name, feature in found.items()}
+    columns = 1 + sum(widths.values())
     if columns > MAX_COLUMNS:
-        detail = ", ".join(f"{name} {width(feature)}" for name, feature in found.items())
+        detail = ", ".join(f"{name} {width}" for name, width in widths.items())
         part.problems.add("features", f"need {columns} columns, at most {MAX_COLUMNS} (constant 1, {detail})")
     return found
 
 
-def width(feature: FeatureSpec) -> int:
-    """Columns of a feature: one a value, one for missing, and for a category one for unknown."""
-    return len(feature.values) + 2 if feature.type == "category" else 2
-
-
 def _feature(fields: Fields) -> FeatureSpec:
-    kind = fields.choice("type", TYPES, None)
+    kind = fields.choice("type", tuple(TYPES), None)
     if not fields.fine("type") or not fields.readable:
         return FeatureSpec("")
-    values: tuple[str, ...] | None = ()
-    low, high = 0.0, 0.0
-    if kind == "category":
-        values = fields.texts("values", required=True)
-        for number, value in enumerate(values or ()):
-            if not 0 < len(value) <= _VALUE:
-                fields.add(f"values[{number}]", f"must have 1 to {_VALUE} characters")
-    elif kind == "number":
-        low = fields.number("min", -_BIG, _BIG, required=True) or 0.0
-        high = fields.number("max", -_BIG, _BIG, required=True) or 0.0
-        # Narrower ranges would not survive the rounding of the ends themselves.
-        narrow = high - low < 1e-9 * max(1.0, abs(low), abs(high))
-        if narrow and fields.fine("min", "max"):
-            fields.add("max", f"must be above min, {low:g}")
+    feature = TYPES[kind].read(fields)
     fields.done()
-    return FeatureSpec(kind if fields.fine("values", "min", "max") else "", values or (), low, high)
+    return feature
 
 
 def read_segments(fields: Fields, features: Mapping[str, FeatureSpec]) -> list[SegmentSpec]:
@@ -110,42 +89,4 @@ def _condition(fields: Fields, name: str, features: Mapping[str, FeatureSpec]) -
         fields.add(name, "must not be empty")
     if item is None or not feature.type:  # a feature without a type was reported where it stands
         return None
-    if feature.type == "category":
-        return _texts(fields, name, item, feature)
-    if feature.type == "flag":
-        if not isinstance(item.value, (bool, Bad)):
-            fields.add(name, "is a flag: must be true or false")
-        return ConditionSpec(name, "flag", flag=item.value is True)
-    return _numbers(fields, name, item)
-
-
-def _texts(fields: Fields, name: str, item: Item, feature: FeatureSpec) -> ConditionSpec:
-    items = item.value if isinstance(item.value, list) else [item]
-    texts: list[str] = []
-    for value in (element.value for element in items):
-        if not isinstance(value, str):
-            fields.add(name, "is a category: must be one of its values or a list of them")
-        elif value not in feature.values:
-            fields.add(name, f'"{value[:80]}" is not one of its values: {", ".join(feature.values)}')
-        else:
-            texts.append(value)
-    if not items:
-        fields.add(name, "must not be an empty list")
-    return ConditionSpec(name, "category", texts=tuple(texts))
-
-
-def _numbers(fields: Fields, name: str, item: Item) -> ConditionSpec:
-    if isinstance(item.value, dict):
-        span = Fields(fields.problems, fields.at(name), item)
-        low, high = span.number("min"), span.number("max")
-        span.done()
-        if low is None and high is None and not item.value:
-            fields.add(name, "must have min or max")
-        if low is not None and high is not None and high < low:
-            span.add("max", f"must not be below min, {low:g}")
-        return ConditionSpec(name, "number", low=low, high=high)
-    items = item.value if isinstance(item.value, list) else [item]
-    numbers = [e.value for e in items if isinstance(e.value, (int, float)) and not isinstance(e.value, bool)]
-    if len(numbers) < len(items) or not items:
-        fields.add(name, "is a number: must be a number, a list of them or {min: …, max: …}")
-    return ConditionSpec(name, "number", numbers=tuple(float(number) for number in numbers))
+    return TYPES[feature.type].read_condition(fields, name, item, feature)

@@ -16,11 +16,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from service.experiment.spec import MAX_COLUMNS, FeatureSpec
+from service.experiment.features.registry import TYPES
+from service.experiment.spec import MAX_COLUMNS, MISSING, VALUE, ColumnSpec, FeatureSpec
 
 if TYPE_CHECKING:
     from bandits.expansion import Design
-    from service.experiment.numbering import ColumnSpec
 
 
 class ProductSpec(msgspec.Struct, frozen=True):
@@ -55,12 +55,14 @@ def pairs(columns: Sequence[ColumnSpec], features: Mapping[str, FeatureSpec]) ->
     values = [
         number
         for number, column in enumerate(columns)
-        if column.role == "value" and column.feature in features and _live(column, features[column.feature])
+        if column.role == VALUE
+        and (feature := features.get(column.feature)) is not None
+        and TYPES[feature.type].live(column, feature)
     ]
     return [
         (i, j)
         for i, j in combinations_with_replacement(values, 2)
-        if columns[i].feature != columns[j].feature or (i == j and features[columns[i].feature].type == "number")
+        if columns[i].feature != columns[j].feature or (i == j and TYPES[features[columns[i].feature].type].quantity)
     ]
 
 
@@ -74,10 +76,10 @@ def design_of(
     total = len(columns) + len(taken)
     place = [number for number in range(total) if number not in taken]
     missing = np.full(len(columns), -1, np.int64)
-    gone = {column.feature: number for number, column in enumerate(columns) if column.role == "missing"}
+    gone = {column.feature: number for number, column in enumerate(columns) if column.role == MISSING}
     for number, column in enumerate(columns):
         spec = features.get(column.feature)
-        if column.role == "value" and spec is not None and spec.type == "number":
+        if column.role == VALUE and spec is not None and TYPES[spec.type].quantity:
             missing[number] = gone[column.feature]
     flat = [(term.column, term.left, term.right, term.sign) for term in terms]
     return Design(np.array(place, np.int64), np.array(flat, np.int64).reshape(-1, 4), missing)
@@ -94,10 +96,6 @@ def groups_of(attributes: Sequence[Mapping[str, object]]) -> NDArray[np.float64]
     for group, members in enumerate(shared):
         out[group, members] = 1.0
     return out
-
-
-def _live(column: ColumnSpec, feature: FeatureSpec) -> bool:
-    return feature.type != "category" or column.value in feature.values
 
 
 def _hash(pair: tuple[int, int]) -> bytes:

@@ -1,4 +1,4 @@
-"""A checked experiment as plain data: what schema.py makes of the YAML and what is kept in the record.
+"""A checked experiment as plain data: what parse.py makes of the YAML and what is kept in the record.
 
 Times and durations are integer milliseconds, sizes are bytes. Everything here encodes to JSON and back.
 """
@@ -15,6 +15,12 @@ MAX_PAYLOAD = 64 << 10
 DEFAULT_SEGMENT = "default"
 
 DAY_MS = 86_400_000
+
+# Roles of columns.
+CONSTANT = "constant"
+VALUE = "value"
+UNKNOWN = "unknown"
+MISSING = "missing"
 
 
 class PriorSpec(msgspec.Struct, frozen=True):
@@ -38,7 +44,7 @@ class ArmSpec(msgspec.Struct, frozen=True):
 
 
 class FeatureSpec(msgspec.Struct, frozen=True):
-    """One feature of the context: `category` has values, `number` has min and max, `flag` has neither."""
+    """One feature of the context; its type (features/) says which of the rest it has."""
 
     type: str
     values: tuple[str, ...] = ()
@@ -46,12 +52,16 @@ class FeatureSpec(msgspec.Struct, frozen=True):
     max: float = 0.0
 
 
-class ConditionSpec(msgspec.Struct, frozen=True):
-    """One condition of a segment; the feature's type says which fields count.
+class ColumnSpec(msgspec.Struct, frozen=True):
+    """What a column means: `role` is constant, value, unknown or missing; `value` names one of several values."""
 
-    category: the text is one of `texts`. flag: it equals `flag`. number: it is one of `numbers` where there are
-    any, else inside [low, high], where None is an open end.
-    """
+    feature: str
+    role: str
+    value: str = ""
+
+
+class ConditionSpec(msgspec.Struct, frozen=True):
+    """One condition of a segment; the feature's type (features/) says which fields count, and how."""
 
     feature: str
     type: str

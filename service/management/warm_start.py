@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from service.errors import ExhaustedError, InvalidError
 from service.experiment.compiled import Experiment, Metric
-from service.experiment.encoder import Column
+from service.experiment.features.registry import TYPES
 from service.experiment.spec import DAY_MS
 from service.store import rows as layout
 from service.store.contract import Aggregate, Claim, Outcome, Store
@@ -75,7 +75,7 @@ def parse(experiment: Experiment, text: str, now_ms: int) -> History:
     time = _times(table, now_ms)
     out["time"] = coarse(time, now_ms)
     metric, value = _rewards(table, experiment)
-    given = {name: _column(table, name, declared[name].type) for name in table.columns if name in declared}
+    given = {name: TYPES[declared[name].type].cells(table, name) for name in table.columns if name in declared}
     if "segment" in table.columns:
         out["segment"] = table.codes("segment", experiment.segments.ids, "segment")
     table.problems.check()
@@ -150,21 +150,3 @@ def _units(metric: Metric, total: float) -> int:
     if metric.aggregate is Aggregate.SUM and abs(units) <= metric.limit and (total > 0 or metric.minimum < 0):
         return units
     return metric.units(total)
-
-
-def _column(table: Table, name: str, kind: str) -> Column:
-    """A feature; an empty cell is missing."""
-    cells = table.columns[name]
-    if kind == "flag":
-        present, flags = table.flags(name)
-        return Column(present, flags=flags)
-    present = np.array([cell != "" for cell in cells], np.bool_)
-    if kind == "number":
-        values = [number(cell) for cell in cells]
-        for index, (cell, value) in enumerate(zip(cells, values, strict=True)):
-            if cell and (value is None or not math.isfinite(value)):
-                table.problems.add(index, name, f"must be a finite number, not {quoted(cell)}")
-        return Column(present, numbers=np.array([value or 0.0 for value in values]))
-    dictionary = tuple(dict.fromkeys(cells))
-    places = {value: place for place, value in enumerate(dictionary)}
-    return Column(present, codes=np.array([places[cell] for cell in cells], np.int64), dictionary=dictionary)

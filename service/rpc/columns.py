@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import InvalidError
-from service.experiment.encoder import Column
+from service.experiment.features.column import Column
 from service.pb.lever.v1 import personalization_pb2 as pb
 
 KINDS = ("numbers", "texts", "flags")

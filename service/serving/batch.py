@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bandits.draw import draw_many
 from service.errors import InvalidError
-from service.experiment.encoder import Column
+from service.experiment.features.column import Column
 from service.serving.personalizer import Draw, Mode, Personalizer, Reason, arm_numbers, eligible, inactive
 from service.serving.snapshot import Slot, Snapshot
 from service.serving.subject import decision_units, sticky_units

@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from service.analysis.log_table import LogTable, entries
-from service.experiment.encoder import Column
+from service.experiment.features.column import Column
 from service.server.assemble import Service
 from service.serving.personalizer import Mode
 from service.serving.rewarder import RewardEvent

@@ -13,7 +13,7 @@ import numpy as np
 
 from service.analysis.report import ArmReport, Report, SegmentReport
 from service.errors import ConflictError, InvalidError, LeverError, NotFoundError, PreconditionError, UnavailableError
-from service.experiment.encoder import Column, Value
+from service.experiment.features.column import Column, Value
 from service.rpc.server import Limits, Server
 from service.security.api_keys import Access
 from service.serving.batch import BatchDecision

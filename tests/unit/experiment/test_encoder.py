@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from service.errors import InvalidError
-from service.experiment.encoder import Column, Encoder
-from service.experiment.numbering import CONSTANT, ColumnSpec, feature_columns
-from service.experiment.spec import FeatureSpec
+from service.experiment.encoder import Encoder
+from service.experiment.features.column import Column
+from service.experiment.features.registry import feature_columns
+from service.experiment.spec import CONSTANT, ColumnSpec, FeatureSpec
 
 FEATURES = {
     "industry": FeatureSpec("category", ("software", "retail", "größe")),

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.errors import InvalidError
-from service.experiment.encoder import Column
+from service.experiment.features.column import Column
 from service.experiment.segments import Segments
 from service.experiment.spec import ConditionSpec, SegmentSpec
 

@@ -1,0 +1,146 @@
+"""A number in a declared range [min, max]: a column with 2 (v - min) / (max - min) - 1, and one for missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bandits.layout import X_SCALE
+from service.errors import InvalidError
+from service.experiment.features.column import Column, Value
+from service.experiment.features.feature_type import (
+    CLIPPED,
+    FINE,
+    Cells,
+    Encoding,
+    FeatureType,
+    Rows,
+    Scale,
+    Test,
+    given,
+    high_byte_of,
+)
+from service.experiment.spec import VALUE, ColumnSpec, ConditionSpec, FeatureSpec
+from service.text.csv_table import Table, number, quoted
+from service.text.fields import Fields
+from service.text.yaml_tree import Item
+
+_BIG = 1e12
+
+
+class Number(FeatureType):
+    """What lies outside the range is clipped and counted; it must be finite."""
+
+    name = "number"
+    wanted = "a number"
+    quantity = True
+
+    def read(self, fields: Fields) -> FeatureSpec:
+        """`min` and `max`."""
+        low = fields.number("min", -_BIG, _BIG, required=True) or 0.0
+        high = fields.number("max", -_BIG, _BIG, required=True) or 0.0
+        # Narrower ranges would not survive the rounding of the ends themselves.
+        narrow = high - low < 1e-9 * max(1.0, abs(low), abs(high))
+        if narrow and fields.fine("min", "max"):
+            fields.add("max", f"must be above min, {low:g}")
+        return FeatureSpec(self.name if fields.fine("min", "max") else "", (), low, high)
+
+    def read_condition(self, fields: Fields, name: str, item: Item, feature: FeatureSpec) -> ConditionSpec:
+        """A number, a list of them, or {min: …, max: …}."""
+        if isinstance(item.value, dict):
+            span = Fields(fields.problems, fields.at(name), item)
+            low, high = span.number("min"), span.number("max")
+            span.done()
+            if low is None and high is None and not item.value:
+                fields.add(name, "must have min or max")
+            if low is not None and high is not None and high < low:
+                span.add("max", f"must not be below min, {low:g}")
+            return ConditionSpec(name, self.name, low=low, high=high)
+        items = item.value if isinstance(item.value, list) else [item]
+        numbers = [e.value for e in items if isinstance(e.value, (int, float)) and not isinstance(e.value, bool)]
+        if len(numbers) < len(items) or not items:
+            fields.add(name, "is a number: must be a number, a list of them or {min: …, max: …}")
+        return ConditionSpec(name, self.name, numbers=tuple(float(number) for number in numbers))
+
+    def fixed(self, feature: FeatureSpec) -> Mapping[str, float]:
+        """The range."""
+        return {"min": feature.min, "max": feature.max}
+
+    def encoding(self, name: str, feature: FeatureSpec, numbers: Mapping[ColumnSpec, int]) -> Encoding:
+        """Scaled, rounded half to even."""
+        number = numbers[ColumnSpec(name, VALUE)]
+        place = high_byte_of(number)
+        low, high, half = feature.min, feature.max, (feature.max - feature.min) / 2
+        middle, scale = low + half, X_SCALE / half if half else 0.0
+
+        def put(x: bytearray, value: Value) -> int:
+            exact = self._float(name, value)
+            inside = min(max(exact, low), high)
+            q = round((inside - middle) * scale)
+            x[place] = q >> 8 & 255
+            x[place - 1] = q & 255
+            return FINE if inside == exact else CLIPPED
+
+        def put_many(x: Cells, rows: Rows, column: Column) -> tuple[int, int]:
+            if column.numbers is None:
+                raise self.wrong(name)
+            sent = column.numbers[rows]
+            if not np.isfinite(sent).all():
+                raise InvalidError.field(f"context.{name}", "must be a finite number")
+            inside = np.clip(sent, low, high)
+            x[rows, number] = np.rint((inside - middle) * scale).astype(np.int16)
+            return int(np.count_nonzero(inside != sent)), 0
+
+        return Encoding(put, put_many, scale=Scale(low, high, middle, scale, place))
+
+    def _float(self, name: str, value: Value) -> float:
+        """A finite number as float."""
+        if isinstance(value, (str, bool)) or not isinstance(value, (int, float)):
+            raise self.wrong(name)
+        try:
+            exact = float(value)
+        except OverflowError:
+            exact = math.inf
+        if not math.isfinite(exact):
+            raise InvalidError.field(f"context.{name}", "must be a finite number")
+        return exact
+
+    def test(self, condition: ConditionSpec) -> Test:
+        """It is one of the numbers where there are any, else in the range."""
+        if condition.numbers:
+            wanted = frozenset(condition.numbers)
+            return lambda value: not isinstance(value, (str, bool)) and value in wanted
+        low = -math.inf if condition.low is None else condition.low
+        high = math.inf if condition.high is None else condition.high
+        return lambda value: not isinstance(value, (str, bool)) and value is not None and low <= value <= high
+
+    def test_many(self, condition: ConditionSpec, column: Column, rows: Rows) -> NDArray[np.bool_]:
+        """It is one of the numbers where there are any, else in the range."""
+        if column.numbers is None:
+            return np.zeros(len(rows), np.bool_)
+        numbers = column.numbers[rows]
+        if condition.numbers:
+            return np.isin(numbers, sorted(condition.numbers))
+        low = -math.inf if condition.low is None else condition.low
+        high = math.inf if condition.high is None else condition.high
+        return (low <= numbers) & (numbers <= high)
+
+    def cells(self, table: Table, name: str) -> Column:
+        """Finite numbers."""
+        cells = table.columns[name]
+        values = [number(cell) for cell in cells]
+        for index, (cell, value) in enumerate(zip(cells, values, strict=True)):
+            if cell and (value is None or not math.isfinite(value)):
+                table.problems.add(index, name, f"must be a finite number, not {quoted(cell)}")
+        return Column(given(cells), numbers=np.array([value or 0.0 for value in values]))
+
+    def guess(self, cells: Sequence[str]) -> FeatureSpec | None:
+        """Where every cell is a number, in the range that they have."""
+        values = [number(cell) for cell in cells if cell]
+        numbers = [value for value in values if value is not None and math.isfinite(value)]
+        if not values or len(numbers) < len(values):
+            return None
+        return FeatureSpec(self.name, (), min(numbers), max(numbers))
