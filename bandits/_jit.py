@@ -4,6 +4,8 @@
 only the file a kernel stands in, so servers and tests use a cache that is named after all files (service/process/kernel_cache.py).
 `error_model="numpy"`: a division by zero gives inf or nan, as in numpy, instead of a test and branch per division.
 `nogil`: a kernel that runs longer than a thread switch lets the threads that answer calls go on meanwhile.
+Kernels take their arrays one by one, however many: Numba takes a writable array for a read-only one only as an argument
+of its own, not inside a named tuple, and to unpack such a tuple costs as much again as the call.
 No fastmath: two servers that fold the same log must get the same bits.
 """
 

@@ -10,7 +10,12 @@ from __future__ import annotations
 
 from bandits._jit import jit
 
-POLICY, HELD, FIXED, HISTORY = 0, 1, 2, 3  # groups of trials; POLICY and HISTORY teach
+POLICY, HELD, OUTSIDE, HISTORY = (
+    0,
+    1,
+    2,
+    3,
+)  # groups of trials; OUTSIDE: served without a draw; POLICY and HISTORY teach
 GROUPS = 4
 PER_METRIC = 4 * GROUPS
 REWARDED, TOTAL, SQUARE_HIGH, SQUARE_LOW = 0, 1, 2, 3
@@ -18,7 +23,6 @@ REWARDED, TOTAL, SQUARE_HIGH, SQUARE_LOW = 0, 1, 2, 3
 SUBJECT_BUCKETS = 256
 DELAY_BINS = 32
 
-X_SCALE = 4096  # a feature of 1.0
 Q_SCALE = 32767  # a learning reward of 1.0
 
 

@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits._jit import jit
+from bandits.layout import X_SCALE
 
 Ints = NDArray[np.int64]
 
-HALF = 2048  # half of a feature of 1.0 squared, over 1.0: rounds a product half up
+SHIFT = X_SCALE.bit_length() - 1  # a product of two cells, over 1.0
+HALF = X_SCALE // 2  # rounds it half up
 LIMIT = 32767
 TARGET, LEFT, RIGHT, SIGN = range(4)
 
@@ -61,7 +63,7 @@ def expand(x: NDArray[np.int16], offset: int, place: Any, terms: Any, out: Ints)
     for t in range(terms.shape[0]):
         i, j = int(terms[t, LEFT]) - offset, int(terms[t, RIGHT]) - offset
         if i < size and j < size and x[i] != 0 and x[j] != 0:
-            product = (np.int64(x[i]) * np.int64(x[j]) + HALF) >> 12
+            product = (np.int64(x[i]) * np.int64(x[j]) + HALF) >> SHIFT
             at = int(terms[t, TARGET])
             out[at] += product if terms[t, SIGN] > 0 else -product
     for c in range(terms.shape[0]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from bandits import layout
 from bandits._jit import (
     CELLS2,
     FLOATS,
@@ -21,33 +22,33 @@ from bandits._jit import (
     jit,
 )
 from bandits.cells import (
-    FIXED,
     HELD,
     HISTORY,
+    OUTSIDE,
     POLICY,
     REWARDED,
     SQUARE_HIGH,
     SQUARE_LOW,
     TOTAL,
-    X_SCALE,
     column_offset,
     count_offset,
     delay_bin,
     grid,
 )
 from bandits.expansion import expand
+from bandits.layout import X_SCALE
 
 Ints = NDArray[np.int64]
 
 
 @jit
 def group_of(flags: int) -> int:
-    """Group of a row's flags (bits of service.rows: 1 holdout, 4 history, 8 fixed)."""
-    if flags & 1:
+    """Group of a row's flags (bits of layout)."""
+    if flags & layout.HOLDOUT:
         return HELD
-    if flags & 8:
-        return FIXED
-    if flags & 4:
+    if flags & layout.UNDRAWN:
+        return OUTSIDE
+    if flags & layout.HISTORY:
         return HISTORY
     return POLICY
 
@@ -55,7 +56,7 @@ def group_of(flags: int) -> int:
 @jit
 def _add_trial(counts: Ints, learn: Ints, group: int, x: NDArray[np.int16]) -> None:
     counts[group] += 1
-    if group in (HELD, FIXED):
+    if group in (HELD, OUTSIDE):
         return
     learn[column_offset(0) + 1] += X_SCALE * X_SCALE
     for j in range(x.shape[0]):

@@ -20,16 +20,21 @@ from bandits._jit import (
 )
 from bandits.draw import race
 from bandits.expansion import expand
+from bandits.layout import X_SCALE
 from bandits.linucb import shares
-from bandits.posterior import ALPHA, ARMS, COLUMNS, FLOOR, GRID, HEADER, KIND, LEAST, MAINS, RULE, TERMS
+from bandits.posterior import ALPHA, ARMS, COLUMNS, FLOOR, GRID, HEADER, KIND, LEAST, MAINS, RULE, TERMS, Kind
 from bandits.revenue import product_shares
 from bandits.scores import scores
 from bandits.squarecb import inverse_gaps
 
 Floats = NDArray[np.float64]
 
-UNIFORM, FIXED, BETA, NIG, LINUCB, LINTS, SQUARECB, REVENUE = range(8)  # as posterior.Kind; kernels want plain ints
-UNIT = 2.0**-12  # of a feature cell
+# Kernels want plain ints.
+UNIFORM, FIXED, BETA = int(Kind.UNIFORM), int(Kind.FIXED), int(Kind.BETA)
+LINUCB, LINTS = int(Kind.LINUCB), int(Kind.LINTS)
+SQUARECB, REVENUE = int(Kind.SQUARECB), int(Kind.REVENUE)
+
+CELL = 1.0 / X_SCALE  # what a feature's unit is worth
 
 # Panel lengths in scales. With the nodes of posterior.py the error of a probability is below 1e-12 for a Beta (1e-8
 # with 200 arms and counts up to 1e9, where rounding t is all there is to it) and below 1e-8 for a Student t.
@@ -44,7 +49,7 @@ def features(packed: Floats, x: NDArray[np.int16]) -> Floats:
     if terms == 0:
         values = np.empty(x.size)
         for j in range(x.size):
-            values[j] = UNIT * x[j]
+            values[j] = CELL * x[j]
         return values
     end = packed.size - int(packed[RULE]) - int(packed[GRID])
     start = end - 4 * terms
@@ -52,7 +57,7 @@ def features(packed: Floats, x: NDArray[np.int16]) -> Floats:
     expand(x, 0, packed[start - mains : start], packed[start:end].reshape(terms, 4), z)
     values = np.empty(z.size)
     for j in range(z.size):
-        values[j] = UNIT * z[j]
+        values[j] = CELL * z[j]
     return values
 
 
@@ -152,7 +157,7 @@ def fill(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> Non
 def decide(packed: Floats, x: NDArray[np.int16], arms: NDArray[np.int64], unit: int, salt: int, out: Floats) -> int:
     """Choose: fill out (f8[n]) with the floored pmf and return the POSITION in `arms` of the drawn arm.
 
-    `packed` is Posterior.packed, x is i2[<= d] in units of 2^-12 with x[0] = 4096, arms are i8[n], n >= 1, eligible
+    `packed` is Posterior.packed, x is i2[<= d] in units of 2^-12 with x[0] = X_SCALE, arms are i8[n], n >= 1, eligible
     arm numbers, ascending and below K; unit and salt are below 2^64. Any array but out may be read-only. Any
     policy works; for a context-free one a cached pmf and draw() are faster.
     """

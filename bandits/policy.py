@@ -15,6 +15,7 @@ from bandits.auto import Side, auto
 from bandits.draw import draw
 from bandits.expansion import expanded
 from bandits.greedy import greedy
+from bandits.layout import X_SCALE
 from bandits.pmf import decide, decide_rows, fill
 from bandits.posterior import Posterior, Sums
 from bandits.revenue import revenue
@@ -65,8 +66,8 @@ def probabilities(post: Posterior, x: NDArray[np.float64], arms: NDArray[np.int6
     kernel as decide(), so the same bits for x a multiple of 2^-12; with products x is rounded to such multiples.
     """
     if post.design is not None:
-        cells = np.rint(x * 4096.0).astype(np.int16)[None, :]
-        x = expanded(cells, post.design)[0] / 4096.0
+        cells = np.rint(x * X_SCALE).astype(np.int16)[None, :]
+        x = expanded(cells, post.design)[0] / X_SCALE
     out = np.empty(arms.size)
     fill(post.packed, x, arms, out)
     return out

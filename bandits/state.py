@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits.buckets import Bucket, containing, fine_width, next_settle, settle
-from bandits.cells import DELAY_BINS, Q_SCALE, SUBJECT_BUCKETS, X_SCALE, counts_size, learn_size
+from bandits.cells import DELAY_BINS, Q_SCALE, SUBJECT_BUCKETS, counts_size, learn_size
 from bandits.expansion import Design, plain
 from bandits.fold import fold_rewards, fold_trials, gather
+from bandits.layout import X_SCALE
 from bandits.posterior import Sums
 
 Ints = NDArray[np.int64]

@@ -13,6 +13,7 @@ from bandits.cells import count_offset
 from bandits.draw import draw, draw_many
 from bandits.evidence import Choice
 from bandits.expansion import Design, expanded
+from bandits.layout import X_SCALE
 from bandits.pending import decide_pending, decide_rows_pending, note
 from bandits.policy import POLICIES, Policy, decide, decide_batch, probabilities
 from bandits.posterior import Sums
@@ -54,8 +55,8 @@ def _fold() -> Sums:
 def _choose(sums: Sums) -> None:
     """Every policy, every way to choose."""
     arms = np.arange(ARMS, dtype=np.int64)
-    cells = np.frombuffer(np.full(COLUMNS, 4096, np.int16).tobytes(), np.int16)
-    rows = np.full((2, COLUMNS), 4096, np.int16)
+    cells = np.frombuffer(np.full(COLUMNS, X_SCALE, np.int16).tobytes(), np.int16)
+    rows = np.full((2, COLUMNS), X_SCALE, np.int16)
     units = np.arange(2, dtype=np.uint64)
     out, chosen, propensity = np.empty(ARMS), np.empty(2, np.int64), np.empty(2)
     x = np.ones(COLUMNS)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bandits.layout import X_SCALE
 from bandits.policy import POLICIES, decide, decide_batch
 from bandits.posterior import Posterior, Sums
 from bandits.state import Rows, Rules, State, Totals
@@ -125,7 +126,7 @@ class ShermanMorrison:
 
 def _size(arms: int, columns: int, seconds: float) -> Iterator[tuple[str, dict[str, float]]]:
     x = contexts(BATCH, columns)
-    cells = np.rint(x * 4096).astype(np.int16)
+    cells = np.rint(x * X_SCALE).astype(np.int16)
     everyone, out = np.arange(arms), np.empty(arms)
     units = np.arange(BATCH, dtype=np.uint64)
     chosen, propensity = np.empty(BATCH, np.int64), np.empty(BATCH)
@@ -154,8 +155,8 @@ def fold_costs(columns: int = 16, n: int = 4000, repeats: int = 50) -> dict[str,
     state = State(Rules(4, 10, 1, columns, 0, 0, 1, 2_100_000))
     one_hot = np.zeros((n, columns - 1), np.int16)
     for at in (0, 7, 13):  # as the homepage example: two categories and a flag
-        one_hot[np.arange(n), at + rng.integers(0, 2, n)] = 4096
-    dense = rng.integers(-4096, 4097, (n, columns - 1)).astype(np.int16)
+        one_hot[np.arange(n), at + rng.integers(0, 2, n)] = X_SCALE
+    dense = rng.integers(-X_SCALE, X_SCALE + 1, (n, columns - 1)).astype(np.int16)
     ones = np.ones(n, np.int64)
 
     def rows(x: NDArray[np.int16]) -> Rows:

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from bandits.layout import X_SCALE
 from bandits.warmup import warm
 from loadtest.rig import processes, report
 from loadtest.rig.pinned import EXAMPLE
@@ -140,7 +141,7 @@ def history(url: str, service: Service, name: str, rows: int) -> None:
         packed["time"] = now - 864_000_000 + (np.arange(count) + sequence * CHUNK) * 864_000_000 // rows
         packed["segment"], packed["arm"] = 1, rng.integers(0, 10, count)
         packed["bucket"] = rng.integers(0, 256, count)
-        packed["x"][:, 0] = 4096
+        packed["x"][:, 0] = X_SCALE
         if own.append(exp.uid, "scale", sequence + 1, dtype.itemsize, packed.tobytes(), 90 * 86_400_000):
             message = "the store dropped rows of the made history"
             raise RuntimeError(message)

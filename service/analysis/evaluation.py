@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bandits import ope
 from bandits.auto import Side
+from bandits.layout import X_SCALE
 from bandits.policy import probabilities
 from bandits.state import Rows, Rules, State, Totals
 from service.analysis.target import Target, read_policy
@@ -88,7 +89,7 @@ def evaluate(trials: Trials, policy: str, progress: Progress = lambda _: None) -
 
 def full(x: NDArray[np.int16]) -> Floats:
     """Features in units of 1 with the constant in front."""
-    return np.concatenate([np.ones((len(x), 1)), x / 4096.0], axis=1)
+    return np.concatenate([np.ones((len(x), 1)), x / X_SCALE], axis=1)
 
 
 def target_pmf(trials: Trials, target: Target, fold: Ints, progress: Progress) -> Floats:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from bandits import layout as bits
 from service.errors import CorruptError
 from service.experiment.compiled import Experiment, read
 from service.experiment.spec import VALUE, ColumnSpec
@@ -18,8 +19,8 @@ COLUMNS = (
     "bucket", "holdout", "deferred", "history", "fixed", "sticky", "metric", "old_total", "new_total", "exposes",
 )  # fmt: skip
 _FLAGS = (
-    ("holdout", layout.HOLDOUT), ("deferred", layout.DEFERRED), ("history", layout.HISTORY),
-    ("fixed", layout.FIXED), ("sticky", layout.STICKY),
+    ("holdout", bits.HOLDOUT), ("deferred", bits.DEFERRED), ("history", bits.HISTORY),
+    ("fixed", bits.UNDRAWN), ("sticky", bits.STICKY),
 )  # fmt: skip
 
 Record = dict[str, object]
@@ -73,7 +74,7 @@ class LogTable:
         record |= {name: bool(flags & bit) for name, bit in _FLAGS}
         record |= {"metric": "", "old_total": 0.0, "new_total": 0.0, "exposes": False}
         names = [column_name(c) for c in exp.numbers.columns[1:]] if exp else ()
-        record |= {f"x.{name}": float(v) / 4096 for name, v in zip(names, row["x"], strict=False)}
+        record |= {f"x.{name}": float(v) / bits.X_SCALE for name, v in zip(names, row["x"], strict=False)}
         return record
 
     def _totals(self, entry: Entry, row: np.void, totals: tuple[int, int, bool]) -> Record:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from bandits import layout as bits
 from service.analysis.evaluation import MOST_CELLS, Trials
 from service.errors import PreconditionError
 from service.experiment.compiled import Experiment, read
@@ -24,10 +25,10 @@ Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
 
 _WHY = (
-    (layout.HISTORY, "history"),
-    (layout.HOLDOUT, "holdout"),
-    (layout.FIXED, "fixed"),
-    (layout.UNCOUNTED, "uncounted"),
+    (bits.HISTORY, "history"),
+    (bits.HOLDOUT, "holdout"),
+    (bits.UNDRAWN, "fixed"),
+    (bits.UNCOUNTED, "uncounted"),
 )
 
 
@@ -134,7 +135,7 @@ def _usable(log: Gathered, rows: layout.Rows) -> tuple[Mask, dict[str, int]]:
         drop((flags & bit) != 0, why)
     drop(~np.isin(rows["version"], list(log.versions)), "configuration no longer known")
     drop(~((rows["propensity"] > 0) & (rows["propensity"] <= 1)), "no propensity")
-    sticky = (flags & layout.STICKY) != 0
+    sticky = (flags & bits.STICKY) != 0
     for version in np.unique(rows["version"][sticky & good]).tolist():
         period = log.versions[version].sticky_ms
         if period is not None:

@@ -8,14 +8,13 @@ from typing import Any
 
 from service.errors import InvalidError, NotFoundError, UnavailableError
 from service.experiment.compiled import Experiment
-from service.experiment.encoder import Value
+from service.experiment.features.column import Value
 from service.security.api_keys import Key
 from service.serving.personalizer import Decision, Mode
 from service.serving.published import Published
 from service.serving.store_clock import StoreClock
 from service.serving.use_cases import UseCases
 
-SUBJECT_CHARS = 512
 TOKEN_CHARS = 1024
 
 

@@ -8,10 +8,11 @@ import msgspec
 from msgspec import Meta
 
 from service.errors import DeniedError, LeverError
-from service.http.backend import SUBJECT_CHARS, TOKEN_CHARS, Backend
+from service.http.backend import TOKEN_CHARS, Backend
 from service.http.messages import Reply, Request, decode, described
 from service.security.api_keys import Key
 from service.serving.personalizer import Mode
+from service.serving.subject import SUBJECT_BYTES, check_subject
 
 EXPERIMENTS = 32
 _MODES = {"normal": Mode.NORMAL, "preview": Mode.PREVIEW, "uncounted": Mode.UNCOUNTED}
@@ -32,7 +33,7 @@ class Choice(msgspec.Struct, forbid_unknown_fields=True):
 class Select(msgspec.Struct, forbid_unknown_fields=True):
     """Who is choosing for whom, on what, where."""
 
-    subject: Annotated[str, Meta(min_length=1, max_length=SUBJECT_CHARS)]
+    subject: Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": SUBJECT_BYTES})]  # see check_subject
     experiments: Annotated[list[Name | Choice], Meta(min_length=1, max_length=EXPERIMENTS)]
     context: Annotated[dict[str, str | float | bool | None], Meta(max_length=256)] = {}
 
@@ -71,6 +72,7 @@ class Choices:
     def select(self, request: Request) -> Reply:
         """Raises InvalidError and UnavailableError for the request as a whole."""
         asked = decode(_DECODER, request.body)
+        check_subject("subject", asked.subject)
         self._backend.working()
         chosen = [self._one(one, asked, request.key) for one in asked.experiments]
         return Reply(200, msgspec.json.encode(Selected(chosen)))

@@ -15,9 +15,10 @@ import msgspec
 
 from service.errors import InvalidError, LeverError, NotFoundError, PreconditionError, UnavailableError
 from service.experiment.compiled import Experiment
-from service.http.backend import SUBJECT_CHARS, Backend
+from service.http.backend import Backend
 from service.http.messages import PARSE_ERROR, Header, Reply, Request, decode, status_of, waiting
 from service.serving.personalizer import Decision, Reason
+from service.serving.subject import check_subject
 
 TARGETING_KEY = "targetingKey"
 PREVIOUS = "previousDecisions"  # in the context: decision ids by flag, kept where they are still good
@@ -115,13 +116,13 @@ class Ofrep:
 def _context(body: bytes) -> tuple[Mapping[str, Any], str]:
     context = decode(_DECODER, body).context or {}
     subject = context.get(TARGETING_KEY)
-    if subject is None or subject == "":
-        error = InvalidError.field(TARGETING_KEY, "must be given: who the choice is for")
-        error.reason = MISSING
-        raise error
-    if not isinstance(subject, str) or len(subject) > SUBJECT_CHARS:
-        raise InvalidError.field(TARGETING_KEY, f"must be a text of at most {SUBJECT_CHARS} characters")
-    return context, subject
+    try:
+        check_subject(TARGETING_KEY, subject)
+    except InvalidError as error:
+        if subject is None or subject == "":
+            error.reason = MISSING
+        raise
+    return context, str(subject)
 
 
 def _previous(given: Any, name: str) -> str:

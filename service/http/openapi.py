@@ -10,6 +10,7 @@ import msgspec
 from service import __version__
 from service.http.choices import Select, Selected
 from service.http.events import Events, Results
+from service.serving.subject import SUBJECT_BYTES
 
 _REF = "#/components/schemas/"
 _FLAT = {"type": "object", "additionalProperties": {"type": ["boolean", "string", "number"]}}
@@ -23,7 +24,7 @@ _OFREP: Mapping[str, Any] = {
             "context": {
                 "type": "object",
                 "required": ["targetingKey"],
-                "properties": {"targetingKey": {"type": "string", "minLength": 1, "maxLength": 512}},
+                "properties": {"targetingKey": {"type": "string", "minLength": 1, "maxLength": SUBJECT_BYTES}},
                 "additionalProperties": True,
             }
         },

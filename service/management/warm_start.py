@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bandits.layout import HISTORY
 from service.errors import ExhaustedError, InvalidError
 from service.experiment.compiled import Experiment, Metric
 from service.experiment.features.registry import TYPES
@@ -85,7 +86,7 @@ def parse(experiment: Experiment, text: str, now_ms: int) -> History:
     out["x"] = encoded.x[:, 1:]
     out["prefix"] = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
     out["counter"], out["version"] = np.arange(table.rows), experiment.version
-    out["flags"], out["propensity"] = layout.HISTORY, np.nan  # nobody knows it
+    out["flags"], out["propensity"] = HISTORY, np.nan  # nobody knows it
     out["metric"] = np.where(value == 0, layout.NO_METRIC, metric)
     return History(out, value, encoded.unknown)
 

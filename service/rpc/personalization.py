@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import grpc
 
 from service.errors import InvalidError, LeverError, UnavailableError
-from service.experiment.encoder import Value
+from service.experiment.features.column import Value
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1 import personalization_pb2_grpc as pb_grpc
 from service.rpc.columns import columns
@@ -19,11 +19,11 @@ from service.rpc.guard import Guard
 from service.rpc.status import code_of, duration, number_of, violations_of
 from service.serving.personalizer import Mode
 from service.serving.rewarder import RewardEvent
+from service.serving.subject import SURELY_SHORT, check_subject
 from service.serving.token import from_text
 from service.serving.use_cases import UseCases
 from service.store.contract import Outcome
 
-SUBJECT_BYTES = 512
 SUBJECTS = 10_000
 REWARDS = 1_000
 EVENT_BYTES = 128
@@ -72,7 +72,7 @@ class PersonalizationServicer(pb_grpc.PersonalizationServiceServicer):
                 raise InvalidError.field(f"context.{name}", "has no value")
         experiment, subject, previous = request.experiment, request.subject, request.previous_decision_id
         _name("experiment", experiment)
-        _subject("subject", subject)
+        check_subject("subject", subject)
         if len(previous) > TOKEN_CHARS:
             raise InvalidError.field("previous_decision_id", f"is longer than {TOKEN_CHARS} characters")
         decision = self._select(
@@ -94,8 +94,8 @@ class PersonalizationServicer(pb_grpc.PersonalizationServiceServicer):
         if not 1 <= len(subjects) <= SUBJECTS:
             raise InvalidError.field("subjects", f"must be 1 to {SUBJECTS:,}, not {len(subjects):,}")
         for index, subject in enumerate(subjects):
-            if not subject or len(subject) * 4 > SUBJECT_BYTES:
-                _subject(f"subjects[{index}]", subject)
+            if not subject or len(subject) > SURELY_SHORT:  # a name is put together for few of ten thousand
+                check_subject(f"subjects[{index}]", subject)
         if len(request.context) > FEATURES:
             raise InvalidError.field("context", f"has more than {FEATURES} features")
         batch = self._select_batch(
@@ -176,13 +176,6 @@ def _name(field: str, name: str) -> None:
         raise InvalidError.field(field, "must be given")
     if len(name) * 4 > NAME_BYTES:
         _size(field, name, NAME_BYTES)
-
-
-def _subject(field: str, subject: str) -> None:
-    if not subject:
-        raise InvalidError.field(field, "must be given")
-    if len(subject) * 4 > SUBJECT_BYTES:
-        _size(field, subject, SUBJECT_BYTES)
 
 
 def _size(field: str, text: str, most: int) -> None:

@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits.draw import draw_many
+from bandits.layout import DEFERRED, HOLDOUT, STICKY, UNCOUNTED, UNDRAWN
 from service.errors import InvalidError
 from service.experiment.features.column import Column
 from service.serving.personalizer import Draw, Mode, Personalizer, Reason, arm_numbers, eligible, inactive
 from service.serving.snapshot import Slot, Snapshot
 from service.serving.subject import decision_units, sticky_units
-from service.serving.token import NONCE, WHAT, WHOSE
+from service.serving.token import NONCE, whose
 from service.store import rows as layout
-from service.store.rows import DEFERRED, FIXED, HOLDOUT, STICKY, UNCOUNTED
 
 Ints = NDArray[np.int64]
 
@@ -117,7 +117,7 @@ class _Batch:
         for number in np.unique(self.segment).tolist():
             here = np.flatnonzero(self.segment == number)
             if exp.segments.serves_default[number]:
-                self.fill(here, Draw(exp.default_arm, 1.0, FIXED, Reason.SEGMENT_DEFAULT))
+                self.fill(here, Draw(exp.default_arm, 1.0, UNDRAWN, Reason.SEGMENT_DEFAULT))
                 continue
             slot = self._snapshot.slots[number]
             arms = slot.arms if subset is None else eligible(slot, subset)
@@ -126,7 +126,7 @@ class _Batch:
     def _choose_in(self, slot: Slot, arms: Ints, held: Ints, free: Ints) -> None:
         """The rows of one segment: those in the holdout, and those that the policy draws for."""
         exp = self._exp
-        nobody = Draw(exp.default_arm, 1.0, FIXED, Reason.NO_ELIGIBLE_ARM)
+        nobody = Draw(exp.default_arm, 1.0, UNDRAWN, Reason.NO_ELIGIBLE_ARM)
         if not exp.holdout_uniform:
             self.fill(held, Draw(exp.default_arm, 1.0, HOLDOUT, Reason.HOLDOUT))
         elif len(arms) == 0:
@@ -176,13 +176,13 @@ class _Batch:
     def seal(self, rows: NDArray[np.void]) -> list[bytes]:
         """A token for each."""
         packed, size = rows.tobytes(), rows.dtype.itemsize
-        uid, horizon = int(self._exp.uid, 16), self._exp.horizon_ms // 1000 + 1
+        belongs = whose(self._exp.uid, self._exp.horizon_ms)
         seal, subjects = self._personalizer.keys.seal, self._who["subject"].tolist()
         tokens: list[bytes] = []
         for part in self._parts(len(rows)):
             for i, subject in enumerate(subjects[part], part.start):
                 row = packed[i * size : (i + 1) * size]
-                tokens.append(seal(row[: NONCE.size], WHOSE.pack(uid, subject, horizon) + row[NONCE.size :]))
+                tokens.append(seal(row[: NONCE.size], belongs(subject) + row[NONCE.size :]))
         return tokens
 
     def count(self) -> None:
@@ -202,6 +202,3 @@ class _Batch:
                 time.sleep(_PAUSE_S)
                 if self._personalizer.begun == begun:
                     break
-
-
-assert WHAT.size + NONCE.size == layout.HEAD.itemsize

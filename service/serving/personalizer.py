@@ -14,19 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits.draw import draw
+from bandits.layout import DEFERRED, HOLDOUT, STICKY, UNCOUNTED, UNDRAWN, X_SCALE
 from bandits.policy import decide
 from service.errors import InvalidError, NotFoundError, PreconditionError
 from service.experiment.compiled import Experiment
-from service.experiment.encoder import Value
+from service.experiment.features.column import Value
 from service.serving.published import Published
 from service.serving.snapshot import Slot, Snapshot
 from service.serving.store_clock import StoreClock
 from service.serving.subject import Hasher, Identity, decision_unit, sticky_unit
-from service.serving.token import NONCE, WHAT, WHOSE, Namer, Opened, TokenKeys, from_text, to_text
-from service.store.rows import DEFERRED, FIXED, HOLDOUT, STICKY, UNCOUNTED
+from service.serving.token import NONCE, WHAT, Namer, Opened, TokenKeys, from_text, to_text, whose
 from service.telemetry.metrics import Metrics
 
-_CONSTANT = (4096).to_bytes(2, "little")  # column 0
+_CONSTANT = X_SCALE.to_bytes(2, "little")  # column 0
 
 
 class Mode(enum.IntEnum):
@@ -148,14 +148,14 @@ class Personalizer:
     ) -> Draw:
         exp = snapshot.experiment
         if exp.segments.serves_default[segment]:
-            return Draw(exp.default_arm, 1.0, FIXED, Reason.SEGMENT_DEFAULT)
+            return Draw(exp.default_arm, 1.0, UNDRAWN, Reason.SEGMENT_DEFAULT)
         held = who.holdout < exp.holdout_share * 4294967296.0
         if held and not exp.holdout_uniform:
             return Draw(exp.default_arm, 1.0, HOLDOUT, Reason.HOLDOUT)
         slot = snapshot.slots[segment]
         arms = slot.arms if subset is None else eligible(slot, subset)
         if len(arms) == 0:
-            return Draw(exp.default_arm, 1.0, FIXED, Reason.NO_ELIGIBLE_ARM)
+            return Draw(exp.default_arm, 1.0, UNDRAWN, Reason.NO_ELIGIBLE_ARM)
         if held:
             share = 1.0 / len(arms)
             at = draw(np.full(len(arms), share), arms, unit, exp.salt)
@@ -178,7 +178,7 @@ class Personalizer:
         if subset is None or len(subset) != 1:
             raise InvalidError.field("arms", "a preview takes exactly one arm")
         who = self.hasher.identify(subject, snapshot.experiment.uid)
-        chosen = Draw(next(iter(subset)), 1.0, FIXED | UNCOUNTED, Reason.PREVIEW)
+        chosen = Draw(next(iter(subset)), 1.0, UNDRAWN | UNCOUNTED, Reason.PREVIEW)
         return self._finish(snapshot, who, segment, x, chosen, now, self.namer.next(), 0)
 
     def _finish(
@@ -196,14 +196,13 @@ class Personalizer:
         exp, flags = snapshot.experiment, chosen.flags
         nonce = NONCE.pack(*name)
         what = WHAT.pack(exp.version, now, unit, chosen.propensity, segment, chosen.arm, flags, who.bucket, 0) + x
-        whose = WHOSE.pack(int(exp.uid, 16), who.subject, exp.horizon_ms // 1000 + 1)
         if not flags & (UNCOUNTED | DEFERRED):
             self.directory.buffers[exp.uid].add(nonce + what)
         arm = exp.arms[chosen.arm]
         reason = Reason.UNCOUNTED if flags & UNCOUNTED and chosen.reason == Reason.POLICY else chosen.reason
         self._decided((exp.name, arm.id, _NAMES[reason]))
         return Decision(
-            to_text(self.keys.seal(nonce, whose + what)), arm.id, arm.payload_json, chosen.propensity,
+            to_text(self.keys.seal(nonce, whose(exp.uid, exp.horizon_ms)(who.subject) + what)), arm.id, arm.payload_json, chosen.propensity,
             exp.segments.ids[segment], bool(flags & HOLDOUT), self.directory.stale, exp.version, reason,
         )  # fmt: skip
 
@@ -261,7 +260,7 @@ def inactive(exp: Experiment) -> Draw:
         raise PreconditionError(f"experiment {exp.name!r} is a draft: only previews are served", "DRAFT")
     ended = exp.state == "ended" and exp.winner is not None
     arm = exp.winner if ended and exp.winner is not None else exp.default_arm
-    return Draw(arm, 1.0, FIXED | UNCOUNTED, Reason.INACTIVE)
+    return Draw(arm, 1.0, UNDRAWN | UNCOUNTED, Reason.INACTIVE)
 
 
 def full_vector(x: bytes) -> NDArray[np.int16]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from bandits.layout import DEFERRED, UNCOUNTED
 from service.errors import DeniedError, ExhaustedError, InvalidError, LeverError, NotFoundError, UnavailableError
 from service.experiment.compiled import Experiment, Metric
 from service.serving.published import Published
@@ -12,7 +13,7 @@ from service.serving.store_clock import StoreClock
 from service.serving.token import Opened, TokenKeys
 from service.store import rows as layout
 from service.store.contract import Aggregate, Claim, Outcome, Store, UnreachableError
-from service.store.rows import DEFERRED, NO_METRIC, UNCOUNTED
+from service.store.rows import NO_METRIC
 from service.telemetry.metrics import Metrics
 
 DAY_MS = 86_400_000

@@ -11,10 +11,25 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from service.errors import InvalidError
+
+SUBJECT_BYTES = 512  # in UTF-8
+SURELY_SHORT = SUBJECT_BYTES // 4  # characters: none has more than four bytes
+
 _DIGEST = struct.Struct("<QIB")
 _COLUMNS = np.dtype([("subject", "<u8"), ("holdout", "<u4"), ("bucket", "u1")])
 _MASK = 0xFFFFFFFFFFFFFFFF
 _GOLDEN = 0x9E3779B97F4A7C15
+
+
+def check_subject(field: str, subject: object) -> None:
+    """A subject is a text of 1 to SUBJECT_BYTES bytes, over every protocol. InvalidError names the field."""
+    if subject is None or subject == "":
+        raise InvalidError.field(field, "must be given: who the choice is for")
+    if not isinstance(subject, str):
+        raise InvalidError.field(field, "must be a text")
+    if len(subject) > SURELY_SHORT and len(subject.encode()) > SUBJECT_BYTES:
+        raise InvalidError.field(field, f"is longer than {SUBJECT_BYTES} bytes")
 
 
 class Identity(NamedTuple):

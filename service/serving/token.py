@@ -15,18 +15,18 @@ import itertools
 import os
 import struct
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from service.errors import InvalidError
+from service.store.rows import NAME_STRUCT, WHAT_STRUCT
 
 FORMAT = 1
-NONCE = struct.Struct("<QI")
+NONCE, WHAT = NAME_STRUCT, WHAT_STRUCT
 WHOSE = struct.Struct("<QQI")  # uid, subject hash, horizon in seconds
-WHAT = struct.Struct("<IqQdHHHBB")  # rows.HEAD from `version` on
 _OVERHEAD = 2 + NONCE.size + 16
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _SMALLEST = _OVERHEAD + WHOSE.size + WHAT.size
@@ -34,13 +34,15 @@ _SMALLEST = _OVERHEAD + WHOSE.size + WHAT.size
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What a decision id says."""
+    """What a decision id says; from `version` on the fields of rows.HEAD, in their order."""
 
     prefix: int
     counter: int
     uid: str
     subject: int
     horizon_ms: int
+    head: bytes  # the decision's rows.HEAD
+    x: bytes  # its features
     version: int
     time: int
     unit: int
@@ -49,8 +51,6 @@ class Opened:
     arm: int
     flags: int
     bucket: int
-    head: bytes  # the decision's rows.HEAD
-    x: bytes  # its features
 
 
 class Namer:
@@ -122,13 +122,18 @@ class TokenKeys:
         except InvalidTag:
             raise _forged() from None
         uid, subject, horizon_s = WHOSE.unpack_from(plain)
-        version, time, unit, propensity, segment, arm, flags, bucket, _ = WHAT.unpack_from(plain, WHOSE.size)
+        *what, _ = WHAT.unpack_from(plain, WHOSE.size)
         prefix, counter = NONCE.unpack(nonce)
         cut = WHOSE.size + WHAT.size
         return Opened(
-            prefix, counter, f"{uid:016x}", subject, horizon_s * 1000, version, time, unit, propensity,
-            segment, arm, flags, bucket, nonce + plain[WHOSE.size : cut], plain[cut:],
+            prefix, counter, f"{uid:016x}", subject, horizon_s * 1000, nonce + plain[WHOSE.size : cut], plain[cut:], *what,
         )  # fmt: skip
+
+
+def whose(uid: str, horizon_ms: int) -> Callable[[int], bytes]:
+    """What a token says before its row, of a subject's hash: for the decisions of one experiment."""
+    pack, number, horizon_s = WHOSE.pack, int(uid, 16), horizon_ms // 1000 + 1
+    return lambda subject: pack(number, subject, horizon_s)
 
 
 def _forged() -> InvalidError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from service.experiment.encoder import Column, Value
+from service.experiment.features.column import Column, Value
 from service.serving.batch import BatchDecision, select_batch
 from service.serving.personalizer import Decision, Mode, Personalizer
 from service.serving.rewarder import RewardAnswer, Rewarder, RewardEvent

@@ -24,11 +24,10 @@ from service.store.contract import (
     Put,
     Seed,
 )
-from service.store.rows import HEAD_STRUCT
+from service.store.rows import HEAD_STRUCT, TIME
 from service.store.scripts import DAY_MS, order
 
 HISTORY = 50  # configurations kept of each experiment
-_TIME = 3  # place of the time in a row's head
 
 
 def _now() -> int:
@@ -159,7 +158,7 @@ class MemoryStore:
             now = self._clock()
             rows = [trials[at : at + stride] for at in range(0, len(trials), stride)]
             oldest = max(now - horizon, experiment.epoch)
-            kept = [row for row in rows if HEAD_STRUCT.unpack_from(row)[_TIME] >= oldest]
+            kept = [row for row in rows if HEAD_STRUCT.unpack_from(row)[TIME] >= oldest]
             if kept:
                 self._add(experiment, Entry("", stride, trials=b"".join(kept)))
             experiment.watermarks[writer] = (sequence, now)

@@ -2,24 +2,18 @@
 
 A *trial* row is a HEAD and the rounded features. A *reward* row is a HEAD, a TAIL and the features; what only
 the store knows (old total, new total, whether it exposes) stands beside it in the entry. An exposure is a reward
-row whose metric is NO_METRIC. Features are int16 in units of 2^-12, column 0 (the constant) is not written;
-shorter rows of one entry are padded with zeros, so an entry has one stride.
+row whose metric is NO_METRIC. Features are int16 and flags are bits (bandits/layout.py); column 0 (the constant) is not
+written; shorter rows of one entry are padded with zeros, so an entry has one stride. The scripts of the store know
+where the time stands, and a test holds them to it.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-
-# What a row says about its decision.
-HOLDOUT = 1  # the subject is in the holdout
-DEFERRED = 2  # not a trial before it is exposed
-HISTORY = 4  # imported, not served
-FIXED = 8  # the default arm without a draw: teaches nothing
-UNCOUNTED = 16  # preview, bot or inactive: never logged, only in tokens
-STICKY = 32  # the unit is (subject, period)
 
 NO_METRIC = 0xFFFF
 
@@ -39,11 +33,23 @@ HEAD = np.dtype(
         ("reserved", "u1"),
     ]
 )
-HEAD_STRUCT = struct.Struct("<QIIqQdHHHBB")
 TAIL = np.dtype([("metric", "<u2")])
-TAIL_STRUCT = struct.Struct("<H")
 
-assert HEAD.itemsize == HEAD_STRUCT.size == 48
+
+_CODES = {"u8": "Q", "i8": "q", "f8": "d", "u4": "I", "u2": "H", "u1": "B"}  # of numpy, of struct
+
+
+def packing(layout: np.dtype[np.void], names: Sequence[str]) -> struct.Struct:
+    """Packs these fields of a layout, which stand side by side, as numpy reads them."""
+    return struct.Struct("<" + "".join(_CODES[layout[name].str[1:]] for name in names))
+
+
+FIELDS = HEAD.names or ()
+HEAD_STRUCT = packing(HEAD, FIELDS)
+NAME_STRUCT = packing(HEAD, FIELDS[:2])  # of the decision: prefix and counter
+WHAT_STRUCT = packing(HEAD, FIELDS[2:])  # what the head says beside its name
+TAIL_STRUCT = packing(TAIL, TAIL.names or ())
+TIME = FIELDS.index("time")  # its place among what HEAD_STRUCT unpacks
 
 
 def trial_dtype(columns: int) -> np.dtype[np.void]:

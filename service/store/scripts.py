@@ -17,8 +17,8 @@ DAY_MS = 86_400_000
 WINDOW_BITS = 8  # counters of one claim shard: 256 fields, half of what would make a hash leave listpack
 
 # decision, metric, aggregate, deferred, value, limit, deadline, expires, digest; see claim.lua
-_CLAIM = struct.Struct("<IHBBqqqq8s")
-_DECISION = struct.Struct("<II")
+CLAIM = struct.Struct("<IHBBqqqq8s")
+DECISION = struct.Struct("<II")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +115,10 @@ def claim_call(keys: Keys, uid: str, claims: Sequence[Claim]) -> tuple[list[str]
         if number is None:
             number = decisions[name] = len(decisions)
             shard = shards.setdefault(keys.shard(uid, claim), len(shards))
-            packed_decisions.append(_DECISION.pack(shard, claim.counter & ((1 << WINDOW_BITS) - 1)))
+            packed_decisions.append(DECISION.pack(shard, claim.counter & ((1 << WINDOW_BITS) - 1)))
             overflows.append(keys.overflow(uid, claim))
         packed.append(
-            _CLAIM.pack(
+            CLAIM.pack(
                 number,
                 claim.metric,
                 claim.aggregate,

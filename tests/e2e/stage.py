@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from service.experiment.encoder import Value
+from service.experiment.features.column import Value
 from service.security.secrets import Secrets
 from service.server.assemble import Service, Tuning, build
 from service.serving.personalizer import Decision, Mode

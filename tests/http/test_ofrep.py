@@ -137,6 +137,7 @@ def test_a_previous_decision_that_is_none_is_no_error(lever: Site, previous: obj
         (b'{"context":{"targetingKey":7}}', 400, "INVALID_CONTEXT"),
         (b'{"context":{"targetingKey":{}}}', 400, "INVALID_CONTEXT"),
         (b'{"context":{"targetingKey":"' + b"u" * 513 + b'"}}', 400, "INVALID_CONTEXT"),
+        (b'{"context":{"targetingKey":"' + "€".encode() * 171 + b'"}}', 400, "INVALID_CONTEXT"),
         (b'{"context":{"targetingKey":"u","visits":"three"}}', 400, "INVALID_CONTEXT"),
         (b'{"context":{"targetingKey":"u","visits":true}}', 400, "INVALID_CONTEXT"),
         (b'{"context":{"targetingKey":"u","visits":[3]}}', 400, "INVALID_CONTEXT"),

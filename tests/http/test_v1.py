@@ -77,6 +77,7 @@ def test_a_beacon_is_text(lever: Site) -> None:
     "body",
     [
         b"", b"{", b"[]", b"7", b"null", b"\xff", b"{}", b'{"subject":1}', b'{"subject":"u"}', b'{"events":{}}', b'{"events":[]}',
+        b'{"subject":"' + "€".encode() * 171 + b'","experiments":["hero"]}',
         b'{"subject":"","experiments":["hero"]}', b'{"subject":"u","experiments":[]}', b'{"subject":"u","experiments":[{}]}',
         b'{"subject":"u","experiments":["hero"],"context":{"a":[]}}', b'{"subject":"u","experiments":["hero"],"nope":1}',
         b'{"subject":"u","experiments":[{"experiment":"hero","mode":"loud"}]}', b'{"events":[{"decision_id":""}]}',

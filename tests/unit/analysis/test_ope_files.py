@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from bandits.layout import HISTORY
 from service.analysis.evaluation import evaluate
 from service.analysis.target import read_policy
 from service.analysis.trials_from_csv import trials_of
@@ -204,7 +205,7 @@ def test_history_becomes_rows(offer: Experiment) -> None:
     assert history.value.tolist() == [1234, 0, 1]
     assert rows["metric"].tolist() == [0, layout.NO_METRIC, 1]
     assert [offer.segments.ids[s] for s in rows["segment"]] == ["germans", "default", "default"]
-    assert (rows["flags"] == layout.HISTORY).all()
+    assert (rows["flags"] == HISTORY).all()
     assert np.isnan(rows["propensity"]).all()
     assert history.unknown == 1
     again = parse(offer, text, NOW + 5000)
