@@ -18,7 +18,7 @@ from service.store.contract import Aggregate, Checkpointed, Claim, LostError, Ou
 from service.store.embedded import Embedded
 from service.store.redis import RedisStore
 from tests.contract.conftest import Subject
-from tests.contract.making import HOUR, TRIAL_SIZE, claim, create, fold, head, log, now
+from tests.rig.rows import HOUR, TRIAL_SIZE, claim, create, fold, head, log, now
 
 APPLIED, DUPLICATE = Outcome.APPLIED, Outcome.DUPLICATE
 SUM = Aggregate.SUM

@@ -11,7 +11,7 @@ import pytest
 from service.errors import ConflictError, UnavailableError
 from service.store.contract import Aggregate, Checkpoint, Checkpointed, Entry, LostError, Outcome, Put, Seed, Store
 from tests.contract.conftest import Subject
-from tests.contract.making import HOUR, TRIAL_SIZE, claim, create, exposure, fold, head, log, now
+from tests.rig.rows import HOUR, TRIAL_SIZE, claim, create, exposure, fold, head, log, now
 
 STORED, SAME, DIVERGED, STALE = Checkpointed.STORED, Checkpointed.SAME, Checkpointed.DIVERGED, Checkpointed.STALE
 

@@ -24,9 +24,10 @@ from service.store.archive import Kept, pack, unpack
 from service.store.contract import Checkpoint, Outcome
 from service.store.memory import MemoryStore
 from service.telemetry.metrics import Metrics
-from tests.e2e.stage import KEYS, Stage, choose
-from tests.faults.stage import Ground, eventually
 from tests.faults.test_stored import with_checkpoint
+from tests.rig.ground import Ground
+from tests.rig.stage import KEYS, Stage, choose
+from tests.rig.waiting import eventually
 
 APPLIED, LATE = Outcome.APPLIED, Outcome.LATE
 

@@ -13,7 +13,8 @@ import pytest
 from service.errors import UnavailableError
 from service.serving.rewarder import RewardEvent
 from service.store.contract import Outcome
-from tests.faults.stage import Ground, eventually
+from tests.rig.ground import Ground
+from tests.rig.waiting import eventually
 
 APPLIED, DUPLICATE = Outcome.APPLIED, Outcome.DUPLICATE
 

@@ -17,7 +17,8 @@ from service.management.verify import Examination, repair
 from service.server.assemble import Service
 from service.serving.rewarder import RewardEvent
 from service.store.contract import Checkpointed, Outcome
-from tests.faults.stage import Ground, eventually
+from tests.rig.ground import Ground
+from tests.rig.waiting import eventually
 
 APPLIED = Outcome.APPLIED
 
@@ -139,7 +140,7 @@ def test_a_damaged_checkpoint_of_a_trimmed_log_is_said_and_the_last_snapshot_ser
 
 
 def test_a_log_that_is_no_log_hurts_only_its_experiment(ground: Ground) -> None:
-    from tests.faults.stage import CONFIG
+    from tests.rig.ground import CONFIG
 
     server = ground.service()
     server.catalogue.put(CONFIG.format(name="other"), 0)
@@ -154,7 +155,7 @@ def test_a_log_that_is_no_log_hurts_only_its_experiment(ground: Ground) -> None:
     assert ground.click(server, tokens) == [APPLIED] * 20
     server.feed.refresh(60.0)
     assert server.feed.replicas[ids["hero"]].rows == 40
-    from tests.e2e.stage import choose
+    from tests.rig.stage import choose
 
     assert choose(server, "other", "ann").arm in "abc"
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import pytest
 
 from service.security.api_keys import Key, new_secret
-from tests.http.site import Site, site
-from tests.http.worlds import ALL
+from tests.rig.experiments import ALL
+from tests.rig.site import Site, site
 
 PAGE = "https://shop.example"
 

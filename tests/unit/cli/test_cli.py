@@ -28,8 +28,7 @@ from service.cli.report import bar, number
 from service.pb.lever.v1 import experiment_pb2 as epb
 from service.pb.lever.v1 import experiment_pb2_grpc, personalization_pb2_grpc
 from service.pb.lever.v1 import personalization_pb2 as ppb
-
-ROOT = Path(__file__).resolve().parents[3]
+from tests.rig.programs import ROOT
 
 
 class RefusedError(Exception):

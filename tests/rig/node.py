@@ -12,17 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from service.process.kernel_cache import cache_dir
-from tests.conftest import missing
-from tests.http.site import ROOT
+from tests.rig.programs import ROOT, missing, program
 
-HERE = Path(__file__).parent / "node"
+HERE = ROOT / "tests/http/node"
 CLIENT = ROOT / "service/client/js"
 INSTALL_S = 300
-
-
-def program(name: str) -> str:
-    """A program of the machine; without it the test is skipped, in CI it fails."""
-    return shutil.which(name) or missing(name)
 
 
 def packages() -> Path:

@@ -24,10 +24,10 @@ from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceS
 from service.rpc.server import Limits
 from service.rpc.status import REQUEST_ID
 from service.security.api_keys import Key, new_secret
-from tests.rpc.standin import LOCAL, Standin, served
-from tests.rpc.test_access import bearer, write
-from tests.rpc.test_tls import Pair, make, put
-from tests.rpc.test_tree import EXPERIMENT, Tree, answered, eventually, until
+from tests.rig.credentials import Pair, bearer, certificate, write_certificate, write_keys
+from tests.rig.lever import HERO, LOCAL, Lever
+from tests.rig.standin import Standin, served
+from tests.rig.waiting import answered, eventually
 
 SUBJECT, CONTEXT = "ann@example.com", "burgundy-shoes"  # nobody else would write these
 SECRETS = {name: new_secret() for name in ("admin", "site", "stranger")}
@@ -40,30 +40,31 @@ class World:
         self.folder = folder
         self.said = {SUBJECT, CONTEXT, *SECRETS.values()}
         self.write_keys()
-        pair = make("server")
-        files = put(folder, pair)
-        config = EXPERIMENT + "features:\n  colour: {type: category, values: [red]}\n"
+        pair = certificate("server")
+        files = write_certificate(folder, pair)
+        config = HERO + "features:\n  colour: {type: category, values: [red]}\n"
         (folder / "hero.yaml").write_text(config)
         self.config = config
-        self.tree = Tree(
+        self.lever = Lever(
             folder, "--experiments", str(folder / "hero.yaml"), "--keys-file", str(folder / "keys.yaml"),
             "--tls-cert", str(files.cert), "--tls-key", str(files.key),
         )  # fmt: skip
-        self.tree.await_ready()
+        self.lever.start()
+        self.lever.ready()
         self.channel = self.connect(pair)
 
     def write_keys(self, *more: Key) -> None:
         admin = Key.of(SECRETS["admin"], "ops-admin", frozenset({"admin"}))
         site = Key.of(SECRETS["site"], "site", frozenset({"decide", "reward"}))
-        write(self.folder / "keys.yaml", admin, site, *more)
+        write_keys(self.folder / "keys.yaml", admin, site, *more)
 
     def connect(self, pair: Pair) -> grpc.Channel:
         given = grpc.ssl_channel_credentials(pair.cert)
-        return grpc.secure_channel(self.tree.grpc, given, options=[*LOCAL, ("grpc.use_local_subchannel_pool", 1)])
+        return grpc.secure_channel(self.lever.address, given, options=[*LOCAL, ("grpc.use_local_subchannel_pool", 1)])
 
     def lines(self) -> list[dict[str, Any]]:
         """Every line so far, each of which must be JSON; one that is being written is none yet."""
-        written = self.tree.errors.read_text()
+        written = self.lever.said()
         return [json.loads(line) for line in written[: written.rfind("\n") + 1].splitlines()]
 
     def events(self) -> Counter[str]:
@@ -83,7 +84,7 @@ class World:
 
     def kept_quiet(self) -> None:
         """Nothing that was said to the server is in its log."""
-        text = self.tree.errors.read_text()
+        text = self.lever.said()
         assert not [secret for secret in self.said if secret in text]
 
 
@@ -94,7 +95,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield made
     finally:
         made.channel.close()
-        made.tree.close()
+        made.lever.kill()
 
 
 def refused(call: Callable[[], object], code: grpc.StatusCode) -> None:
@@ -165,8 +166,8 @@ def test_keys_and_a_certificate_that_are_replaced(world: World) -> None:
     eventually(lambda: world.events()["API keys reloaded"] == before["API keys reloaded"] + 1)
     (world.folder / "keys.yaml").write_text(f"keys:\n  - {{name: site, hash: {SECRETS['site']}, scopes: [read]}}\n")
     eventually(lambda: world.events()["the API keys were not reloaded; the old ones stay"] == 1)
-    pair = make("server")
-    put(world.folder, pair)
+    pair = certificate("server")
+    write_certificate(world.folder, pair)
     with world.connect(pair) as channel:
         grpc.channel_ready_future(channel).result(30)
     assert world.events()["certificate reloaded"] == before["certificate reloaded"] + 1
@@ -179,7 +180,7 @@ def test_keys_and_a_certificate_that_are_replaced(world: World) -> None:
 def test_a_store_that_goes_away_and_comes_back(world: World) -> None:
     before = world.events()
     away, back = "the store is away; choices go on from the last snapshot", "the store is reached"
-    (engine,) = world.tree.family("valkey")
+    (engine,) = world.lever.children("valkey")
     made = world.select()
     os.kill(engine, signal.SIGSTOP)
     try:
@@ -189,7 +190,7 @@ def test_a_store_that_goes_away_and_comes_back(world: World) -> None:
     finally:
         os.kill(engine, signal.SIGCONT)
     eventually(lambda: world.events()[back] == before[back] + 1)
-    assert until(lambda: answered(lambda: world.reward(made.decision_id)))
+    assert eventually(lambda: answered(lambda: world.reward(made.decision_id)))
     assert world.events()[away] == before[away] + 1
     world.kept_quiet()
 
@@ -197,18 +198,18 @@ def test_a_store_that_goes_away_and_comes_back(world: World) -> None:
 def test_a_worker_that_dies_and_the_end(tmp_path: Path) -> None:
     world = World(tmp_path)
     try:
-        (worker,) = world.tree.family("service.server.worker")
+        (worker,) = world.lever.children("service.server.worker")
         os.kill(worker, signal.SIGKILL)
         eventually(lambda: world.events()["a child is ready again"] == 1)
         assert world.events()["a child ended unasked and starts again"] == 1
-        assert world.tree.stop() == 0
+        assert world.lever.stop() == 0
         ends = [line["event"] for line in world.lines()][-4:]
         assert ends == ["stopping", "stopping: flushing trials", "stopped", "stopped"]
         levels = {line["event"]: line["level"] for line in world.lines()}
         assert levels["a child ended unasked and starts again"] == "error"
     finally:
         world.channel.close()
-        world.tree.close()
+        world.lever.kill()
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -22,15 +21,12 @@ import yaml
 
 from loadtest.rig.server import STOP_SECONDS, free_ports
 from service.process.settings import Settings, settings
-from tests.faults.stage import eventually
+from tests.rig.image import DOCKER, DOCKERFILE, PREFIX, image_variables, known
+from tests.rig.programs import BIN, ROOT
+from tests.rig.waiting import eventually
 
-ROOT = Path(__file__).resolve().parents[2]
-DOCKER = ROOT / "deploy" / "docker"
-DOCKERFILE = (DOCKER / "Dockerfile").read_text()
 COMPOSE = DOCKER / "compose.yaml"
 UNIT = ROOT / "deploy" / "systemd" / "lever.service"
-BIN = Path(sys.executable).parent
-PREFIX = "LEVER_"
 SCRATCH, DATA = "/tmp", "/data"  # noqa: S108  # the image's: all that it may write to
 EXPOSURE = 2.0  # of systemd-analyze, from 0 (nothing allowed) to 10
 
@@ -40,22 +36,6 @@ def run(*command: str | Path) -> str:
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
-
-
-def known(name: str) -> bool:
-    """Whether something reads this LEVER_ variable."""
-    return name.removeprefix(PREFIX).lower() in Settings.__dataclass_fields__ or name == "LEVER_CACHE"
-
-
-def image_variables() -> dict[str, str]:
-    """What the image sets, as `docker build` without arguments would."""
-    (block,) = re.findall(r"^ENV (.*?[^\\])$", DOCKERFILE, re.MULTILINE | re.DOTALL)
-    pairs = dict(part.split("=", 1) for part in shlex.split(block.replace("\\\n", " ")))
-    arguments = dict(re.findall(r"^ARG (\w+)=(.*)$", DOCKERFILE, re.MULTILINE))
-    return {
-        name: re.sub(r"\$\{(\w+)\}", lambda m: arguments.get(m[1], m[0]), value).strip('"')
-        for name, value in pairs.items()
-    }
 
 
 def compose() -> dict[str, Any]:

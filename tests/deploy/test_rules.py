@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from service.telemetry.metric_families import FAMILIES
-from tests.operate.ruleset import FILES, FOLDER, alerts, hastened, metrics, rules
+from tests.rig.ruleset import FILES, FOLDER, alerts, hastened, metrics, rules
 
 ROOT = FOLDER.parents[1]
 RUNBOOK = ROOT / "docs" / "runbook.md"

@@ -20,7 +20,7 @@ from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceS
 from service.serving.personalizer import Mode
 from service.serving.rewarder import RewardEvent
 from service.store.contract import Outcome
-from tests.rpc.standin import Standin, served
+from tests.rig.standin import Standin, served
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 
 from loadtest.rig.server import free_ports
-from tests.faults.stage import eventually
-from tests.operate.ruleset import FILES, FOLDER, alerts, hastened
+from tests.rig.ruleset import FILES, FOLDER, alerts, hastened
+from tests.rig.waiting import eventually
 
 FASTER = 100  # an hour is 36 s
 EVERY = "500ms"  # scrapes and evaluations: six of the former in the shortest window, 5m

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import urllib.request
 from pathlib import Path
 
 import grpc
@@ -11,26 +10,22 @@ import pytest
 from service.pb.lever.v1 import experiment_pb2 as xpb
 from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
 from service.security.api_keys import Key, new_secret
-from tests.rpc.standin import LOCAL
-from tests.rpc.test_access import bearer, write
-from tests.rpc.test_tls import make, put
-from tests.rpc.test_tree import EXPERIMENT, Tree, eventually
+from tests.rig.credentials import bearer, certificate, write_certificate, write_keys
+from tests.rig.lever import HERO, LOCAL, Lever
+from tests.rig.waiting import eventually
 
 
 def test_a_tree_behind_keys_and_certificates(tmp_path: Path) -> None:
-    server, client = make("server"), make("client")
-    files = put(tmp_path, server, client)
+    server, client = certificate("server"), certificate("client")
+    files = write_certificate(tmp_path, server, client)
     old, new = new_secret(), new_secret()
-    keys = write(tmp_path / "keys.yaml", Key.of(old, "old", frozenset({"read"})))
-    (tmp_path / "hero.yaml").write_text(EXPERIMENT)
-    tree = Tree(
-        tmp_path, "--experiments", str(tmp_path / "hero.yaml"), "--keys-file", str(keys), "--tls-cert", str(files.cert),
-        "--tls-key", str(files.key), "--tls-client-ca", str(files.client_ca),
-    )  # fmt: skip
-    try:
-        tree.await_ready()
+    keys = write_keys(tmp_path / "keys.yaml", Key.of(old, "old", frozenset({"read"})))
+    (tmp_path / "hero.yaml").write_text(HERO)
+    options = ["--experiments", str(tmp_path / "hero.yaml"), "--keys-file", str(keys), "--tls-cert", str(files.cert)]
+    options += ["--tls-key", str(files.key), "--tls-client-ca", str(files.client_ca)]
+    with Lever(tmp_path, *options) as lever:
         given = grpc.ssl_channel_credentials(server.cert, client.key, client.cert)
-        with grpc.secure_channel(tree.grpc, given, options=LOCAL) as channel:
+        with grpc.secure_channel(lever.address, given, options=LOCAL) as channel:
             stub = ExperimentServiceStub(channel)
 
             def named(key: str) -> list[str]:
@@ -39,11 +34,11 @@ def test_a_tree_behind_keys_and_certificates(tmp_path: Path) -> None:
 
             assert named(old) == ["hero"]
             with pytest.raises(grpc.RpcError) as caught:
-                stub.PutExperiment(xpb.PutExperimentRequest(config=EXPERIMENT), metadata=bearer(old), timeout=20)
+                stub.PutExperiment(xpb.PutExperimentRequest(config=HERO), metadata=bearer(old), timeout=20)
             assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
-            assert tree.page("/metrics")[0] == 401
-            assert tree.page("/readyz")[0] == 200
-            write(keys, Key.of(new, "new", frozenset({"read"})))
+            assert lever.page("/metrics")[0] == 401
+            assert lever.page("/readyz")[0] == 200
+            write_keys(keys, Key.of(new, "new", frozenset({"read"})))
 
             def known(key: str) -> bool:
                 try:
@@ -54,9 +49,5 @@ def test_a_tree_behind_keys_and_certificates(tmp_path: Path) -> None:
 
             eventually(lambda: known(new))
             assert not known(old)
-        request = urllib.request.Request(tree.http + "/metrics", headers={"authorization": f"Bearer {new}"})  # noqa: S310
-        with tree.opener.open(request, timeout=20) as page:
-            assert page.status == 200
-        assert tree.stop() == 0
-    finally:
-        tree.close()
+        assert lever.page("/metrics", new)[0] == 200
+        assert lever.stop() == 0

@@ -1,6 +1,6 @@
 """The dashboard asks for what Lever exports, and a real Prometheus that scrapes a real Lever answers every query.
 
-About 45 s. `LEVER_WRITE_DASHBOARD=1 pytest tests/operate/test_dashboard.py` writes the table of docs/dashboard.md.
+About 45 s. `LEVER_WRITE_DASHBOARD=1 pytest tests/deploy/test_dashboard.py` writes the table of docs/dashboard.md.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from typing import Any
 import pytest
 import yaml
 
-from loadtest.rig.server import Running, channel, free_ports, running
+from loadtest.rig.server import Server, channel, free_ports
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
-from tests.faults.stage import eventually
-from tests.operate.panels import ROOT, Query, dashboard, exported, kept, number, panels, queries, table, uses
-from tests.operate.ruleset import FOLDER
+from tests.rig.panels import Query, dashboard, exported, kept, number, panels, queries, table, uses
+from tests.rig.programs import ROOT
+from tests.rig.ruleset import FOLDER
 
 QUERIES = queries()
 PAGE = ROOT / "docs" / "dashboard.md"
@@ -138,7 +138,7 @@ def ask(prometheus: str, query: Query) -> list[dict[str, Any]]:
     return [series for series in found if number(series["values"][-1][1]) > float("-inf")]
 
 
-def answered(prometheus: str, site: Running, door: str) -> dict[Query, list[dict[str, Any]]]:
+def answered(prometheus: str, site: Server, door: str) -> dict[Query, list[dict[str, Any]]]:
     """Every query's series, as soon as all have some, under traffic all the while."""
     begun, turn = time.monotonic(), 0
     answers: dict[Query, list[dict[str, Any]]] = {}
@@ -156,14 +156,9 @@ def answered(prometheus: str, site: Running, door: str) -> dict[Query, list[dict
 
 
 def test_every_query_is_answered(prometheus: str, tmp_path: Path) -> None:
-    (door,) = free_ports(1)
-    variables = {"LEVER_DOOR_PORT": str(door), "LEVER_EXPERIMENTS": str(ROOT / "deploy" / "examples")}
-    with (
-        running(data_dir=tmp_path / "lever", variables=variables) as site,
-        scraping(prometheus, tmp_path, site.http) as url,
-    ):
-        eventually(lambda: "Lever is ready" in site.log.read_text(), DEADLINE_S)
-        answers = answered(url, site, f"127.0.0.1:{door}")
+    options = ["--door-port", "0", "--experiments", str(ROOT / "deploy" / "examples")]
+    with Server(tmp_path / "lever", *options) as site, scraping(prometheus, tmp_path, site.http) as url:
+        answers = answered(url, site, site.website)
     silent = [query.name for query, series in answers.items() if not series]
     assert not silent, silent
     if os.environ.get("LEVER_WRITE_DASHBOARD"):

@@ -25,8 +25,10 @@ from cryptography.x509.oid import NameOID
 
 from service.security.api_keys import Key, new_secret
 from service.store.embedded import Embedded
-from tests.rpc.test_access import write
-from tests.rpc.test_tree import EXPERIMENT, ROOT, Tree, eventually
+from tests.rig.credentials import write_keys
+from tests.rig.lever import HERO, Lever
+from tests.rig.programs import ROOT
+from tests.rig.waiting import eventually
 
 PASSWORD = "open-sesame"
 
@@ -71,53 +73,50 @@ def free() -> Iterator[int]:
 
 
 @pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tree]:
-    folder = tmp_path_factory.mktemp("tree")
-    (folder / "hero.yaml").write_text(EXPERIMENT)
-    made = Tree(folder, "--experiments", str(folder / "hero.yaml"))
-    try:
-        yield made.await_ready()
-    finally:
-        made.close()
+def lever(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lever]:
+    folder = tmp_path_factory.mktemp("doctor")
+    (folder / "hero.yaml").write_text(HERO)
+    with Lever(folder, "--experiments", str(folder / "hero.yaml")) as made:
+        yield made
 
 
-def of(tree: Tree) -> list[str]:
-    return ["--server", tree.grpc, "--http", tree.http, "--data-dir", str(tree.errors.parent / "data")]
+def of(lever: Lever) -> list[str]:
+    return ["--server", lever.address, "--http", f"http://{lever.http}", "--data-dir", str(lever.data)]
 
 
-def well(tree: Tree, seconds: float = 60) -> Said:
+def well(lever: Lever, seconds: float = 60) -> Said:
     """What doctor says as soon as nothing is wrong; metrics come once a second."""
     deadline = time.monotonic() + seconds
     while True:
-        said = doctor(*of(tree))
+        said = doctor(*of(lever))
         wrong = {check: said.words(check) for check in said.found if said.result(check) in {"warning", "problem"}}
         if said.status == 0 and not wrong:
             return said
         assert time.monotonic() < deadline, wrong
 
 
-def told(tree: Tree) -> set[str]:
+def told(lever: Lever) -> set[str]:
     """Names of the metrics that have samples."""
-    return set(re.findall(r"^(\w+)", tree.page("/metrics")[1], re.MULTILINE))
+    return set(re.findall(r"^(\w+)", lever.page("/metrics")[1], re.MULTILINE))
 
 
-def test_a_healthy_installation(tree: Tree) -> None:
+def test_a_healthy_installation(lever: Lever) -> None:
     # Until the first dump with something in it, these ages are not told, and skipped.
-    eventually(lambda: {"lever_snapshot_age_seconds", "lever_flush_age_seconds"} <= told(tree))
-    said = well(tree)
+    eventually(lambda: {"lever_snapshot_age_seconds", "lever_flush_age_seconds"} <= told(lever))
+    said = well(lever)
     for check in ("gRPC", "metrics", "workers", "way to the store", "snapshots", "flush", "store", "eviction"):
         assert said.result(check) == "ok", said.words(check)
     assert "survive a crash of any process and a power loss" in said.words("durability")
     assert said.words("experiments").startswith("the 1 experiments of the store are those that are served")
-    shown = run("doctor", *of(tree))
+    shown = run("doctor", *of(lever))
     assert shown.returncode == 0
     assert "is serving" in shown.stdout
     assert "problem" not in shown.stdout
 
 
-def test_a_wrong_port_is_named_and_the_rest_is_looked_at(tree: Tree, free: int) -> None:
+def test_a_wrong_port_is_named_and_the_rest_is_looked_at(lever: Lever, free: int) -> None:
     nowhere = f"127.0.0.1:{free}"
-    said = doctor("--server", nowhere, "--http", f"http://{nowhere}", *of(tree)[4:])
+    said = doctor("--server", nowhere, "--http", f"http://{nowhere}", *of(lever)[4:])
     assert said.status == 1
     assert {"gRPC", "metrics"} <= said.problems()
     assert f"no Lever server answers at {nowhere}" in said.words("gRPC")
@@ -126,51 +125,51 @@ def test_a_wrong_port_is_named_and_the_rest_is_looked_at(tree: Tree, free: int) 
     assert said.result("eviction") == "ok"
 
 
-def test_another_program_on_the_side_port_and_a_server_that_is_not_lever(tree: Tree) -> None:
-    said = doctor("--server", tree.http.removeprefix("http://"), "--http", tree.http + "/nowhere", *of(tree)[4:])
+def test_another_program_on_the_side_port_and_a_server_that_is_not_lever(lever: Lever) -> None:
+    said = doctor("--server", lever.http, "--http", f"http://{lever.http}/nowhere", *of(lever)[4:])
     assert {"gRPC", "metrics"} <= said.problems()
     assert "HTTP 404" in said.words("metrics")
 
 
-def test_a_frozen_store_and_its_return(tree: Tree) -> None:
-    (engine,) = tree.family("valkey")
+def test_a_frozen_store_and_its_return(lever: Lever) -> None:
+    (engine,) = lever.children("valkey")
     os.kill(engine, signal.SIGSTOP)
     try:
-        eventually(lambda: "lever_store_up 0.0" in tree.page("/metrics")[1])
-        said = doctor(*of(tree))
+        eventually(lambda: "lever_store_up 0.0" in lever.page("/metrics")[1])
+        said = doctor(*of(lever))
         assert said.status == 1
         assert said.problems() == {"way to the store", "store"}
         assert "rewards are refused" in said.words("way to the store")
         assert "engine.log" in said.words("store")
     finally:
         os.kill(engine, signal.SIGCONT)
-    well(tree)
+    well(lever)
 
 
-def test_keys_that_others_can_read(tree: Tree) -> None:
-    data = tree.errors.parent / "data"
+def test_keys_that_others_can_read(lever: Lever) -> None:
+    data = lever.data
     (data / "token.key").chmod(0o644)
     try:
-        said = doctor(*of(tree))
+        said = doctor(*of(lever))
         assert said.problems() == {"secrets"}
         assert f"chmod 600 {data / 'token.key'}" in said.words("secrets")
     finally:
         (data / "token.key").chmod(0o600)
 
 
-def test_a_store_that_was_emptied(tree: Tree) -> None:
-    with redis.Redis(unix_socket_path=str(tree.errors.parent / "data" / "engine.sock"), protocol=2) as client:
+def test_a_store_that_was_emptied(lever: Lever) -> None:
+    with redis.Redis(unix_socket_path=str(lever.data / "engine.sock"), protocol=2) as client:
         client.flushall()
-    eventually(lambda: 'lever_lost{experiment="hero"} 1.0' in tree.page("/metrics")[1])
-    said = doctor(*of(tree))
+    eventually(lambda: 'lever_lost{experiment="hero"} 1.0' in lever.page("/metrics")[1])
+    said = doctor(*of(lever))
     assert said.problems() == {"lost"}
     assert "hero" in said.words("lost")
     assert "lever restore" in said.words("lost")
     assert said.result("experiments") == "warning"
-    for command in (["accept-loss", "hero", "--yes"], ["apply", str(tree.errors.parent / "hero.yaml")]):
-        done = run(*command, "--server", tree.grpc)
+    for command in (["accept-loss", "hero", "--yes"], ["apply", str(lever.folder / "hero.yaml")]):
+        done = run(*command, "--server", lever.address)
         assert done.returncode == 0, done.stderr
-    well(tree)
+    well(lever)
 
 
 @pytest.fixture
@@ -248,7 +247,7 @@ def test_a_server_that_was_stopped_and_files_that_are_wrong(tmp_path: Path, free
     data = ["--data-dir", str(tmp_path / "none")]
     ports = {"LEVER_GRPC_PORT": str(free), "LEVER_HTTP_PORT": "0", "NUMBA_CACHE_DIR": str(tmp_path / "kernels")}
     secret = new_secret()
-    keys = write(tmp_path / "keys.yaml", Key.of(secret, "site", frozenset({"read"})))
+    keys = write_keys(tmp_path / "keys.yaml", Key.of(secret, "site", frozenset({"read"})))
 
     keys.chmod(0o644)
     said = doctor(*data, "--keys-file", str(keys), *certificate(tmp_path, -1), **ports, LEVER_KEY=secret)

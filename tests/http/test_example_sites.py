@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.http import nodes
-from tests.http.site import ROOT, Site, eventually, site
+from tests.rig import node as nodes
+from tests.rig.programs import ROOT, program
+from tests.rig.site import Site, site
+from tests.rig.waiting import eventually
 
 WEB = ROOT / "deploy/examples/web"
 
@@ -84,7 +86,7 @@ def test_fastapi(lever: Site, tmp_path: Path) -> None:
 
 @pytest.mark.timeout(400)
 def test_node(lever: Site, tmp_path: Path) -> None:
-    node = nodes.program("node")
+    node = program("node")
     folder = nodes.workspace(tmp_path)
     shutil.copy(WEB / "node/site.mjs", folder)
     env = {"LEVER_URL": lever.url, "PORT": "0"}

@@ -14,9 +14,7 @@ from typing import Any
 import grpc
 import yaml
 
-from loadtest.endurance.site import Server
-from loadtest.rig.processes import children
-from loadtest.rig.server import channel
+from loadtest.rig.server import Server, channel
 from service.pb.lever.v1 import experiment_pb2
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
@@ -166,18 +164,3 @@ def crowded(server: Server, callers: int = 16) -> Iterator[None]:
         stop.set()
         for thread in threads:
             thread.join()
-
-
-def worker(server: Server) -> int:
-    """The process that answers."""
-    assert server.process is not None
-    (pid,) = children(server.process.pid, "service.server.worker")
-    return pid
-
-
-def kill(server: Server) -> None:
-    """SIGKILL of the whole tree."""
-    assert server.process is not None
-    for pid in (server.process.pid, *children(server.process.pid, "service.")):
-        os.kill(pid, signal.SIGKILL)
-    server.process.wait()

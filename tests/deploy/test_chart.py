@@ -19,9 +19,9 @@ import pytest
 import yaml
 
 from service.process.settings import Settings, settings
-from tests.operate.test_deploy import PREFIX, image_variables, known
+from tests.rig.image import PREFIX, image_variables, known
+from tests.rig.programs import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "deploy" / "helm" / "lever"
 HELM = Path(sys.executable).parent / "helm"
 NEWEST, OLDEST = "1.37", "1.27"

@@ -9,13 +9,10 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
-from tests.conftest import missing
+from tests.rig.programs import BIN, ROOT, missing
 
-ROOT = Path(__file__).parents[2]
-BIN = Path(sys.executable).parent
 PORTS = {"50051": "LEVER_GRPC_PORT", "8080": "LEVER_HTTP_PORT", "6390": "", "9190": ""}
 LONGEST_S = 100
 # The waiting of the shipped files, cut short.

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
-import re
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +13,10 @@ from typing import Any
 
 import grpc
 
+from loadtest.rig.server import Server
 from service.pb.lever.v1 import experiment_pb2
 from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def eventually(look: Callable[[], bool], seconds: float = 60) -> None:
-    """Returns once it is so."""
-    deadline = time.monotonic() + seconds
-    while not look():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.02)
+from tests.rig.waiting import eventually
 
 
 @dataclass
@@ -46,14 +34,13 @@ class Answer:
 
 @dataclass
 class Site:
-    """A running Lever; calls go with `key` unless told otherwise."""
+    """The websites' side of a running Lever; calls go with `key` unless told otherwise."""
 
-    process: subprocess.Popen[str]
-    folder: Path
-    grpc: str
-    http: str
     door: str
+    grpc: str = ""
+    http: str = ""
     key: str = ""
+    server: Server | None = None
 
     @property
     def url(self) -> str:
@@ -124,10 +111,6 @@ class Site:
         return (("authorization", f"Bearer {self.key}"),) if self.key else ()
 
 
-def _env() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("LEVER_")}
-
-
 @contextmanager
 def site(folder: Path, experiments: Mapping[str, str], *options: str, key: str = "") -> Iterator[Site]:
     """A Lever that serves these experiments (name to YAML) for as long as the block."""
@@ -135,19 +118,7 @@ def site(folder: Path, experiments: Mapping[str, str], *options: str, key: str =
     files.mkdir()
     for name, text in experiments.items():
         (files / f"{name}.yaml").write_text(text)
-    command = [sys.executable, "-m", "service", "serve", "--data-dir", str(folder / "data"), "--grpc-port", "0"]
-    command += ["--http-port", "0", "--door-port", "0", "--experiments", str(files), *options]
-    log = folder / "stderr.log"
-    with log.open("wb") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=ROOT, env=_env())
-    assert process.stdout is not None
-    try:
-        found = re.search(r"gRPC on (\S+), http://(\S+)/metrics, websites on http://(\S+),", process.stdout.readline())
-        assert found, log.read_text()
-        made = Site(process, folder, found[1], found[2], found[3], key)
+    with Server(folder, "--door-port", "0", "--experiments", str(files), *options) as server:
+        made = Site(server.website, server.address, server.http, key, server)
         made.await_experiments(experiments)
         yield made
-    finally:
-        process.terminate()
-        process.wait(60)
-        process.stdout.close()

@@ -16,7 +16,7 @@ from service.store.counted import Counted
 from service.store.memory import MemoryStore
 from service.store.redis import RedisStore
 from service.telemetry.metrics import Metrics
-from tests.e2e.stage import KEYS, choose
+from tests.rig.stage import KEYS, choose
 from tests.unit.learning.test_beliefs import config, values
 
 NOWHERE = "redis://127.0.0.1:1/0"  # nobody listens there

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-FOLDER = Path(__file__).resolve().parents[2] / "deploy" / "prometheus"
+from tests.rig.programs import ROOT
+
+FOLDER = ROOT / "deploy" / "prometheus"
 FILES = ("rules.yml", "alerts.yml")
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}

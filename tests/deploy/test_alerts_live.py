@@ -18,16 +18,15 @@ from pathlib import Path
 import pytest
 import redis
 
-from loadtest.endurance.site import Server
-from loadtest.rig.server import stop
+from loadtest.rig.server import Server
 from service.management.verify import Examination
 from service.store.contract import Checkpointed
 from service.store.embedded import Embedded
 from service.store.redis import RedisStore
-from tests.faults.stage import eventually
-from tests.operate.ruleset import alerts
-from tests.operate.scene import SETTINGS, Caller, crowded, frozen, kill, refusing_writes, starved, ticking, worker
-from tests.operate.watch import Watch, watching
+from tests.rig.prometheus import Watch, watching
+from tests.rig.ruleset import alerts
+from tests.rig.visitors import SETTINGS, Caller, crowded, frozen, refusing_writes, starved, ticking
+from tests.rig.waiting import eventually
 
 CALM_S = 8.0  # of healthy traffic, before anything is hurt
 OLD_S = 18.0  # the age of decisions whose rewards come late: 10 s are a bound of the delay's histogram
@@ -45,7 +44,7 @@ def store(folder: Path) -> Iterator[Embedded]:
 
 @contextmanager
 def servers(folder: Path, urls: dict[str, str]) -> Iterator[dict[str, Caller]]:
-    made = {name: Server(url, folder / name) for name, url in urls.items()}
+    made = {name: Server(folder / name, "--redis-url", url, **SETTINGS) for name, url in urls.items()}
     try:
         for server in made.values():
             server.start()
@@ -54,8 +53,7 @@ def servers(folder: Path, urls: dict[str, str]) -> Iterator[dict[str, Caller]]:
         yield {name: Caller(server) for name, server in made.items()}
     finally:
         for server in made.values():
-            if server.process is not None:
-                stop(server.process)
+            server.kill()
 
 
 class Shop:
@@ -112,7 +110,7 @@ def hurt_by_callers(shop: Shop, engine: Embedded, watch: Watch) -> None:
 
 
 def hurt_as_a_process(caller: Caller, watch: Watch) -> None:
-    pid = worker(caller.server)
+    (pid,) = caller.server.workers()
     with (
         crowded(caller.server),
         starved(pid),
@@ -122,7 +120,7 @@ def hurt_as_a_process(caller: Caller, watch: Watch) -> None:
     with frozen(pid), watch.expect("SIGSTOP of the worker", "LeverNotReady"):
         pass
     with watch.expect("SIGKILL of the server", "LeverDown"):
-        kill(caller.server)
+        caller.server.kill()
 
 
 def hurt_through_the_store(engine: Embedded, watch: Watch) -> None:
@@ -150,9 +148,7 @@ def hurt_through_the_store(engine: Embedded, watch: Watch) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_every_alert_is_fired_by_its_fault(prometheus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in SETTINGS.items():
-        monkeypatch.setenv(name, value)
+def test_every_alert_is_fired_by_its_fault(prometheus: str, tmp_path: Path) -> None:
     with ExitStack() as stack:
         one, two = (stack.enter_context(store(tmp_path / name)) for name in ("first", "second"))
         urls = {"shop": one.url, "slow": one.url, "store": two.url}
@@ -160,7 +156,7 @@ def test_every_alert_is_fired_by_its_fault(prometheus: str, tmp_path: Path, monk
         shop = Shop(callers["shop"])
         other = callers["store"]
         other.put("kept", "spoilt")
-        targets = {name: f"127.0.0.1:{caller.server.ports[1]}" for name, caller in callers.items()}
+        targets = {name: caller.server.http for name, caller in callers.items()}
         watch = stack.enter_context(watching(prometheus, tmp_path, targets))
 
         def visit() -> None:
