@@ -24,7 +24,6 @@ from service.store.archive import Kept, pack, unpack
 from service.store.contract import Checkpoint, Outcome
 from service.store.memory import MemoryStore
 from service.telemetry.metrics import Metrics
-from tests.faults.test_stored import with_checkpoint
 from tests.rig.ground import Ground
 from tests.rig.stage import KEYS, Stage, choose
 from tests.rig.waiting import eventually
@@ -129,7 +128,7 @@ def _honest(of: Checkpoint, fields: dict[str, bytes]) -> Checkpoint:
 def trimmed(ground: Ground) -> Kept:
     """An export of an experiment whose log begins at its checkpoint: 60 trials and 20 rewards before, 20 rewards after."""
     server = ground.service()
-    key = with_checkpoint(ground, server)
+    key = ground.with_checkpoint(server)
     store = ground.past()
     (uid,) = store.poll({}).registry.values()
     checkpoint = store.load(uid).checkpoint
@@ -208,7 +207,7 @@ def test_an_export_of_before_is_where_the_proof_of_a_trimmed_log_begins(ground: 
     before = exported(ground)
     file = tmp_path / "before.lever"
     file.write_bytes(pack([before]))
-    with_checkpoint(ground, ground.world.services[0])
+    ground.with_checkpoint(ground.world.services[0])
     with ground.raw as raw:
         assert raw.xtrim(f"lever:{{{before.uid}}}:log", minid=before.state.id, approximate=False)
     assert "the log was trimmed" in verify(ground).stdout

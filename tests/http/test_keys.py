@@ -9,8 +9,7 @@ import pytest
 
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
-from tests.http.conftest import PAGE, Keyed
-from tests.rig.site import Answer, Site
+from tests.rig.site import PAGE, Answer, Keyed, Site
 
 HERO = "/ofrep/v1/evaluate/flags/hero"
 BODY = {"context": {"targetingKey": "ann"}}

@@ -47,3 +47,19 @@ metrics: [{id: click, client: true}]
 """
 DRAFT = PAUSED.replace("paused", "draft").replace("experiment: draft", "experiment: sketch")
 ALL = {"hero": HERO, "sticky": STICKY, "price": SERVER_ONLY, "paused": PAUSED, "sketch": DRAFT}
+SPENDING = """
+experiment: {name}
+arms: [{{id: a}}, {{id: b}}, {{id: c{state}}}]
+default_arm: a
+algorithm: {algorithm}
+features:
+  plan: {{type: category, values: [free, paid]}}
+segments:
+  - {{id: paid, when: {{plan: paid}}}}
+metrics: [{{id: spend, unit: 0.01, min: 0, max: 50, window: 1h}}]
+"""
+
+
+def spending(name: str = "hero", algorithm: str = "auto", state: str = "") -> str:
+    """Two plans, arms a, b and c (`state` is written behind the last), one metric that is money."""
+    return SPENDING.format(name=name, algorithm=algorithm, state=state)

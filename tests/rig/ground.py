@@ -95,6 +95,20 @@ class Ground:
 
         eventually(through)
 
+    def with_checkpoint(self, service: Service) -> str:
+        """A checkpoint is stored, and a tail after it; its key."""
+        tokens = self.choose(service, 60)
+        self.settle()
+        self.click(service, tokens[:20])
+        self.settle()
+        (replica,) = service.feed.replicas.values()
+        with service.feed._folding:
+            replica.cut = replica.whole()
+        eventually(lambda: replica.stored is not None)
+        self.click(service, tokens[20:40])
+        self.settle()
+        return f"{self.world.prefix}:{{{replica.uid}}}:ck"
+
     def settle(self) -> None:
         """Everybody has everything."""
         for service in self.world.services:

@@ -61,3 +61,9 @@ def fold(id: str, base: str | None, fields: Mapping[str, bytes], rows: int = 0, 
     canonical = b"".join(name.encode() + b"=" + value for name, value in sorted(fields.items()))
     size = sum(map(len, fields.values()))
     return Checkpoint(id, base, rows, size, hashlib.sha256(canonical).hexdigest(), fields, keep=keep)
+
+
+def loaded(store: Store) -> Checkpoint:
+    found = store.load("u").checkpoint
+    assert found is not None
+    return found

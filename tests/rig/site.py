@@ -18,6 +18,8 @@ from service.pb.lever.v1 import experiment_pb2
 from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
 from tests.rig.waiting import eventually
 
+PAGE = "https://shop.example"
+
 
 @dataclass
 class Answer:
@@ -109,6 +111,17 @@ class Site:
 
     def _metadata(self) -> tuple[tuple[str, str], ...]:
         return (("authorization", f"Bearer {self.key}"),) if self.key else ()
+
+
+@dataclass
+class Keyed:
+    """A Lever with keys, and the keys."""
+
+    site: Site
+    secret: str
+    decide: str
+    public: str
+    beacon: str  # public, may only send events
 
 
 @contextmanager

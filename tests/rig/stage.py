@@ -78,3 +78,8 @@ def reward(service: Service, decision: Decision | bytes, **given: object) -> Out
     if isinstance(answer, Exception):
         raise answer
     return answer
+
+
+def one_valued(metrics: Metrics, family: str) -> dict[tuple[str, ...], float]:
+    """Samples of a counter or gauge, by their labels."""
+    return {key: value for key, (value,) in metrics.samples()[family]}

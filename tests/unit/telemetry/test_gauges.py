@@ -16,8 +16,8 @@ from service.store.counted import Counted
 from service.store.memory import MemoryStore
 from service.store.redis import RedisStore
 from service.telemetry.metrics import Metrics
-from tests.rig.stage import KEYS, choose
-from tests.unit.learning.test_beliefs import config, values
+from tests.rig.experiments import spending
+from tests.rig.stage import KEYS, choose, one_valued
 
 NOWHERE = "redis://127.0.0.1:1/0"  # nobody listens there
 
@@ -33,7 +33,7 @@ class Later(Clock):
 def service(tmp_path: Path) -> Iterator[Service]:
     made = build(MemoryStore(), KEYS, Metrics(), poll_ms=10, flush_ms=10, shelf=SnapshotFile(tmp_path / "shelf"))
     made.start()
-    made.catalogue.put(config(), 0)
+    made.catalogue.put(spending(), 0)
     yield made
     made.stop()
 
@@ -52,11 +52,11 @@ def test_a_snapshot_from_a_file_is_as_old_as_its_newest_entry(service: Service, 
     again.start()
     try:
         assert choose(again, "hero", "ann").stale
-        assert values(metrics, "lever_snapshot_age_seconds")["hero",] >= 3600
+        assert one_valued(metrics, "lever_snapshot_age_seconds")["hero",] >= 3600
     finally:
         again.stop(flush_s=0.0)
-    assert values(metrics, "lever_store_up") == {(): 0.0}
-    assert values(metrics, "lever_store_errors_total")["poll", "UnreachableError"] >= 1
+    assert one_valued(metrics, "lever_store_up") == {(): 0.0}
+    assert one_valued(metrics, "lever_store_errors_total")["poll", "UnreachableError"] >= 1
 
 
 def test_a_checkpoint_that_is_due_lets_its_age_grow(service: Service) -> None:
@@ -68,17 +68,17 @@ def test_a_checkpoint_that_is_due_lets_its_age_grow(service: Service) -> None:
         metrics, held = Metrics(), replica(service)
         held.cut = held.whole() if due else None
         Gauges(metrics).current([held], lambda _, diverged=diverged: diverged)  # type: ignore[misc]
-        marked = ("hero",) in values(metrics, "lever_checkpoint_age_seconds")
+        marked = ("hero",) in one_valued(metrics, "lever_checkpoint_age_seconds")
         assert marked == (not due and not diverged)
-        assert values(metrics, "lever_log_entries") == {("hero",): 1.0}
+        assert one_valued(metrics, "lever_log_entries") == {("hero",): 1.0}
 
 
 def test_rare_counters_are_there_from_the_start(service: Service) -> None:
     metrics = Metrics()
     Gauges(metrics).loaded(replica(service), diverged=False)
     causes = {("hero", cause): 0.0 for cause in ("late", "lost", "full")}
-    assert values(metrics, "lever_trials_dropped_total") == causes
-    assert values(metrics, "lever_features_unknown_total") == {("hero",): 0.0}
+    assert one_valued(metrics, "lever_trials_dropped_total") == causes
+    assert one_valued(metrics, "lever_features_unknown_total") == {("hero",): 0.0}
 
 
 def test_the_deleted_leave_unless_their_name_was_taken(service: Service) -> None:
@@ -90,7 +90,7 @@ def test_the_deleted_leave_unless_their_name_was_taken(service: Service) -> None
     gauges.tell("hero", lost=1)
     gauges.tell("other", lost=1)
     gauges.deleted("hero", [other])
-    assert values(metrics, "lever_lost") == {("hero",): 0.0, ("other",): 1.0}
+    assert one_valued(metrics, "lever_lost") == {("hero",): 0.0, ("other",): 1.0}
     gauges.deleted("hero", [])
     left = {key for name, rows in metrics.samples().items() if not name.endswith("_total") for key, _ in rows if key}
     assert left == {("other",)}
