@@ -1,4 +1,4 @@
-"""Published figures on real logs: Open Bandit Data, small version (notes E2-E4; obp 0.4.1's own example)."""
+"""Published figures on real logs: Open Bandit Data, small version (obp 0.4.1: its own example)."""
 
 from __future__ import annotations
 

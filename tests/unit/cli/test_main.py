@@ -45,7 +45,7 @@ def test_serve_refuses_wrong_settings_all_at_once(monkeypatch: pytest.MonkeyPatc
 def test_help_and_version_are_instant() -> None:
     script = (
         "import sys\n"
-        "from service.cli import main\n"
+        "from service.cli.main import main\n"
         "sys.argv = ['lever', *sys.argv[1:]]\n"
         "try: main()\n"
         "except SystemExit as end: assert not end.code, end.code\n"
