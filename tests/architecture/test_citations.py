@@ -28,7 +28,7 @@ def texts() -> dict[str, str]:
 
 def numbers(words: str, text: str) -> set[str]:
     """The numbers behind these words, `decisions 4 and 5` both."""
-    lists = re.findall(rf"\b{words}s? ((?:\d+(?:, | and |/)?)+)", text, re.IGNORECASE)
+    lists = re.findall(rf"\b{words}s? ((?:\d{{1,2}}\b(?:, | and |/)?)+)", text, re.IGNORECASE)
     return {number for found in lists for number in re.findall(r"\d+", found)}
 
 
