@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from loadtest.rig.server import Server
 from tests.rig.programs import BIN, ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -24,20 +25,10 @@ def blocks(language: str) -> list[str]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """What `make run` starts, on free ports and an empty folder; yields the gRPC address."""
-    folder = tmp_path_factory.mktemp("readme")
-    command = [str(BIN / "lever"), "serve", "--grpc-port", "0", "--http-port", "0", "--data-dir", str(folder / "data")]
-    with (folder / "errors").open("w") as errors:
-        process = subprocess.Popen(
-            [*command, "--experiments", str(ROOT / "deploy" / "examples")],
-            stdout=subprocess.PIPE, stderr=errors, text=True,
-        )  # fmt: skip
-        assert process.stdout is not None
-        found = re.search(r"gRPC on (\S+),", process.stdout.readline())
-        assert found, (folder / "errors").read_text()
-        yield found[1]
-        process.terminate()
-        assert process.wait(30) == 0
-        process.stdout.close()
+    examples = str(ROOT / "deploy" / "examples")
+    with Server(tmp_path_factory.mktemp("readme"), "--experiments", examples) as made:
+        yield made.address
+        assert made.stop() == 0
 
 
 def sh(script: str, server: str, folder: Path) -> subprocess.CompletedProcess[str]:
