@@ -22,7 +22,7 @@ from rich.console import Console
 
 from loadtest.endurance.fuzz import prepare
 from loadtest.rig import report
-from loadtest.rig.http2 import Answers, Caller
+from loadtest.rig.open_loop import Answers, Caller
 from loadtest.rig.processes import cpu_s
 from loadtest.rig.server import Server, ServerError, channel, running
 from service.pb.lever.v1 import personalization_pb2 as pb

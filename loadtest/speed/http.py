@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from loadtest.rig import h2load, pinned, processes, report, summaries
+from loadtest.rig import h2load, http2, pinned, processes, report, summaries
 from loadtest.rig.echo import SELECT
 from loadtest.rig.pinned import Stand
 from loadtest.rig.server import START_SECONDS, ServerError
@@ -59,7 +59,7 @@ def _measure(options: argparse.Namespace, lever: Stand, scratch: Path) -> dict[s
     pinned.teach(lever.address, experiment)
     (request,) = pinned.requests(lever.address, experiment, 1)
     grpc_body, http_body = scratch / "select.bin", scratch / "flag.json"
-    grpc_body.write_bytes(h2load.frame(request.SerializeToString()))
+    grpc_body.write_bytes(http2.body(request.SerializeToString()))
     context: dict[str, object] = {"targetingKey": request.subject}
     context |= {name: getattr(value, str(value.WhichOneof("value"))) for name, value in request.context.items()}
     http_body.write_text(json.dumps({"context": context}))

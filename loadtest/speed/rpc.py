@@ -23,7 +23,7 @@ import grpc
 import numpy as np
 from rich.console import Console
 
-from loadtest.rig import h2load, pinned, processes, report, summaries
+from loadtest.rig import h2load, http2, pinned, processes, report, summaries
 from loadtest.rig.background import Background, background
 from loadtest.rig.echo import COUNT, KINDS, SELECT
 from loadtest.rig.pinned import Stand
@@ -150,7 +150,7 @@ def _lever_targets(lever: Stand, scratch: Path) -> list[Target]:
         pinned.teach(lever.address, experiment)
         messages = pinned.bodies(pinned.requests(lever.address, experiment, 200))
         body = scratch / f"{algorithm}.bin"
-        body.write_bytes(h2load.frame(messages[0]))
+        body.write_bytes(http2.body(messages[0]))
         made.append(Target(algorithm, lever.address, lever.worker, body, messages, experiment))
     return made
 
