@@ -32,7 +32,7 @@ $(STAMP): pyproject.toml $(LOCKS)/dev.txt
 	@touch $@
 
 run: $(STAMP) ## serve the example experiments with the embedded store; data in .lever
-	$(BIN)/lever serve --data-dir .lever --experiments deploy/examples --door-port 8081
+	$(BIN)/lever serve --data-dir .lever --experiments deploy/examples --web-port 8081
 
 test: $(STAMP) ## run every test; ARGS="-k word" narrows
 	$(BIN)/python -m pytest $(ARGS)

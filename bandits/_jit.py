@@ -14,7 +14,6 @@ from typing import Any, TypeVar, cast
 
 import numba
 from numba import types
-from numba.core.compiler_lock import global_compiler_lock
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,12 +44,33 @@ def jit(function: F) -> F:
     return cast("F", numba.njit(cache=True, error_model="numpy")(function))
 
 
+# What `entry` reaches for inside Numba, and the first version that it was not tested with (pyproject.toml says the same).
+UNTESTED = (0, 69)
+_HOOKS = ("_compile_for_args", "compile", "disable_compile")
+_core: Any = getattr(numba, "core", None)
+_dispatcher: Any = getattr(getattr(_core, "dispatcher", None), "Dispatcher", None)
+_lock: Any = getattr(getattr(_core, "compiler_lock", None), "global_compiler_lock", None)
+
+
+def obstacle() -> str:
+    """Why kernels are compiled at import, all at once, rather than at their first call; empty where they are not."""
+    if tuple(numba.version_info[:2]) >= UNTESTED:
+        return f"numba {numba.__version__} is not a tested version; those below {UNTESTED[0]}.{UNTESTED[1]} are"
+    lacking = [name for name in _HOOKS if not hasattr(_dispatcher, name)]
+    if _lock is None:
+        lacking.append("global_compiler_lock")
+    return f"numba {numba.__version__} has no {', '.join(lacking)}" if lacking else ""
+
+
 def entry(*signature: types.Type, nogil: bool = False) -> Callable[[F], F]:
     """Declare a kernel that Python calls: compiled at its first call (not at import), for exactly these types.
 
     So no call can start a compilation for types that nobody warmed, and a Python int up to 2^64 - 1 fits a WORD.
-    Numba has no lazy form of explicit signatures; the hook is the method that its dispatcher calls on a miss.
+    Numba has no lazy form of explicit signatures; the hook is the method that its dispatcher calls on a miss. Where
+    `obstacle` speaks against that, the kernel is compiled here and now, as Numba's documentation has it.
     """
+    if obstacle():
+        return cast("Callable[[F], F]", numba.njit(signature, cache=True, error_model="numpy", nogil=nogil))
 
     def wrap(function: F) -> F:
         dispatcher = numba.njit(cache=True, error_model="numpy", nogil=nogil)(function)
@@ -58,7 +78,7 @@ def entry(*signature: types.Type, nogil: bool = False) -> Callable[[F], F]:
         compiled: list[Any] = []
 
         def first(*args: Any) -> Any:
-            with global_compiler_lock:  # several threads may make the first call at once
+            with _lock:  # several threads may make the first call at once
                 if not compiled:
                     compiled.append(dispatcher.compile(signature))
                     dispatcher.disable_compile()

@@ -102,7 +102,7 @@ def support(log: Logged) -> Support:
 def _refusal(w: Floats, ess: float, share: float, mean: float, unsupported: float) -> str:
     """The plain reason, "" for none."""
     if ess < LEAST_ESS:
-        return f"{w.size:,} rows are worth only {ess:,.1f} of the policy's own, at least {LEAST_ESS:.0f} are needed"
+        return f"the effective sample size of {w.size:,} rows is {ess:,.1f}, at least {LEAST_ESS:.0f} is needed"
     if share > MOST_SHARE:
         return f"a single row carries {share:.0%} of all weight, at most {MOST_SHARE:.0%} may be"
     if unsupported > MOST_UNSUPPORTED:

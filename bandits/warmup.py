@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from bandits._jit import obstacle
 from bandits.auto import MANY, Side, chosen
 from bandits.cells import count_offset
 from bandits.draw import draw, draw_many
@@ -29,6 +30,11 @@ def warm(clock: Callable[[], float] | None = None) -> float:
     started = clock() if clock else 0.0
     _choose(_fold())
     return clock() - started if clock else 0.0
+
+
+def eager() -> str:
+    """Why all kernels are compiled when they are imported, each at once, rather than by `warm`; empty as a rule."""
+    return obstacle()
 
 
 def _fold() -> Sums:

@@ -29,7 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "overload": ("loadtest.endurance.overload", "more calls than it can answer: what is still answered, and how fast"),
     "soak": ("loadtest.endurance.soak", "minutes or hours of traffic: do memory and descriptors grow?"),
-    "http": ("loadtest.speed.http", "an evaluation through the OFREP door beside a gRPC Select, on one core"),
+    "http": ("loadtest.speed.http", "an evaluation by OFREP beside a gRPC Select, on one core"),
     "rpc": ("loadtest.speed.rpc", "a full decision beside an empty call: CPU, calls a second, latency"),
     "kernels": ("loadtest.speed.kernels", "decide and learn in process, beside bare NumPy and other libraries"),
     "open": ("loadtest.speed.open", "an open loop with a mixed load: latency at 25 to 90 % of capacity"),

@@ -43,7 +43,7 @@ def sh(script: str, server: str, folder: Path) -> subprocess.CompletedProcess[st
 def test_make_run_is_the_first_command() -> None:
     assert blocks("sh")[0] == "make run\n"
     plan = subprocess.run(["make", "-n", "run"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert "lever serve --data-dir .lever --experiments deploy/examples --door-port 8081" in plan
+    assert "lever serve --data-dir .lever --experiments deploy/examples --web-port 8081" in plan
 
 
 def test_the_first_decision_and_reward(server: str, tmp_path: Path) -> None:

@@ -177,13 +177,13 @@ def settle(at: Site, account: Account) -> tuple[dict[str, Counter[str]], list[st
     stored, fold = store.load(uid), examination.settled()
     agree = not stored.diverged and stored.checkpoint is not None and stored.checkpoint.id == fold.cursor
     if not agree or stored.checkpoint is None or stored.checkpoint.digest != fold.whole().digest:
-        wrong.append("the servers' last checkpoint is not the fold of the log")
+        wrong.append("the servers' last checkpoint is not what the log comes to")
     store.close()
     apart = disagreements([server.address for server in at.servers], "chaos", fold.cursor)
     wrong += apart
     proved = found.proved if apart else [*found.proved, "both servers' snapshots agree"]
     proof = {
-        "rewards": found.rewards, "trials": found.trials, "claims": found.claims, "entries": found.entries,
+        "rewards": found.rewards, "trials": found.trials, "records": found.records, "entries": found.entries,
         "proved": proved, "limits": found.limits, "in_log_not_acked": len(rows) - len(account.acked),
     }  # fmt: skip
     return kinds, wrong, proof

@@ -22,7 +22,7 @@ from service.learning.replica import Replica
 from service.serving.personalizer import Mode, Personalizer
 from service.serving.published import Published
 from service.serving.rewarder import Rewarder, RewardEvent
-from service.serving.store_clock import Clock
+from service.serving.store_clock import StoreClock
 from service.serving.subject import Hasher
 from service.serving.token import Namer, TokenKeys, from_text
 from service.store.contract import Outcome, Put
@@ -37,7 +37,7 @@ EXPERIMENT = "learning"
 SUBJECTS = 5_000  # people who come back
 
 
-class SimulatedClock(Clock):
+class SimulatedClock(StoreClock):
     """Store time as the simulation says."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class SimulatedClock(Clock):
         self.time_ms = START_MS
 
     def now_ms(self) -> int:
-        """See Clock."""
+        """See StoreClock."""
         return self.time_ms
 
 

@@ -39,15 +39,15 @@ class Stand:
     engine: Path  # socket of the store
     core: int  # the worker's
     other: int  # everybody else's
-    door: str = ""  # of the HTTP door, where one was asked for
-    door_pid: int = 0  # on the worker's core too
+    web: str = ""  # of the web port, where one was asked for
+    web_pid: int = 0  # on the worker's core too
 
     def served(self, method: str = "Select") -> int:
         """Calls of a method that the worker itself says it answered with OK."""
         return self._counted("grpc_server_handled_total{", f'grpc_method="{method}"', 'grpc_code="OK"')
 
     def flags_served(self) -> int:
-        """Evaluations of single flags that the door says it answered with 200."""
+        """Evaluations of single flags that the web port says it answered with 200."""
         return self._counted("lever_http_requests_total{", 'route="ofrep_flag"', 'status="200"')
 
     def _counted(self, name: str, *labels: str) -> int:
@@ -57,18 +57,18 @@ class Stand:
 
 
 @contextlib.contextmanager
-def lever(*, door: bool = False) -> Iterator[Stand]:
-    """A server, on request with an HTTP door, for as long as the block; the calling process moves to the other core. Raises ServerError."""
+def lever(*, web: bool = False) -> Iterator[Stand]:
+    """A server, on request with a web port, for as long as the block; the calling process moves to the other core. Raises ServerError."""
     core, other = processes.cores()
     was = os.sched_getaffinity(0)
-    with running(*(["--door-port", "0"] if door else [])) as server:
+    with running(*(["--web-port", "0"] if web else [])) as server:
         try:
             (worker,) = server.workers()
-            doors = server.children("service.server.http_worker")
+            web_processes = server.children("service.server.http_worker")
             for task in [server.pid, *server.children(), os.getpid()]:
-                processes.pin(task, core if task == worker or task in doors else other)
+                processes.pin(task, core if task == worker or task in web_processes else other)
             made = Stand(server.address, server.http, worker, server.data / "engine.sock", core, other)
-            yield replace(made, door=server.website, door_pid=doors[0]) if door else made
+            yield replace(made, web=server.web, web_pid=web_processes[0]) if web else made
         finally:
             os.sched_setaffinity(0, was)
 

@@ -40,7 +40,7 @@ class Server:
 
     def __init__(self, folder: Path, *options: str, **variables: str) -> None:
         self.folder, self.data, self.log = folder, folder / "data", folder / "server.log"
-        self.address = self.http = self.website = ""  # host:port of its three sides, known once it was ready
+        self.address = self.http = self.web = ""  # host:port of its three sides, known once it was ready
         self._options, self._variables = options, variables
         self._process: subprocess.Popen[str] | None = None
         self._announced = False
@@ -81,7 +81,7 @@ class Server:
         found = READY.search(out.readline()) if out is not None and heard else None
         if found is None:
             raise ServerError(f"the server is not ready; its log ends with:\n{tail(self.log)}")
-        self.address, self.http, self.website = found[1], found[2], found[3] or ""
+        self.address, self.http, self.web = found[1], found[2], found[3] or ""
         self._announced = True
         return self
 

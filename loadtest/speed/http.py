@@ -1,4 +1,4 @@
-"""`python -m loadtest http`: one evaluation through the OFREP door beside one gRPC Select, in turn on the same core.
+"""`python -m loadtest http`: one evaluation by OFREP beside one gRPC Select, in turn on the same core.
 
 The same homepage experiment, the same visitor; h2load keeps 64 requests open at each: 64 connections of HTTP/1.1, and
 4 of HTTP/2 with 16 streams. Each server's own counter must agree with h2load.
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     options = made.parse_args(arguments)
     out = report.console()
     try:
-        with tempfile.TemporaryDirectory(prefix="lever-http-") as scratch, pinned.lever(door=True) as lever:
+        with tempfile.TemporaryDirectory(prefix="lever-http-") as scratch, pinned.lever(web=True) as lever:
             samples = _measure(options, lever, Path(scratch))
     except (ServerError, h2load.DriverError, RuntimeError) as error:
         out.print(f"{type(error).__name__}: {error}", markup=False)
@@ -66,7 +66,7 @@ def _measure(options: argparse.Namespace, lever: Stand, scratch: Path) -> dict[s
     samples: dict[str, list[float]] = defaultdict(list)
 
     def ofrep(calls: int) -> h2load.Driven:
-        return h2load.run_http(lever.door, FLAG + experiment, http_body, calls, scratch, lever.other, HTTP_WIDTH)
+        return h2load.run_http(lever.web, FLAG + experiment, http_body, calls, scratch, lever.other, HTTP_WIDTH)
 
     def select(calls: int) -> h2load.Driven:
         return h2load.run(lever.address, SELECT, grpc_body, calls, scratch, lever.other, GRPC_WIDTH)
@@ -74,7 +74,7 @@ def _measure(options: argparse.Namespace, lever: Stand, scratch: Path) -> dict[s
     until = time.monotonic() + START_SECONDS
     while not _knows(lever, experiment):
         if time.monotonic() > until:
-            raise ServerError(f"the door does not serve {experiment}")
+            raise ServerError(f"the web port does not serve {experiment}")
         time.sleep(0.1)
 
     def turn(name: str, pid: int, calls: int, drive: Callable[[int], h2load.Driven], served: Callable[[], int]) -> None:
@@ -92,14 +92,14 @@ def _measure(options: argparse.Namespace, lever: Stand, scratch: Path) -> dict[s
 
     for _ in range(options.rounds):
         turn("select", lever.worker, options.calls // 4, select, lever.served)
-        turn("ofrep", lever.door_pid, options.calls, ofrep, lever.flags_served)
+        turn("ofrep", lever.web_pid, options.calls, ofrep, lever.flags_served)
     return samples
 
 
 def _knows(lever: Stand, experiment: str) -> bool:
-    """Whether the door chooses in this experiment: it polls the store like any other server."""
+    """Whether the web port chooses in this experiment: it polls the store like any other server."""
     body = json.dumps({"context": {"targetingKey": "first"}}).encode()
-    request = urllib.request.Request(f"http://{lever.door}{FLAG}{experiment}", body)  # http
+    request = urllib.request.Request(f"http://{lever.web}{FLAG}{experiment}", body)  # http
     try:
         with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310  # as above
             return "value" in json.load(answer)

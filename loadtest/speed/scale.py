@@ -25,7 +25,7 @@ from loadtest.rig import processes, report, summaries
 from loadtest.rig.pinned import EXAMPLE
 from service import logs
 from service.security.secrets import Secrets
-from service.server.assemble import Service, build
+from service.server.assemble import Service, Tuning, build
 from service.serving.personalizer import Mode
 from service.store import rows as layout
 from service.store.embedded import Embedded
@@ -108,7 +108,7 @@ def config(name: str, arms: int = 10, segments: int = 1) -> str:
 def started(url: str) -> tuple[Service, float]:
     """A server over the store, and the seconds until it was ready."""
     begun = time.perf_counter()
-    service = build(RedisStore(url), KEYS, Metrics(), poll_ms=5, state_max=1 << 30)
+    service = build(RedisStore(url), KEYS, Metrics(), Tuning(poll_ms=5, state_max=1 << 30))
     service.start()
     while not service.feed.ready:
         time.sleep(0.001)
@@ -163,7 +163,7 @@ def _point(what: str, size: int) -> dict[str, float]:
         names = [f"scale-{i}" for i in range(size if what == "experiments" else 1)]
         for name in names:
             arms, segments = (size if what == key else least for key, least in (("arms", 10), ("segments", 1)))
-            first.catalogue.put(config(name, arms, segments), None)
+            first.experiments.put(config(name, arms, segments), None)
         first.feed.refresh(60.0)
         if what == "history":
             history(url, first, names[0], size)
@@ -174,9 +174,9 @@ def _point(what: str, size: int) -> dict[str, float]:
         again, seconds = started(url)
         again.feed.refresh(60.0)
         try:
-            found = {"select_us": cost_us(again.personalizer.select, names)}  # asked in turn: each is out of the caches
+            found = {"select_us": cost_us(again.use_cases.select, names)}  # asked in turn: each is out of the caches
             if len(names) > 1:
-                found["same_us"] = cost_us(again.personalizer.select, names[:1])  # the others are only there
+                found["same_us"] = cost_us(again.use_cases.select, names[:1])  # the others are only there
             return found | {"start_s": seconds, "rss_mb": processes.resident_mb(os.getpid())}
         finally:
             for service in (again, *others):

@@ -34,9 +34,9 @@ def import_(
     data_dir: DataDir = None,
     redis_url: RedisUrl = None,
 ) -> None:
-    """Bring an experiment into the store of a running server, under its old uid. What it cannot prove it refuses.
+    """Bring an experiment into the store of a running server, under its old uid. A file that does not prove itself is refused.
 
-    Claims are not in the file, so rewards of decisions made before now are answered LATE.
+    What was counted for which decision is not in the file, so rewards of decisions made before now are answered LATE.
     """
     from service.experiment.compiled import read
     from service.management.transfer import bring

@@ -61,10 +61,14 @@ def select(
     subject: Annotated[str, typer.Argument(help="Who the choice is for.")],
     context: Annotated[
         list[str] | None,
-        typer.Option("--context", "-c", metavar="KEY=VALUE", help="What is known; KEY:=TEXT for text like 007."),
+        typer.Option(
+            "--context", "-c", metavar="KEY=VALUE", help="A feature of the context; KEY:=TEXT for text like 007."
+        ),
     ] = None,
     arm: Annotated[list[str] | None, typer.Option(help="Choose only among these.")] = None,
-    deferred: Annotated[bool, typer.Option("--deferred", help="It may never be shown: a trial once exposed.")] = False,
+    deferred: Annotated[
+        bool, typer.Option("--deferred", help="It may never be shown: it counts as a trial once exposed.")
+    ] = False,
     mode: Annotated[Mode, typer.Option(help="Preview shows one --arm; uncounted is for bots.")] = Mode.NORMAL,
     previous: Annotated[str, typer.Option(metavar="DECISION_ID", help="An earlier decision to keep.")] = "",
     server: Server = LOCAL,
@@ -115,7 +119,7 @@ def _feature(value: Value) -> pb.FeatureValue:
 
 
 def expose(decision_id: Decision, server: Server = LOCAL) -> None:
-    """Say that a deferred decision was really shown."""
+    """Report that a deferred decision was shown."""
     from service.pb.lever.v1 import personalization_pb2 as pb
 
     with connect(server) as client:
@@ -127,7 +131,7 @@ def reward(
     decision_id: Decision,
     value: Annotated[float | None, typer.Argument(help="What it earned; 1 if left out.")] = None,
     metric: Annotated[str, typer.Option(help="Id of the metric; the primary one if left out.")] = "",
-    event: Annotated[str, typer.Option(help="Names the event, so that a retry is told from a second one.")] = "",
+    event: Annotated[str, typer.Option(help="Id of the event, so that a retry is not counted as a second one.")] = "",
     server: Server = LOCAL,
 ) -> None:
     """Report what a decision earned."""

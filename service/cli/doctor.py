@@ -34,9 +34,9 @@ def doctor(
     tls_key: Annotated[Path | None, typer.Option(help="Its key.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Say what is wrong with an installation, and what to do. Run it where the server runs, with its LEVER_* variables.
+    """Check an installation: what is wrong, and what to do about it. Run it where the server runs, with its LEVER_* variables.
 
-    Exit code 0 where there is no problem; warnings are none.
+    Exit code 1 where there is a problem; a warning is none.
     """
     from service.errors import InvalidError
     from service.process.settings import settings

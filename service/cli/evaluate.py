@@ -36,7 +36,7 @@ def evaluate(
     server: Server = LOCAL,
     as_json: AsJson = False,
 ) -> None:
-    """Estimate what another policy would have earned on logged traffic; say so plainly where the log cannot tell.
+    """Estimate what another policy would have earned on logged traffic; or say why the log cannot tell.
 
     Exit code 0: estimated, 1: something is wrong, 3: the log cannot tell.
     """
@@ -200,13 +200,15 @@ def _plain(found: Evaluation) -> dict[str, object]:
 
 def _show(found: Evaluation) -> None:
     said, screen = found.support, console()
-    worth = f"worth {said.ess:,.0f} of the policy's own; the heaviest carries {said.share:.1%}"
+    worth = f"effective sample size {said.ess:,.0f}; the heaviest trial has {said.share:.1%} of the weight"
     typer.echo(f"{found.policy}: {said.rows:,} trials, {worth}")
     if found.left_out:
         left = ", ".join(f"{count:,} {why}" for why, count in found.left_out.items())
         typer.echo(f"left out: {left}")
     if found.open_rows:
-        typer.echo(f"{found.open_rows:,} trials may still be rewarded: values are low for both, compare them")
+        typer.echo(
+            f"{found.open_rows:,} trials may still be rewarded: all values are low, compare them with one another"
+        )
     if found.logged is not None:
         screen.print()
         screen.print(estimates_table(found))
@@ -219,7 +221,7 @@ def estimates_table(found: Evaluation) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    table.add_column("reward a trial")
+    table.add_column("reward per trial")
     for heading in _HEADINGS:
         table.add_column(heading, justify="right")
     for one in (found.logged, *found.estimates):
@@ -247,7 +249,7 @@ def draw(found: Evaluation, out: Path) -> None:
         axes.plot([one.low, one.high], [place, place], color=colour, linewidth=4)
         axes.plot([one.value], [place], "o", color=colour)
     axes.set_yticks(range(len(shown)), [one.name for one in reversed(shown)])
-    axes.set_xlabel("reward a trial; thick: 95 % interval, thin: at any time")
+    axes.set_xlabel("reward per trial; thick: 95 % interval, thin: at any time")
     title = f"{found.policy}, {found.support.rows:,} trials"
     axes.set_title(f"{title}: the log cannot tell" if found.support.refused else title)
     figure.savefig(out, dpi=120)

@@ -125,7 +125,7 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     server: Server = LOCAL,
 ) -> None:
-    """Delete an experiment with all it has learned."""
+    """Delete an experiment and all that it has learned."""
     from service.pb.lever.v1.experiment_pb2 import DeleteExperimentRequest
 
     if not yes:

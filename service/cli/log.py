@@ -15,7 +15,7 @@ def log(
     data_dir: Annotated[Path | None, typer.Option(help="Data directory of a running `lever serve`.")] = None,
     redis_url: Annotated[str | None, typer.Option(help="The Redis or Valkey in use.")] = None,
 ) -> None:
-    """Write an experiment's log, one line a row, straight from the store."""
+    """Write an experiment's log as a table, one row per trial or reward; reads the store itself."""
     import os
 
     from service.analysis.log_table import LogTable, entries

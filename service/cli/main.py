@@ -33,7 +33,9 @@ def lever(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
-    key: Annotated[str, typer.Option(envvar="LEVER_KEY", show_envvar=True, help="API key; better as a variable.")] = "",
+    key: Annotated[
+        str, typer.Option(envvar="LEVER_KEY", show_envvar=True, help="API key; better given as the variable.")
+    ] = "",
     tls: Annotated[bool, typer.Option("--tls", envvar="LEVER_TLS", help="The server speaks TLS.")] = False,
     ca: Annotated[
         Path | None, typer.Option(envvar="LEVER_CA", help="PEM certificates to trust; implies --tls.")
@@ -54,9 +56,10 @@ def serve(
     redis_url: Annotated[str | None, typer.Option(help="A Redis or Valkey to use instead of the embedded one.")] = None,
     grpc_port: Annotated[int | None, typer.Option(help="Port of the gRPC services.")] = None,
     http_port: Annotated[int | None, typer.Option(help="Port of /metrics, /livez and /readyz.")] = None,
-    door_port: Annotated[
-        int | None, typer.Option(help="Port of the HTTP door for websites; without it there is none.")
+    web_port: Annotated[
+        int | None, typer.Option(help="Port for websites, over HTTP; without it there is none.")
     ] = None,
+    door_port: Annotated[int | None, typer.Option(hidden=True, help="The former name of --web-port.")] = None,
     workers: Annotated[int | None, typer.Option(help="Serving processes on the one gRPC port.")] = None,
     experiments: Annotated[Path | None, typer.Option(help="A file or folder of experiments to apply.")] = None,
     keys_file: Annotated[Path | None, typer.Option(help="API keys; without it nobody needs one.")] = None,
@@ -65,7 +68,7 @@ def serve(
     tls_client_ca: Annotated[Path | None, typer.Option(help="PEM certificates whose clients may connect.")] = None,
     check: Annotated[bool | None, typer.Option("--check", help="Print the resolved settings and stop.")] = None,
 ) -> None:
-    """Serve. Every option is also an environment variable, LEVER_DATA_DIR and so on; options win."""
+    """Run the server. Every option is also an environment variable, LEVER_DATA_DIR and so on; options win."""
     from service.errors import InvalidError
     from service.process.settings import settings
 
@@ -74,7 +77,7 @@ def serve(
         "redis_url": redis_url,
         "grpc_port": grpc_port,
         "http_port": http_port,
-        "door_port": door_port,
+        "web_port": door_port if web_port is None else web_port,
         "workers": workers,
         "experiments": experiments,
         "keys_file": keys_file,

@@ -11,22 +11,23 @@ from service.cli.connection import AsJson, console, print_json
 from service.cli.store_access import DataDir, RedisUrl, opened, uid_of
 
 if TYPE_CHECKING:
-    from service.management.verify import Finding
+    from service.management.verify import Verdict
 
 
 def verify(
     experiment: Annotated[str | None, typer.Option("--experiment", "-e", help="Only this one.")] = None,
     since: Annotated[
-        Path | None, typer.Option(help="An export of before: prove the state from there, where the log is trimmed.")
+        Path | None, typer.Option(help="An earlier export: prove the state from there, where the log is trimmed.")
     ] = None,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Replace a damaged or disputed checkpoint by the state that is proved.")
+        bool,
+        typer.Option("--repair", help="Replace a damaged or disputed checkpoint by the state that the log proves."),
     ] = False,
     data_dir: DataDir = None,
     redis_url: RedisUrl = None,
     as_json: AsJson = False,
 ) -> None:
-    """Prove that claims = log = counts and that state = fold of the log, bit by bit; straight from the store."""
+    """Prove that every reward was counted once and that the state is what the log comes to; reads the store itself."""
     from service.management.verify import Examination
     from service.management.verify import repair as settle
     from service.store.archive import unpack
@@ -58,17 +59,17 @@ def verify(
     raise typer.Exit(0 if all(finding.good for finding in found) else 1)
 
 
-def _print(found: list[Finding]) -> None:
+def _print(found: list[Verdict]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
     table = Table()
-    for column in ("experiment", "entries", "trials", "rewards", "claims"):
+    for column in ("experiment", "entries", "trials", "rewards", "records"):
         table.add_column(column, justify="left" if column == "experiment" else "right", no_wrap=True)
     table.add_column("proved")
     table.add_column("result")
     for one in found:
-        numbers = [f"{n:,}" for n in (one.entries, one.trials, one.rewards, one.claims)]
+        numbers = [f"{n:,}" for n in (one.entries, one.trials, one.rewards, one.records)]
         words = "\n".join([*one.proved, *(f"but: {limit}" for limit in one.limits)])
         table.add_row(escape(one.name), *numbers, escape(words), "[green]good[/]" if one.good else "[red]WRONG[/]")
     console().print(table)

@@ -32,7 +32,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class Diagnosis:
     """A finding before it is known which check made it."""
 
     result: str
@@ -40,19 +40,19 @@ class Result:
     todo: str = ""
 
 
-def ok(said: str) -> Result:
+def ok(said: str) -> Diagnosis:
     """All is well."""
-    return Result(OK, said)
+    return Diagnosis(OK, said)
 
 
-def warning(said: str, todo: str = "") -> Result:
+def warning(said: str, todo: str = "") -> Diagnosis:
     """It works, and may not for long, or not as one might think."""
-    return Result(WARNING, said, todo)
+    return Diagnosis(WARNING, said, todo)
 
 
-def problem(said: str, todo: str) -> Result:
+def problem(said: str, todo: str) -> Diagnosis:
     """It does not work, or loses what it should keep."""
-    return Result(PROBLEM, said, todo)
+    return Diagnosis(PROBLEM, said, todo)
 
 
 class SkipError(Exception):
@@ -92,7 +92,7 @@ class Seen:
         return _there(self.store, "the store could not be asked")
 
 
-Check = tuple[str, Callable[[Seen], Result]]
+Check = tuple[str, Callable[[Seen], Diagnosis]]
 
 
 def examine(seen: Seen, checks: Iterable[Check]) -> list[Finding]:
@@ -100,10 +100,10 @@ def examine(seen: Seen, checks: Iterable[Check]) -> list[Finding]:
     found = []
     for name, check in checks:
         try:
-            result = check(seen)
+            diagnosis = check(seen)
         except SkipError as why:
-            result = Result(SKIPPED, str(why))
-        found.append(Finding(name, result.result, result.said, result.todo))
+            diagnosis = Diagnosis(SKIPPED, str(why))
+        found.append(Finding(name, diagnosis.result, diagnosis.said, diagnosis.todo))
     return found
 
 

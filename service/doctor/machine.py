@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from service.doctor.findings import Check, Result, Seen, SkipError, ago, day, ok, problem, warning
+from service.doctor.findings import Check, Diagnosis, Seen, SkipError, ago, day, ok, problem, warning
 from service.process.kernel_cache import use_kernel_cache
 from service.process.settings import Settings, is_loopback
 from service.security import api_keys
@@ -18,7 +18,7 @@ from service.security import api_keys
 EXPIRES_S = 14 * 86400.0
 
 
-def _kernels(_seen: Seen) -> Result:
+def _kernels(_seen: Seen) -> Diagnosis:
     env = dict(os.environ)
     use_kernel_cache(env)
     folder = Path(env["NUMBA_CACHE_DIR"])
@@ -36,11 +36,11 @@ def _kernels(_seen: Seen) -> Result:
 def _listeners(settings: Settings) -> Iterator[tuple[str, str, int]]:
     yield "gRPC", settings.grpc_host, settings.grpc_port
     yield "HTTP", settings.http_host, settings.http_port
-    if settings.door_port is not None:
-        yield "door", settings.door_host, settings.door_port
+    if settings.web_port is not None:
+        yield "web", settings.web_host, settings.web_port
 
 
-def _ports(seen: Seen) -> Result:
+def _ports(seen: Seen) -> Diagnosis:
     if not isinstance(seen.health, str) or not isinstance(seen.metrics, str):
         return ok("in use, by Lever")
     taken = []
@@ -51,12 +51,12 @@ def _ports(seen: Seen) -> Result:
         except OSError as error:
             taken.append(f"{name} {host}:{port}: {error.strerror}")
     if taken:
-        todo = "end what holds it (`ss -ltnp` shows it), or choose others: LEVER_GRPC_PORT, LEVER_HTTP_PORT, LEVER_DOOR_PORT"
+        todo = "end what holds it (`ss -ltnp` shows it), or choose others: LEVER_GRPC_PORT, LEVER_HTTP_PORT, LEVER_WEB_PORT"
         return problem("; ".join(taken), todo)
     return ok("free, for a server to take")
 
 
-def _keys(seen: Seen) -> Result:
+def _keys(seen: Seen) -> Diagnosis:
     settings = seen.settings
     open_to = [f"{name} {host}" for name, host, _ in _listeners(settings) if not is_loopback(host)]
     if settings.keys_file is None:
@@ -77,7 +77,7 @@ def _keys(seen: Seen) -> Result:
     return ok(f"{names} keys, as hashes")
 
 
-def _secrets(seen: Seen) -> Result:
+def _secrets(seen: Seen) -> Diagnosis:
     folder = seen.settings.data_dir
     kept = [*sorted(folder.glob("*.key")), *sorted(folder.glob("snapshot-*.bin"))] if folder.is_dir() else []
     if seen.settings.tls_key is not None:
@@ -91,7 +91,7 @@ def _secrets(seen: Seen) -> Result:
     return ok(f"{len(kept)} files, for their owner only")
 
 
-def _tls(seen: Seen) -> Result:
+def _tls(seen: Seen) -> Diagnosis:
     settings = seen.settings
     if settings.tls_cert is None:
         bare = [f"{name} {host}" for name, host, _ in _listeners(settings) if not is_loopback(host)]

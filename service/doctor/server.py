@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from prometheus_client.parser import text_string_to_metric_families
 
 from service import __version__
-from service.doctor.findings import Check, Labels, Metrics, Result, Seen, SkipError, ago, ok, problem, warning
+from service.doctor.findings import Check, Diagnosis, Labels, Metrics, Seen, SkipError, ago, ok, problem, warning
 
 TIMEOUT_S = 5.0
 # Snapshots are renewed and trials flushed ten times a second; these are far beyond what a busy machine takes.
@@ -55,7 +55,7 @@ def _samples(text: str) -> Metrics:
     return found
 
 
-def _grpc(seen: Seen) -> Result:
+def _grpc(seen: Seen) -> Diagnosis:
     if isinstance(seen.health, str):
         todo = "start it with `lever serve`, or name it with --server (LEVER_SERVER); where it speaks TLS give --tls or --ca"
         return problem(f"no Lever server answers at {seen.server}: {seen.health}", todo)
@@ -65,7 +65,7 @@ def _grpc(seen: Seen) -> Result:
     return ok(f"{seen.server} is serving")
 
 
-def _http(seen: Seen) -> Result:
+def _http(seen: Seen) -> Diagnosis:
     if not isinstance(seen.metrics, str):
         if "lever_build_info" in seen.metrics:
             return ok(f"{seen.http}/metrics is read")
@@ -76,7 +76,7 @@ def _http(seen: Seen) -> Result:
     return problem(f"{seen.http}/metrics cannot be read: {seen.metrics}", todo)
 
 
-def _workers(seen: Seen) -> Result:
+def _workers(seen: Seen) -> Diagnosis:
     workers = seen.series("lever_worker_ready", "worker")
     down = sorted(name for name, ready in workers.items() if not ready)
     if not workers or down:
@@ -85,7 +85,7 @@ def _workers(seen: Seen) -> Result:
     return ok(f"{len(workers)} ready")
 
 
-def _version(seen: Seen) -> Result:
+def _version(seen: Seen) -> Diagnosis:
     versions = sorted(name for name in seen.series("lever_build_info", "version") if name)
     if versions != [__version__]:
         todo = "finish the upgrade, or use the command that belongs to the server"
@@ -93,18 +93,18 @@ def _version(seen: Seen) -> Result:
     return ok(__version__)
 
 
-def _reaches_store(seen: Seen) -> Result:
+def _reaches_store(seen: Seen) -> Diagnosis:
     up = seen.measured.get("lever_store_up", {})
     if not up or not min(up.values()):
-        todo = "rewards are refused until it answers again, choices go on; start the store, or mend the way to it"
+        todo = "rewards are refused until it answers again, choices go on; start the store, or repair the network to it"
         return problem("the server does not reach its store", todo)
     return ok("every worker does")
 
 
-def _ages(seen: Seen, name: str, what: str, todo: str) -> Result:
+def _ages(seen: Seen, name: str, what: str, todo: str) -> Diagnosis:
     ages = seen.series(name)
     if not ages:
-        raise SkipError("the server has told none yet")
+        raise SkipError("the server has reported none yet")
     worst = max(ages, key=ages.__getitem__)
     said = f"{what} {ago(ages[worst])} old" + (f" ({worst})" if worst else "")
     if ages[worst] > STUCK_S:
@@ -112,19 +112,19 @@ def _ages(seen: Seen, name: str, what: str, todo: str) -> Result:
     return warning(said, todo) if ages[worst] > STALE_S else ok(said)
 
 
-def _snapshot(seen: Seen) -> Result:
+def _snapshot(seen: Seen) -> Diagnosis:
     return _ages(
         seen, "lever_snapshot_age_seconds", "the oldest snapshot is", "choices come from old knowledge; see store"
     )
 
 
-def _flush(seen: Seen) -> Result:
+def _flush(seen: Seen) -> Diagnosis:
     return _ages(
         seen, "lever_flush_age_seconds", "the last flush is", "trials wait in memory, and are lost with the server"
     )
 
 
-def _checkpoint(seen: Seen) -> Result:
+def _checkpoint(seen: Seen) -> Diagnosis:
     ages = seen.series("lever_checkpoint_age_seconds")
     old = {name: age for name, age in ages.items() if age > CHECKPOINT_S}
     if old:
@@ -132,33 +132,33 @@ def _checkpoint(seen: Seen) -> Result:
         todo = "a start takes longer and the log cannot be trimmed; the log has the line `a checkpoint was not taken`"
         return warning(f"one of {worst} has been due for {ago(old[worst])}", todo)
     if not ages:
-        raise SkipError("the server has told none yet")
+        raise SkipError("the server has reported none yet")
     return ok("none is overdue")
 
 
-def _raised(seen: Seen, name: str, said: str, todo: str) -> Result:
+def _raised(seen: Seen, name: str, said: str, todo: str) -> Diagnosis:
     raised = sorted(key for key, value in seen.series(name).items() if value)
     if raised:
         return problem(f"{said}: {', '.join(raised)}", todo)
     return ok("none")
 
 
-def _divergence(seen: Seen) -> Result:
+def _divergence(seen: Seen) -> Diagnosis:
     todo = "`lever verify --experiment EXPERIMENT --repair` (docs/guarantees.md, Checkpoints)"
-    return _raised(seen, "lever_divergence", "two servers folded one log to different states", todo)
+    return _raised(seen, "lever_divergence", "two servers came to different states from one log", todo)
 
 
-def _lost(seen: Seen) -> Result:
+def _lost(seen: Seen) -> Diagnosis:
     todo = "`lever restore EXPERIMENT` or `lever accept-loss EXPERIMENT` (docs/guarantees.md); first see that it is the right store"
     return _raised(seen, "lever_lost", "the store has lost what is served", todo)
 
 
-def _unreadable(seen: Seen) -> Result:
+def _unreadable(seen: Seen) -> Diagnosis:
     todo = "`lever verify` says what is damaged; `lever import` brings an export back"
     return _raised(seen, "lever_unreadable", "data in the store is damaged", todo)
 
 
-def _dropped(seen: Seen) -> Result:
+def _dropped(seen: Seen) -> Diagnosis:
     count = sum(seen.measured.get("lever_trials_dropped_total", {}).values())
     if count:
         todo = "the cause is a label of lever_trials_dropped_total: late, lost, or full (raise LEVER_BUFFER_BYTES)"
@@ -166,7 +166,7 @@ def _dropped(seen: Seen) -> Result:
     return ok("none")
 
 
-def _clock(seen: Seen) -> Result:
+def _clock(seen: Seen) -> Diagnosis:
     if seen.server_clock is None:
         raise SkipError("the server did not tell its time")
     ahead = seen.server_clock - seen.now

@@ -6,10 +6,10 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from service.doctor.findings import Check, Result, Seen, SkipError, ago, ok, problem, warning
+from service.doctor.findings import Check, Diagnosis, Seen, SkipError, ago, ok, problem, warning
 from service.errors import LeverError
 from service.process.settings import Settings, hidden
-from service.store.durability import promise
+from service.store.durability import durability
 from service.store.embedded import OLDEST, Embedded
 from service.store.vitals import Vitals, vitals
 
@@ -28,13 +28,13 @@ def look(settings: Settings) -> Vitals | str:
         return str(error)
 
 
-def _store(seen: Seen) -> Result:
+def _store(seen: Seen) -> Diagnosis:
     given = hidden(seen.settings.redis_url) or f"the embedded store in {seen.settings.data_dir}"
     if isinstance(seen.store, str):
         todo = "start it; or name the one in use with --redis-url (LEVER_REDIS_URL)"
         if not seen.settings.redis_url:
             log = seen.settings.data_dir / "engine.log"
-            todo = f"`lever serve` starts it, and {log} has its own words; or name the one in use: LEVER_DATA_DIR, LEVER_REDIS_URL"
+            todo = f"`lever serve` starts it, and {log} says why it does not run; or name the one in use: LEVER_DATA_DIR, LEVER_REDIS_URL"
         return problem(f"{given}: {seen.store}", todo)
     info = seen.store.info
     engine = "Valkey" if "valkey_version" in info else "Redis"
@@ -47,7 +47,7 @@ def _store(seen: Seen) -> Result:
     return ok(f"{said}, {given}")
 
 
-def _same(seen: Seen) -> Result:
+def _same(seen: Seen) -> Diagnosis:
     served, stored = set(seen.series("lever_snapshot_age_seconds")), seen.engine.experiments
     if served - stored:
         todo = "is this the server's store? See --redis-url and --data-dir; if it is, see `lost`"
@@ -57,28 +57,28 @@ def _same(seen: Seen) -> Result:
     )
 
 
-def _eviction(seen: Seen) -> Result:
+def _eviction(seen: Seen) -> Diagnosis:
     policy = seen.engine.info.get("maxmemory_policy", "")
     if not policy:
         return warning("the store does not tell its maxmemory-policy", "make sure that it is noeviction")
     if policy != "noeviction":
-        said = f"maxmemory-policy is {policy}: an evicted claim lets a reward be counted twice"
+        said = f"maxmemory-policy is {policy}: an evicted record lets a reward be counted twice"
         return problem(said, "`CONFIG SET maxmemory-policy noeviction`, and the same in the store's own configuration")
     return ok(policy)
 
 
-def _fsync(seen: Seen) -> Result:
+def _fsync(seen: Seen) -> Diagnosis:
     info, fsync = seen.engine.info, seen.engine.fsync
     if info.get("aof_enabled") != "1":
         todo = "`CONFIG SET appendonly yes`, and the same in the store's own configuration"
-        return problem(promise({"fsync": "none"}), todo)
-    said = f"appendfsync {fsync or 'is not told'}: {promise({'fsync': fsync or 'unknown'})}"
+        return problem(durability({"fsync": "none"}), todo)
+    said = f"appendfsync {fsync or 'is not told'}: {durability({'fsync': fsync or 'unknown'})}"
     if fsync == "always":
         return ok(said)
     return warning(said, "`appendfsync always` keeps them, if the disk is up to it (docs/guarantees.md)")
 
 
-def _persistence(seen: Seen) -> Result:
+def _persistence(seen: Seen) -> Diagnosis:
     info = seen.engine.info
     names = {
         "aof_last_write_status": "the append-only file",
@@ -92,7 +92,7 @@ def _persistence(seen: Seen) -> Result:
     return ok("the last write, rewrite and dump went well")
 
 
-def _memory(seen: Seen) -> Result:
+def _memory(seen: Seen) -> Diagnosis:
     info = seen.engine.info
     used, limit = _number(info, "used_memory"), _number(info, "maxmemory")
     whole = limit or _number(info, "total_system_memory")
@@ -107,7 +107,7 @@ def _memory(seen: Seen) -> Result:
     return warning(said, "plan for more memory, or delete what is over") if used > FILLING * whole else ok(said)
 
 
-def _replication(seen: Seen) -> Result:
+def _replication(seen: Seen) -> Diagnosis:
     info = seen.engine.info
     if info.get("role") == "slave":
         link = info.get("master_link_status", "unknown")
@@ -122,7 +122,7 @@ def _replication(seen: Seen) -> Result:
     return ok(f"a primary with {count} replicas; what they had not got is gone with a failover")
 
 
-def _clock(seen: Seen) -> Result:
+def _clock(seen: Seen) -> Diagnosis:
     ahead, unsure = seen.engine.ahead_s, seen.engine.unsure_s
     if abs(ahead) - unsure > OFFSET_S:
         which = "ahead of" if ahead > 0 else "behind"
@@ -131,7 +131,7 @@ def _clock(seen: Seen) -> Result:
     return ok(f"within {abs(ahead) + unsure:.3f} s of this machine's")
 
 
-def _disk(seen: Seen) -> Result:
+def _disk(seen: Seen) -> Diagnosis:
     if seen.settings.redis_url:
         raise SkipError("the store's disk is not this machine's to look at")
     folder = seen.settings.data_dir

@@ -1,4 +1,4 @@
-"""The door itself, raw ASGI: routes, keys, origins, sizes, counters; errors into statuses.
+"""The ASGI application of the web port: routes, keys, origins, sizes, counters; errors into statuses.
 
 Choices are made right on the event loop: they wait for nothing and take microseconds. Events wait for the store and
 go to threads; a bounded number of them, so that a slow store is told of instead of hidden in a queue.
@@ -25,6 +25,7 @@ from service.http.events import Collector
 from service.http.messages import Receive, Reply, Request, Scope, Send, refused
 from service.http.openapi import document
 from service.security.api_keys import SCOPES, Access, Key
+from service.telemetry.faults import Faults
 from service.telemetry.metrics import Metrics
 
 FLAGS = "/ofrep/v1/evaluate/flags"
@@ -55,16 +56,16 @@ class TooLargeError(InvalidError):
     """The body is larger than the route takes."""
 
 
-_DOOR = ("door",)
+_POOL = ("web",)  # the label of `lever_shed_total`
 
 
 class WebApp:
     """The ASGI application. `threads` run what waits for the store, with `waiting` more requests in line at most."""
 
     def __init__(
-        self, desk: Backend, access: Access | None, metrics: Metrics, threads: int = 16, waiting: int = 256
+        self, backend: Backend, access: Access | None, metrics: Metrics, threads: int = 16, waiting: int = 256
     ) -> None:
-        choices, flags, collector = Choices(desk), ofrep.Ofrep(desk), Collector(desk)
+        choices, flags, collector = Choices(backend), ofrep.Ofrep(backend), Collector(backend)
         self._access = access
         self._cors = Cors(access)
         self._pool = ThreadPoolExecutor(threads, "events")
@@ -72,8 +73,9 @@ class WebApp:
         self._waiting = 0
         self._count = metrics.http_requests.hit
         self._shed = metrics.shed.hit
-        metrics.shed.add(_DOOR, 0)  # a rate needs the series before its first refusal
-        self._log = structlog.get_logger("lever.door")
+        metrics.shed.add(_POOL, 0)  # a rate needs the series before its first refusal
+        self.faults = Faults(metrics, "http")
+        self._log = structlog.get_logger("lever.web")
         self._document = document()
         self._flag = Route("ofrep_flag", "POST", flags.single, "decide", fail=ofrep.failed)
         self._routes = {
@@ -109,7 +111,7 @@ class WebApp:
     def at_once(self, route: Route, tail: str, headers: dict[bytes, bytes], body: bytes | None) -> Reply:
         """Answer a request of the route's method that is here as a whole; `body` None: it was too large.
 
-        For routes that do not wait. What lane.py calls instead of going through ASGI.
+        For routes that do not wait. What fast_protocol.py calls instead of going through ASGI.
         """
         begun = perf_counter()
         origin = headers.get(b"origin")
@@ -170,7 +172,7 @@ class WebApp:
 
     async def _on_thread(self, route: Route, request: Request) -> Reply:
         if self._waiting >= self._most:
-            self._shed(_DOOR)
+            self._shed(_POOL)
             raise ExhaustedError("overloaded: too many requests wait for the store", "OVERLOADED", RETRY_S)
         self._waiting += 1
         try:

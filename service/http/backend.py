@@ -8,10 +8,11 @@ from typing import Any
 
 from service.errors import InvalidError, NotFoundError, UnavailableError
 from service.experiment.compiled import Experiment
+from service.experiment.encoder import Value
 from service.security.api_keys import Key
-from service.serving.personalizer import Decision, Mode, Value
+from service.serving.personalizer import Decision, Mode
 from service.serving.published import Published
-from service.serving.store_clock import Clock
+from service.serving.store_clock import StoreClock
 from service.serving.use_cases import UseCases
 
 SUBJECT_CHARS = 512
@@ -20,19 +21,19 @@ TOKEN_CHARS = 1024
 
 @dataclass(slots=True)
 class Backend:
-    """The working parts. `uses` is None until the store gave the keys; `open` once there is something to choose from."""
+    """The working parts. `use_cases` is None until the store gave the keys; `open` once there is something to choose from."""
 
-    uses: UseCases | None = None
+    use_cases: UseCases | None = None
     directory: Published = field(default_factory=Published)
-    clock: Clock = field(default_factory=Clock)
+    clock: StoreClock = field(default_factory=StoreClock)
     open: bool = False
     why: str = "starting"
 
     def working(self) -> UseCases:
         """The use cases, or UnavailableError with the reason why not yet."""
-        if not self.open or self.uses is None:
+        if not self.open or self.use_cases is None:
             raise UnavailableError(f"not ready: {self.why}", "NOT_READY")
-        return self.uses
+        return self.use_cases
 
     def experiment(self, name: str, key: Key) -> Experiment:
         """The experiment of this name. NotFoundError, too where a public key may not know of it."""
@@ -64,5 +65,4 @@ class Backend:
                 features[name] = value
         if len(previous) > TOKEN_CHARS:
             raise InvalidError.field("previous_decision_id", f"is longer than {TOKEN_CHARS} characters")
-        made: Decision = self.working().select(exp.name, subject, features, arms, previous, deferred, mode)
-        return made
+        return self.working().select(exp.name, subject, features, arms, previous, deferred, mode)

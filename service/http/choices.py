@@ -65,13 +65,13 @@ _DECODER = msgspec.json.Decoder(Select)
 class Choices:
     """Answers POST /v1/select. What is wrong with one experiment does not hinder the others."""
 
-    def __init__(self, desk: Backend) -> None:
-        self._desk = desk
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
 
     def select(self, request: Request) -> Reply:
         """Raises InvalidError and UnavailableError for the request as a whole."""
         asked = decode(_DECODER, request.body)
-        self._desk.working()
+        self._backend.working()
         chosen = [self._one(one, asked, request.key) for one in asked.experiments]
         return Reply(200, msgspec.json.encode(Selected(chosen)))
 
@@ -80,8 +80,8 @@ class Choices:
         try:
             if key.public and (one.arms or one.mode != "normal"):
                 raise DeniedError("a public key cannot name arms or a mode")
-            exp = self._desk.experiment(one.experiment, key)
-            made = self._desk.choose(
+            exp = self._backend.experiment(one.experiment, key)
+            decision = self._backend.choose(
                 exp,
                 asked.subject,
                 asked.context,
@@ -93,6 +93,6 @@ class Choices:
         except LeverError as error:
             return Chosen(one.experiment, error=described(error))
         return Chosen(
-            exp.name, made.decision_id, made.arm, msgspec.Raw(made.payload_json.encode()), made.propensity, made.segment,
-            made.holdout, made.stale, made.version, made.reason.name,
+            exp.name, decision.decision_id, decision.arm, msgspec.Raw(decision.payload_json.encode()), decision.propensity, decision.segment,
+            decision.holdout, decision.stale, decision.version, decision.reason.name,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""CORS: which pages' scripts may read what the door answers. A public key names its pages' origins.
+"""CORS: which pages' scripts may read what the web port answers. A public key names its pages' origins.
 
 Without any file of keys only pages of this very machine may: else any website that a developer visits could talk to
 the Lever on the developer's desk.

@@ -14,7 +14,7 @@ from service.errors import LeverError, UnavailableError
 from service.http.backend import TOKEN_CHARS, Backend
 from service.http.messages import Reply, Request, decode, described, waiting
 from service.security.api_keys import Key
-from service.serving.rewarder import Answer, RewardEvent
+from service.serving.rewarder import RewardAnswer, RewardEvent
 from service.serving.token import from_text
 from service.serving.use_cases import UseCases
 from service.store.contract import Outcome
@@ -57,8 +57,8 @@ _DECODER = msgspec.json.Decoder(Events)
 class Collector:
     """Answers POST /v1/events. It waits for the store: to be called on a thread."""
 
-    def __init__(self, desk: Backend) -> None:
-        self._desk = desk
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
 
     def collect(self, request: Request) -> Reply:
         """Raises InvalidError and UnavailableError for the batch as a whole.
@@ -66,7 +66,7 @@ class Collector:
         503 where the store was away for any event: the same batch may then be sent again as it is.
         """
         events = decode(_DECODER, request.body).events
-        answers = _answers(self._desk.working(), events, request.key)
+        answers = _answers(self._backend.working(), events, request.key)
         away = next((answer for answer in answers if isinstance(answer, UnavailableError)), None)
         results = [
             Result(error=described(answer)) if isinstance(answer, LeverError) else Result(answer.name)
@@ -76,16 +76,16 @@ class Collector:
         return Reply(200, body) if away is None else Reply(503, body, waiting(away))
 
 
-def _answers(uses: UseCases, events: list[Event], key: Key) -> list[Answer]:
+def _answers(use_cases: UseCases, events: list[Event], key: Key) -> list[RewardAnswer]:
     """One answer an event; rewards go to the store together."""
-    answers: list[Answer] = [Outcome.IGNORED] * len(events)
+    answers: list[RewardAnswer] = [Outcome.IGNORED] * len(events)
     rewards: list[RewardEvent] = []
     places: list[int] = []
     for place, event in enumerate(events):
         try:
             token = from_text(event.decision_id)
             if event.type == "exposure":
-                answers[place] = uses.expose(token, key.public)
+                answers[place] = use_cases.expose(token, key.public)
             else:
                 event_id = "" if key.public else event.event_id
                 rewards.append(RewardEvent(token, event.metric, event.value, event_id, key.public))
@@ -93,6 +93,6 @@ def _answers(uses: UseCases, events: list[Event], key: Key) -> list[Answer]:
         except LeverError as error:
             answers[place] = error
     if rewards:
-        for place, answer in zip(places, uses.reward(rewards), strict=True):
+        for place, answer in zip(places, use_cases.reward(rewards), strict=True):
             answers[place] = answer
     return answers

@@ -1,4 +1,4 @@
-"""HTTP as the door's handlers see it: a request that was read, a reply to be sent, and errors as JSON."""
+"""HTTP as the web port's handlers see it: a request that was read, a reply to be sent, and errors as JSON."""
 
 from __future__ import annotations
 

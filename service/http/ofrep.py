@@ -46,17 +46,17 @@ _DECODER = msgspec.json.Decoder(Evaluate)
 class Ofrep:
     """Evaluates one flag or all of them. LeverErrors become what OFREP names; a page never gets a 5xx for them."""
 
-    def __init__(self, desk: Backend) -> None:
-        self._desk = desk
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
 
     def single(self, request: Request) -> Reply:
         """POST /ofrep/v1/evaluate/flags/{key}."""
         name = request.tail
         try:
             context, subject = _context(request.body)
-            if not self._desk.open:
+            if not self._backend.open:
                 return Reply(200, _nothing(name, "UNKNOWN"))
-            exp = self._desk.experiment(name, request.key)
+            exp = self._backend.experiment(name, request.key)
             return Reply(200, self._flag(exp, subject, context, deferred=False))
         except LeverError as error:
             return failed(error, name)
@@ -67,13 +67,13 @@ class Ofrep:
             context, subject = _context(request.body)
         except LeverError as error:
             return failed(error)
-        if not self._desk.open:
+        if not self._backend.open:
             return Reply(200, b'{"flags":[]}')
-        experiments = self._desk.for_clients()
+        experiments = self._backend.for_clients()
         known = request.headers.get(b"if-none-match", b"")
         if known and self._current(known, subject, context, experiments):
             return Reply(304, headers=((b"etag", known),), kind=b"")
-        tag = _tag(self._desk.clock.now_ms(), subject, context, experiments)
+        tag = _tag(self._backend.clock.now_ms(), subject, context, experiments)
         flags, complete = [], True
         for exp in experiments:
             try:
@@ -89,10 +89,10 @@ class Ofrep:
         if PREVIOUS in context:
             previous = _previous(context[PREVIOUS], exp.name)
         try:
-            made = self._desk.choose(exp, subject, context, previous, deferred)
+            decision = self._backend.choose(exp, subject, context, previous, deferred)
         except PreconditionError:  # a draft: it has no value yet, so the caller's own default is right
             return _nothing(exp.name, "DISABLED")
-        return _success(exp, made, deferred=deferred)
+        return _success(exp, decision, deferred=deferred)
 
     def _current(self, known: bytes, subject: str, context: Mapping[str, Any], experiments: list[Experiment]) -> bool:
         """Whether what was answered with this ETag is what the caller should go on showing.
@@ -100,14 +100,14 @@ class Ofrep:
         The tag says when that was, and for whom, on what context and by which versions. Posteriors are not in it:
         else every reward would move the assignments of a session. It holds as long as a previous decision would.
         """
-        made = _time_of(known)
-        now = self._desk.clock.now_ms()
-        if made is None or not made <= now or known != _tag(made, subject, context, experiments):
+        tagged_ms = _time_of(known)
+        now = self._backend.clock.now_ms()
+        if tagged_ms is None or not tagged_ms <= now or known != _tag(tagged_ms, subject, context, experiments):
             return False
         for exp in experiments:
             keep_ms = exp.sticky_ms if exp.sticky_ms is not None else exp.primary.window_ms
-            change = exp.next_change(made)
-            if now - made >= keep_ms or (change is not None and change <= now):
+            change = exp.next_change(tagged_ms)
+            if now - tagged_ms >= keep_ms or (change is not None and change <= now):
                 return False
         return True
 
@@ -130,19 +130,19 @@ def _previous(given: Any, name: str) -> str:
     return found if isinstance(found, str) else ""
 
 
-def _success(exp: Experiment, made: Decision, *, deferred: bool) -> bytes:
+def _success(exp: Experiment, decision: Decision, *, deferred: bool) -> bytes:
     """The flag's JSON, put together by hand: only the payload can hold what must be escaped, and is JSON already."""
-    reason = _REASONS[made.reason]
-    if made.reason == Reason.INACTIVE and exp.state == "paused":
+    reason = _REASONS[decision.reason]
+    if decision.reason == Reason.INACTIVE and exp.state == "paused":
         reason = "DISABLED"
-    value = made.payload_json if made.payload_json != "null" else f'"{made.arm}"'
+    value = decision.payload_json if decision.payload_json != "null" else f'"{decision.arm}"'
     extra = ',"deferred":true' if deferred else ""
-    if made.stale:
+    if decision.stale:
         extra += ',"stale":true'
     return (
-        f'{{"key":"{exp.name}","value":{value},"variant":"{made.arm}","reason":"{reason}","metadata":'
-        f'{{"decisionId":"{made.decision_id}","propensity":{made.propensity!r},"segment":"{made.segment}",'
-        f'"holdout":{"true" if made.holdout else "false"},"version":{made.version}{extra}}}}}'
+        f'{{"key":"{exp.name}","value":{value},"variant":"{decision.arm}","reason":"{reason}","metadata":'
+        f'{{"decisionId":"{decision.decision_id}","propensity":{decision.propensity!r},"segment":"{decision.segment}",'
+        f'"holdout":{"true" if decision.holdout else "false"},"version":{decision.version}{extra}}}}}'
     ).encode()
 
 

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of the door. Bodies come from the very types that the handlers decode and encode."""
+"""The OpenAPI 3.1 document of the web port. Bodies come from the very types that the handlers decode and encode."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from service.experiment.compiled import Experiment
 from service.process.priority import give_way
 from service.serving.published import Published
 from service.serving.snapshot import Slot, Snapshot
-from service.telemetry.metric_families import Key
+from service.telemetry.metric_families import LabelValues
 from service.telemetry.metrics import MAX_SERIES, Metrics
 
 EVERY_S = 15.0  # between two looks at one experiment, at the least
@@ -29,13 +29,13 @@ SHARE = 50  # the numbers take at most one part in so many of the time
 
 
 @dataclass(slots=True)
-class _Told:
-    """What was last told of one experiment."""
+class _Exported:
+    """What was last exported of one experiment."""
 
     snapshot: Snapshot | None = None
     due: float = 0.0  # when to look again
     slots: dict[int, Slot] = field(default_factory=dict)
-    arms: dict[int, list[Key]] = field(default_factory=dict)  # the keys of each segment's arms
+    arms: dict[int, list[LabelValues]] = field(default_factory=dict)  # the keys of each segment's arms
 
 
 class Beliefs:
@@ -45,7 +45,7 @@ class Beliefs:
         self._directory = directory
         self._metrics = metrics
         self._every_s = every_s
-        self._told: dict[str, _Told] = {}  # by the experiment's name
+        self._exported: dict[str, _Exported] = {}  # by the experiment's name
         self._series = 0
         self._stop = threading.Event()
         self._log = structlog.get_logger("lever.learning")
@@ -68,35 +68,35 @@ class Beliefs:
     def turn(self) -> None:
         """Bring the gauges of all experiments up to date that are due, resting in between."""
         snapshots: Mapping[str, Snapshot] = self._directory.by_name
-        for name in self._told.keys() - snapshots.keys():
+        for name in self._exported.keys() - snapshots.keys():
             self._forget(name)
         for name, snapshot in snapshots.items():
-            told = self._told.setdefault(name, _Told())
-            if told.snapshot is not snapshot and time.monotonic() >= told.due:
-                told.snapshot, told.due = snapshot, time.monotonic() + self._every_s
+            exported = self._exported.setdefault(name, _Exported())
+            if exported.snapshot is not snapshot and time.monotonic() >= exported.due:
+                exported.snapshot, exported.due = snapshot, time.monotonic() + self._every_s
                 try:
-                    self._follow(snapshot, told)
+                    self._follow(snapshot, exported)
                 except Exception:  # noqa: BLE001 - whatever it is, the others go on, and no gauge stands still
                     self._log.exception("what an experiment learned cannot be told", experiment=name)
                     self._forget(name)
 
-    def _follow(self, snapshot: Snapshot, told: _Told) -> None:
+    def _follow(self, snapshot: Snapshot, exported: _Exported) -> None:
         for slot in snapshot.slots:
-            if told.slots.get(slot.segment) is not slot and not self._stop.is_set():
+            if exported.slots.get(slot.segment) is not slot and not self._stop.is_set():
                 begun = time.thread_time()
-                self._tell(snapshot.experiment, slot, told)
+                self._export(snapshot.experiment, slot, exported)
                 self._stop.wait(SHARE * (time.thread_time() - begun))
 
-    def _tell(self, experiment: Experiment, slot: Slot, told: _Told) -> None:
+    def _export(self, experiment: Experiment, slot: Slot, exported: _Exported) -> None:
         """The gauges of one segment; those of arms that are no longer eligible go."""
         place = (experiment.name, experiment.segments.ids[slot.segment])
         segments = experiment.segments
         learns = len(slot.arms) > 0 and segments.live[slot.segment] and not segments.serves_default[slot.segment]
-        keys: list[Key] = [(*place, experiment.arms[arm].id) for arm in slot.arms.tolist()] if learns else []
-        before = told.arms.get(slot.segment, [])
+        keys: list[LabelValues] = [(*place, experiment.arms[arm].id) for arm in slot.arms.tolist()] if learns else []
+        before = exported.arms.get(slot.segment, [])
         if self._series - len(before) + len(keys) > MAX_SERIES:
             keys = []  # a value that stands for many arms would say nothing
-        told.slots[slot.segment], told.arms[slot.segment] = slot, keys
+        exported.slots[slot.segment], exported.arms[slot.segment] = slot, keys
         self._series += len(keys) - len(before)
         self._drop(set(before) - set(keys), set() if keys else {place})
         if keys:
@@ -108,11 +108,11 @@ class Beliefs:
             self._metrics.propensity_min.set(least(slot), place)
 
     def _forget(self, name: str) -> None:
-        for keys in self._told.pop(name).arms.values():
+        for keys in self._exported.pop(name).arms.values():
             self._series -= len(keys)
             self._drop(set(keys), {key[:2] for key in keys})
 
-    def _drop(self, arms: set[Key], places: set[Key]) -> None:
+    def _drop(self, arms: set[LabelValues], places: set[LabelValues]) -> None:
         for key in arms:
             self._metrics.posterior_mean.remove(key)
             self._metrics.probability_best.remove(key)

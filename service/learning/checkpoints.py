@@ -25,7 +25,7 @@ class Checkpoints:
     def __init__(self, store: Store, metrics: Metrics) -> None:
         self._store = store
         self._metrics = metrics
-        self._log = structlog.get_logger("lever.keeper")
+        self._log = structlog.get_logger("lever.checkpoints")
         self._diverged: set[str] = set()
         self._audits: dict[str, float] = {}  # uid to when it is due
         self._after = 0.0  # nothing is sent before
@@ -103,7 +103,7 @@ class Checkpoints:
             self._diverged.add(replica.uid)
             name = replica.experiment.name
             self._metrics.divergence.set(1, (name,))
-            self._log.error("two servers folded one log to different states: see lever verify", experiment=name)
+            self._log.error("two servers came to different states from one log: see lever verify", experiment=name)
 
     def _wait(self, replica: Replica, why: str) -> None:
         self._after = time.monotonic() + AGAIN_S

@@ -22,7 +22,7 @@ class Gauges:
         self._metrics = metrics
         self._due = 0.0
 
-    def shelved(self, replica: Replica, now_ms: int) -> None:
+    def restored(self, replica: Replica, now_ms: int) -> None:
         """It comes from the snapshot file: known to be current when its newest entry was written."""
         if replica.begun:
             self._metrics.snapshot_age.mark((replica.experiment.name,), max(now_ms - replica.touched, 0) / 1000)

@@ -13,7 +13,7 @@ import structlog
 
 from service.errors import CorruptError
 from service.learning.replica import Replica
-from service.store.archive import Kept, pack, unpack
+from service.store.archive import Archived, pack, unpack
 from service.store.contract import Loaded
 
 EVERY_S = 3.0
@@ -30,9 +30,9 @@ class SnapshotFile:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._kept: dict[str, tuple[str, Kept]] = {}  # uid to what was written of it and the id it was at
+        self._kept: dict[str, tuple[str, Archived]] = {}  # uid to what was written of it and the id it was at
         self._due = 0.0
-        self._log = structlog.get_logger("lever.shelf")
+        self._log = structlog.get_logger("lever.snapshot_file")
 
     def load(self) -> list[Replica]:
         """The experiments as they were; none if there is no file, or one that does not prove itself."""
@@ -60,12 +60,12 @@ class SnapshotFile:
         spent = time.monotonic() - begun
         self._due = begun + max(EVERY_S, SHARE * spent)
 
-    def _keep(self, replica: Replica) -> tuple[str, Kept]:
+    def _keep(self, replica: Replica) -> tuple[str, Archived]:
         known = self._kept.get(replica.uid)
         if known is not None and known[0] == replica.cursor:
             return known
         state = replica.whole()
-        return replica.cursor, Kept(replica.uid, state.fields["config"], state)
+        return replica.cursor, Archived(replica.uid, state.fields["config"], state)
 
 
 def _replace(path: Path, data: bytes) -> None:

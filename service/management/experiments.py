@@ -1,4 +1,4 @@
-"""Experiments as people see them: put, get, list, delete."""
+"""Experiments over the store: put, get, list, delete, restore."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from service.analysis.report import Report, report
 from service.errors import ConflictError
 from service.experiment.compiled import Experiment, build, read
 from service.experiment.parse import parse
+from service.experiment.spec import Spec
 from service.learning.feed import Feed
+from service.management.use_cases import Experiments
 from service.serving.published import Published
-from service.serving.store_clock import Clock
+from service.serving.store_clock import StoreClock
 from service.store.contract import Checkpoint, Entry, LostError, Put, Seed, Store
 
 _ATTEMPTS = 5
@@ -19,10 +21,10 @@ _MARGIN_MS = 1000  # more than clocks of servers of one store differ
 REFRESH_S = 10.0  # a person waits here; a busy server may take its time
 
 
-class Catalogue:
+class StoredExperiments(Experiments):
     """Reads the published configurations; writes through the store and returns once the write is in force here."""
 
-    def __init__(self, store: Store, directory: Published, feed: Feed, clock: Clock, state_max: int) -> None:
+    def __init__(self, store: Store, directory: Published, feed: Feed, clock: StoreClock, state_max: int) -> None:
         self._store = store
         self._directory = directory
         self._feed = feed
@@ -30,11 +32,7 @@ class Catalogue:
         self._state_max = state_max
 
     def put(self, text: str, expected: int | None) -> tuple[Experiment, bool]:
-        """Create or update from YAML or JSON; true if that changed anything.
-
-        `expected` is the version to be replaced (0: none may exist); None writes over whatever stands there.
-        Raises InvalidError with lines, ConflictError, UnavailableError.
-        """
+        """Experiments.put."""
         spec = parse(text)
         for attempt in range(_ATTEMPTS):
             self._feed.refresh(REFRESH_S)
@@ -54,46 +52,42 @@ class Catalogue:
 
     def _write(self, put: Put) -> Experiment:
         self._store.put(put)
-        self._feed.refresh(REFRESH_S)
+        self._feed.spread(REFRESH_S)
         assert put.record is not None
         return read(put.record)
 
     def get(self, name: str) -> Experiment:
-        """One experiment; NotFoundError."""
+        """Experiments.get."""
         return self._directory.named(name).experiment
 
     def list(self) -> list[Experiment]:
-        """All experiments, by name."""
+        """Experiments.list."""
         return [s.experiment for _, s in sorted(self._directory.by_name.items())]
 
     def delete(self, name: str, expected: int | None) -> None:
-        """Delete an experiment and all it has learned. NotFoundError, ConflictError, UnavailableError."""
+        """Experiments.delete."""
         self._feed.refresh(REFRESH_S)
         current = self._directory.named(name).experiment
         check_version(name, current, expected)
         self._store.put(Put(current.uid, name, current.version, current.version, None))
-        self._feed.refresh(REFRESH_S)
+        self._feed.spread(REFRESH_S)
 
     def restore(self, name: str) -> Experiment:
-        """Write back, from what this server holds, an experiment that the store has lost; under its old uid.
-
-        Claims are gone, so decisions made before now are over: their rewards are LATE. PreconditionError if it is
-        not lost; ConflictError if another server was first or the name is taken; UnavailableError.
-        """
+        """Experiments.restore."""
         self._feed.refresh(REFRESH_S)
         held = self._feed.held(name)
         self._write(restoring(held.uid, held.whole(), self._clock.now_ms()))
         return self._directory.named(name).experiment
 
     def accept_loss(self, name: str) -> None:
-        """Forget an experiment that the store has lost, on all servers. PreconditionError, UnavailableError."""
+        """Experiments.accept_loss."""
         self._feed.refresh(REFRESH_S)
         uid = self._feed.held(name).uid
         self._store.put(Put(uid, name, 0, 0, None))
-        self._feed.refresh(REFRESH_S)
+        self._feed.spread(REFRESH_S)
 
     def report(self, name: str) -> Report:
-        """What the experiment has shown, earned and learned. NotFoundError, UnavailableError."""
+        """Experiments.report."""
         return self._feed.inspect(name, report)
 
 
@@ -114,9 +108,9 @@ def restoring(uid: str, state: Checkpoint, now_ms: int, entries: Sequence[Entry]
     return Put(uid, experiment.name, experiment.version, 0, record, Seed(state, epoch, entries))
 
 
-def build_put(spec: object, text: str, current: Experiment | None, now_ms: int, state_max: int) -> Put:
+def build_put(spec: Spec, text: str, current: Experiment | None, now_ms: int, state_max: int) -> Put:
     """The write that brings an experiment from `current` to what `spec` says."""
     uid = current.uid if current is not None else secrets.token_hex(8)
-    record = build(spec, text, uid, now_ms, current, state_max)  # type: ignore[arg-type]
+    record = build(spec, text, uid, now_ms, current, state_max)
     new = read(record)
     return Put(uid, new.name, new.version, new.version - 1, record)

@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 import threading
-from typing import Protocol
 
 import msgspec
 
@@ -20,21 +19,12 @@ from service.analysis.log_table import entries
 from service.analysis.trials_from_log import gather, trials_of
 from service.errors import ExhaustedError, InvalidError, LeverError, NotFoundError, UnavailableError, Violation
 from service.experiment.compiled import read
+from service.management.use_cases import Offline
 from service.management.warm_start import Warmed, warm_start
 from service.process.child import die_with
 from service.store.contract import Store
 
 TIMEOUT_S = 600.0
-
-
-class Offline(Protocol):
-    """What needs the whole log. Both raise NotFoundError, InvalidError, ExhaustedError and UnavailableError."""
-
-    def evaluate(self, name: str, policy: str) -> Evaluation:
-        """What the policy that the text describes would have earned on the experiment's log."""
-
-    def warm_start(self, name: str, text: str) -> Warmed:
-        """Append a CSV file of history; all of it is judged before anything is written."""
 
 
 class Task(msgspec.Struct):
@@ -48,15 +38,15 @@ class Task(msgspec.Struct):
     parent: int
 
 
-class Answer(msgspec.Struct):
+class TaskResult(msgspec.Struct):
     """What came of it; one of the three is there."""
 
     evaluation: Evaluation | None = None
     warmed: Warmed | None = None
-    error: Fault | None = None
+    error: PackedError | None = None
 
 
-class Fault(msgspec.Struct):
+class PackedError(msgspec.Struct):
     """An error of service.errors on its way between processes."""
 
     kind: str
@@ -66,7 +56,7 @@ class Fault(msgspec.Struct):
     violations: tuple[Violation, ...] = ()
 
 
-class Local:
+class Local(Offline):
     """Offline in this process, over a store: what the child runs, and enough for tests."""
 
     def __init__(self, store: Store) -> None:
@@ -92,7 +82,7 @@ class Local:
         return uid
 
 
-class Apart:
+class Apart(Offline):
     """Offline in a child process, one task at a time."""
 
     def __init__(self, url: str, prefix: str = "lever") -> None:
@@ -102,17 +92,17 @@ class Apart:
 
     def evaluate(self, name: str, policy: str) -> Evaluation:
         """Offline.evaluate."""
-        answer = self._run("evaluate", name, policy)
-        assert answer.evaluation is not None
-        return answer.evaluation
+        result = self._run("evaluate", name, policy)
+        assert result.evaluation is not None
+        return result.evaluation
 
     def warm_start(self, name: str, text: str) -> Warmed:
         """Offline.warm_start."""
-        answer = self._run("warm_start", name, text)
-        assert answer.warmed is not None
-        return answer.warmed
+        result = self._run("warm_start", name, text)
+        assert result.warmed is not None
+        return result.warmed
 
-    def _run(self, what: str, name: str, text: str) -> Answer:
+    def _run(self, what: str, name: str, text: str) -> TaskResult:
         if not self._busy.acquire(blocking=False):
             raise ExhaustedError("another evaluation or warm start is running here; try again", "BUSY")
         try:
@@ -127,17 +117,17 @@ class Apart:
             self._busy.release()
         if done.returncode != 0:
             raise LeverError(f"the process that reads the log ended with status {done.returncode}")
-        answer = msgspec.json.decode(done.stdout, type=Answer)
-        if answer.error is not None:
-            raise _raised(answer.error)
-        return answer
+        result = msgspec.json.decode(done.stdout, type=TaskResult)
+        if result.error is not None:
+            raise _unpacked(result.error)
+        return result
 
 
 def _numbered(record: bytes) -> dict[int, bytes]:
     return {read(record).version: record}
 
 
-def perform(task: Task) -> Answer:
+def perform(task: Task) -> TaskResult:
     """Do a task; errors of ours become part of the answer."""
     from service.store.redis import RedisStore
 
@@ -145,29 +135,29 @@ def perform(task: Task) -> Answer:
     local = Local(store)
     try:
         if task.what == "evaluate":
-            return Answer(evaluation=local.evaluate(task.name, task.text))
-        return Answer(warmed=local.warm_start(task.name, task.text))
+            return TaskResult(evaluation=local.evaluate(task.name, task.text))
+        return TaskResult(warmed=local.warm_start(task.name, task.text))
     except LeverError as error:
-        return Answer(error=_fault(error))
+        return TaskResult(error=_packed(error))
     finally:
         store.close()
 
 
-def _fault(error: LeverError) -> Fault:
+def _packed(error: LeverError) -> PackedError:
     field = error.field_name if isinstance(error, NotFoundError) else ""
     violations = error.violations if isinstance(error, InvalidError) else ()
-    return Fault(type(error).__name__, str(error), error.reason, field, violations)
+    return PackedError(type(error).__name__, str(error), error.reason, field, violations)
 
 
-def _raised(fault: Fault) -> LeverError:
-    if fault.kind == "InvalidError":
-        return InvalidError(fault.violations)
-    if fault.kind == "NotFoundError":
-        return NotFoundError(fault.field, fault.message)
-    if fault.kind == "LostError":  # of the store, which errors.py does not know
-        return UnavailableError(fault.message, fault.reason)
-    made: LeverError = getattr(errors, fault.kind)(fault.message, fault.reason)
-    return made
+def _unpacked(packed: PackedError) -> LeverError:
+    if packed.kind == "InvalidError":
+        return InvalidError(packed.violations)
+    if packed.kind == "NotFoundError":
+        return NotFoundError(packed.field, packed.message)
+    if packed.kind == "LostError":  # of the store, which errors.py does not know
+        return UnavailableError(packed.message, packed.reason)
+    error: LeverError = getattr(errors, packed.kind)(packed.message, packed.reason)
+    return error
 
 
 def main() -> None:

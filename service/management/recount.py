@@ -74,12 +74,12 @@ class Recount:
                 beyond += 1
             elif not any(total == t and (not whole or max(events, 1) == n) for t, n in moments):
                 wrong.append(
-                    f"decision {_text(name)}, metric {metric}: the claim has {total}, the log {moments[-1][0]}"
+                    f"decision {_text(name)}, metric {metric}: the record has {total}, the log {moments[-1][0]}"
                 )
         if held.exposed and name not in self._exposed:
             beyond += 1
         if whole and beyond:
-            wrong.append(f"decision {_text(name)} has a claim and is not in the log: a reward was lost")
+            wrong.append(f"decision {_text(name)} has a record and is not in the log: a reward was lost")
         return wrong, min(beyond, 1)
 
     def _rewards(self, entry: Entry, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Proof on a live system that nothing was lost or counted twice: claims = log = counts, and state = fold of the log.
+"""Proof on a live system that nothing was lost or counted twice: records = log = counts, and state = log.
 
 Everything is read from the store, with other eyes than the servers': claims are walked one by one, and the log row
 by row. What a server writes meanwhile is allowed for: a claim must agree with some moment of the walk.
@@ -16,12 +16,12 @@ from service.errors import ConflictError, CorruptError
 from service.experiment.compiled import read
 from service.learning.replica import Replica, digest_of, intact
 from service.management.recount import Recount
-from service.store.contract import START, Backend, Checkpoint, Checkpointed, Entry, Loaded, Store
+from service.store.contract import START, Checkpoint, Checkpointed, Engine, Entry, Loaded, Store
 from service.store.scripts import order
 
 
 @dataclass(slots=True)
-class Finding:
+class Verdict:
     """What was found of one experiment: `proved` and `limits` in words, `faults` where something is wrong."""
 
     uid: str
@@ -29,7 +29,7 @@ class Finding:
     entries: int = 0
     trials: int = 0
     rewards: int = 0
-    claims: int = 0
+    records: int = 0  # of decisions whose rewards the store remembers as counted
     proved: list[str] = field(default_factory=list)
     limits: list[str] = field(default_factory=list)
     faults: list[str] = field(default_factory=list)
@@ -58,36 +58,36 @@ def fold(uid: str, log: Sequence[Entry], base: Checkpoint | None = None, to: str
 class Examination:
     """One experiment under examination."""
 
-    def __init__(self, store: Store, backend: Backend, uid: str, since: Checkpoint | None = None) -> None:
-        self.finding = Finding(uid)
+    def __init__(self, store: Store, engine: Engine, uid: str, since: Checkpoint | None = None) -> None:
+        self.verdict = Verdict(uid)
         self._uid = uid
         self._loaded = store.load(uid)
         log = list(entries(store, uid))
-        ledger = Recount(log)
-        ledger.close()
-        self._claims = list(backend.claims(uid))
+        recount = Recount(log)
+        recount.close()
+        self._claims = list(engine.claims(uid))
         later = list(entries(store, uid, log[-1].id if log else START))
-        ledger.add(later)
+        recount.add(later)
         self._now = store.poll({}).now
         self.log = log + later
-        self._ledger = ledger
+        self._recount = recount
         self._whole = complete(self.log)
         self._since = since
 
-    def run(self) -> Finding:
+    def run(self) -> Verdict:
         """Examine it all."""
-        finding = self.finding
-        finding.entries, finding.claims = len(self.log), len(self._claims)
-        finding.trials, finding.rewards = self._ledger.trials, self._ledger.rewards
+        verdict = self.verdict
+        verdict.entries, verdict.records = len(self.log), len(self._claims)
+        verdict.trials, verdict.rewards = self._recount.trials, self._recount.rewards
         try:
             now = self._state()
-            finding.name = now.experiment.name
+            verdict.name = now.experiment.name
             self._counts(now)
             self._compare_claims(now)
         except CorruptError as error:
-            finding.faults.append(str(error))
-        finding.faults += self._ledger.faults
-        return finding
+            verdict.faults.append(str(error))
+        verdict.faults += self._recount.faults
+        return verdict
 
     def settled(self) -> Replica:
         """The state that can be proved best: the fold of a whole log, else of the tail on the stored checkpoint."""
@@ -95,26 +95,28 @@ class Examination:
 
     def _state(self) -> Replica:
         """State = fold, bit by bit; returns the state at the log's end."""
-        stored, finding = self._loaded.checkpoint, self.finding
+        stored, verdict = self._loaded.checkpoint, self.verdict
         if self._loaded.damaged or (stored is not None and not intact(stored)):
-            finding.faults.append(f"the stored checkpoint is damaged: {self._loaded.damaged or 'wrong digest'}")
+            verdict.faults.append(f"the stored checkpoint is damaged: {self._loaded.damaged or 'wrong digest'}")
             stored = None
         if self._loaded.diverged:
-            finding.faults.append("two servers folded one log to different states (lever verify --repair settles it)")
+            verdict.faults.append(
+                "two servers came to different states from one log (lever verify --repair settles it)"
+            )
         if not self._whole and gap(self.log, stored):
-            finding.faults.append("the log begins after the checkpoint: entries between them are missing")
+            verdict.faults.append("the log begins after the checkpoint: entries between them are missing")
         now = fold(self._uid, self.log, stored)
         base, said = self._base()
         if base is None and not self._whole:
-            finding.limits.append("the log was trimmed: what came before it is known from the checkpoint alone")
+            verdict.limits.append("the log was trimmed: what came before it is known from the checkpoint alone")
             return now
         if stored is not None and (base is None or order(base.id) <= order(stored.id)):
             then = fold(self._uid, self.log, base, to=stored.id)
             if then.cursor != stored.id or digest_of(then.fields()) != stored.digest:
-                finding.faults.append(f"the checkpoint at {stored.id} is not the fold of the log {said}")
+                verdict.faults.append(f"the checkpoint at {stored.id} is not what the log {said} comes to")
         if fold(self._uid, self.log, base).fields() != now.fields():
-            finding.faults.append(f"checkpoint and tail are not the fold of the log {said}")
-        finding.proved.append(f"state = fold of the log {said}")
+            verdict.faults.append(f"checkpoint and tail are not what the log {said} comes to")
+        verdict.proved.append(f"state = log {said}")
         return now
 
     def _base(self) -> tuple[Checkpoint | None, str]:
@@ -126,37 +128,37 @@ class Examination:
     def _counts(self, now: Replica) -> None:
         """The state's counts against a plain count of rows: of all, or of those after the stored checkpoint."""
         base = None if self._whole else self._loaded.checkpoint
-        ledger, grown = self._ledger, _counts(now)
+        recount, grown = self._recount, _counts(now)
         if base is not None:
-            ledger = Recount([e for e in self.log if order(e.id) > order(base.id)])
+            recount = Recount([e for e in self.log if order(e.id) > order(base.id)])
             grown.subtract(_counts(Replica(self._uid, Loaded(b"", base))))
-        rows = ledger.counts()
+        rows = recount.counts()
         for name in sorted(set(rows) | set(grown)):
             if grown[name] != rows[name]:
-                self.finding.faults.append(f"{name}: the state counts {grown[name]}, the log {rows[name]}")
+                self.verdict.faults.append(f"{name}: the state counts {grown[name]}, the log {rows[name]}")
         if now.state.rejected:
-            self.finding.faults.append(f"{now.state.rejected} rows name what the configuration does not have")
-        self.finding.proved.append("counts = log" + ("" if base is None else f" since {base.id}"))
+            self.verdict.faults.append(f"{now.state.rejected} rows name what the configuration does not have")
+        self.verdict.proved.append("counts = log" + ("" if base is None else f" since {base.id}"))
 
     def _compare_claims(self, now: Replica) -> None:
         """Each claim against the rows of its decision, and each rewarded decision against its claim."""
-        finding, ledger = self.finding, self._ledger
+        verdict, recount = self.verdict, self._recount
         beyond, seen = 0, set()
         for held in self._claims:
             name = (held.prefix, held.counter)
             seen.add(name)
-            wrong, unknown = ledger.judge(held, self._whole)
-            finding.faults += wrong
+            wrong, unknown = recount.judge(held, self._whole)
+            verdict.faults += wrong
             beyond += unknown
         horizons = [read(e.config).horizon_ms for e in self.log if e.config is not None]
         horizon = min([*horizons, now.experiment.horizon_ms])
-        alive = ledger.expected(self._loaded.epoch, self._now, horizon)
+        alive = recount.expected(self._loaded.epoch, self._now, horizon)
         missing = alive - seen
         if missing:
-            finding.faults.append(f"{len(missing)} rewarded decisions have no claim: they could be counted again")
+            verdict.faults.append(f"{len(missing)} rewarded decisions have no claim: they could be counted again")
         if beyond:
-            finding.limits.append(f"{beyond} claims are older than the log that is kept")
-        finding.proved.append("claims = log")
+            verdict.limits.append(f"{beyond} records are older than the log that is kept")
+        verdict.proved.append("records = log")
 
 
 def gap(log: Sequence[Entry], checkpoint: Checkpoint | None) -> bool:
@@ -167,7 +169,7 @@ def gap(log: Sequence[Entry], checkpoint: Checkpoint | None) -> bool:
 def repair(store: Store, examination: Examination) -> str:
     """Store the state that can be proved in place of a damaged or disputed checkpoint; the id it is at."""
     settled = replace(examination.settled().whole(), heal=True)
-    answer = store.checkpoint(examination.finding.uid, settled)
+    answer = store.checkpoint(examination.verdict.uid, settled)
     if answer is not Checkpointed.STORED:
         raise ConflictError(f"the log moved on; try again ({answer.value})")
     return settled.id

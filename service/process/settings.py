@@ -23,9 +23,12 @@ _SIZE = re.compile(r"(\d+)\s*(b|kb|mb|gb)?", re.IGNORECASE)
 _UNITS = {"": 1, "b": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30}
 
 
-def _option(default: Any, read: Callable[[str], Any], text: str, *, secret: bool = False) -> Any:
-    """A setting: its default, how a text becomes its value (ValueError says why not), and a line for people."""
-    return dataclasses.field(default=default, repr=not secret, metadata={"read": read, "help": text})
+def _option(default: Any, read: Callable[[str], Any], text: str, *, secret: bool = False, once: str = "") -> Any:
+    """A setting: its default, how a text becomes its value (ValueError says why not), and a line for people.
+
+    `once` is a name that it had before and that is still understood.
+    """
+    return dataclasses.field(default=default, repr=not secret, metadata={"read": read, "help": text, "once": once})
 
 
 def _number(low: int, high: int) -> Callable[[str], int]:
@@ -116,8 +119,10 @@ class Settings:
     grace_s: int = _option(10, _number(0, 600), "seconds for running calls when the server stops")
     log_level: str = _option("info", _word(*LEVELS), "debug, info, warning or error")
     log_json: str = _option("auto", _word("auto", "true", "false"), "JSON logs; auto: unless on a terminal")
-    door_host: str = _option("127.0.0.1", _host, "address of the HTTP door for websites")
-    door_port: int | None = _option(None, _number(0, 65535), "port of the HTTP door; 0: any free one; empty: no door")
+    web_host: str = _option("127.0.0.1", _host, "address of the web port", once="door_host")
+    web_port: int | None = _option(
+        None, _number(0, 65535), "port for websites, over HTTP; 0: any free one; empty: none", once="door_port"
+    )
 
     def __str__(self) -> str:
         """One line a setting, `LEVER_NAME=value`, with secrets hidden."""
@@ -148,8 +153,9 @@ def settings(overrides: Mapping[str, object], env: Mapping[str, str]) -> Setting
     wrong += [Violation(name, "is no setting") for name in overrides if name not in known]
     for name, field in known.items():
         given, where = overrides.get(name), name
-        if given is None:
-            given, where = env.get(PREFIX + name.upper()), PREFIX + name.upper()
+        for variable in (PREFIX + each.upper() for each in (name, field.metadata["once"]) if each):
+            if given is None:
+                given, where = env.get(variable), variable
         if given is None or (given == "" and name not in ("redis_url", "token_keys")):
             continue
         try:
@@ -195,17 +201,15 @@ def _together(made: Settings) -> list[Violation]:
         for name, host, way, encrypted in (
             ("grpc_host", made.grpc_host, "give tls_cert and tls_key, put TLS in front", made.tls_cert is not None),
             ("http_host", made.http_host, "put TLS in front", False),
-            ("door_host", made.door_host, "put TLS in front", made.door_port is None),
+            ("web_host", made.web_host, "put TLS in front", made.web_port is None),
         )
         if not made.insecure and not encrypted and not is_loopback(host)
     ]
     wrong += _secured(made)
     if made.grpc_port and made.grpc_port == made.http_port:
         wrong.append(Violation("http_port", "is the gRPC port too"))
-    if made.door_port and made.door_port in (made.grpc_port, made.http_port):
-        wrong.append(
-            Violation("door_port", "is another port of Lever too; nobody shall reach /metrics through the door")
-        )
+    if made.web_port and made.web_port in (made.grpc_port, made.http_port):
+        wrong.append(Violation("web_port", "is another port of Lever too; /metrics must not be reachable from the web"))
     if made.experiments is not None and not made.experiments.exists():
         wrong.append(Violation("experiments", f"{made.experiments} does not exist"))
     return wrong

@@ -12,7 +12,7 @@ Admit = Callable[[Any], LeverError | None]  # by a call's metadata: why it is no
 
 
 def admission(access: Access | None, scope: str) -> Admit:
-    """What tells whether a call's metadata lets it in, as a Doorman would; without `access` everybody is."""
+    """What tells whether a call's metadata lets it in, as the dispatcher does; without `access` everybody is."""
     if access is None or not scope:
         return lambda _: None
     return lambda metadata: stranger(access, scope, metadata)

@@ -14,7 +14,7 @@ from service.security.api_keys import Access
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class Method:
     """A method and what stands in for it: `full` while too many wait for `pool`, `denied` for keys without `scope`.
 
     An empty scope is open to everybody.
@@ -39,19 +39,19 @@ class Dispatcher(grpc.GenericRpcHandler):
         """Without `access` nobody needs a key; `unknown` answers those who come without one."""
         self._access = access
         self._unknown = unknown
-        self._entries: dict[str, Entry] = {}
+        self._methods: dict[str, Method] = {}
 
-    def add(self, path: str, entry: Entry) -> None:
+    def add(self, path: str, method: Method) -> None:
         """Serve `/service/method`."""
-        self._entries[path] = entry
+        self._methods[path] = method
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler[Any, Any] | None:
         """The handler for this call; None where there is no such method."""
-        entry = self._entries.get(handler_call_details.method)
-        if entry is None:
+        method = self._methods.get(handler_call_details.method)
+        if method is None:
             return None
-        if self._access is not None and entry.scope:
-            why = stranger(self._access, entry.scope, handler_call_details.invocation_metadata)
+        if self._access is not None and method.scope:
+            why = stranger(self._access, method.scope, handler_call_details.invocation_metadata)
             if why is not None:
-                return self._unknown if isinstance(why, UnauthenticatedError) else entry.denied
-        return entry.full if entry.pool is not None and entry.pool.full else entry.handler
+                return self._unknown if isinstance(why, UnauthenticatedError) else method.denied
+        return method.full if method.pool is not None and method.pool.full else method.handler

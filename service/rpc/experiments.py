@@ -1,19 +1,18 @@
-"""lever.v1.ExperimentService: from messages to the catalogue and back."""
+"""lever.v1.ExperimentService: from messages to the use cases and back."""
 
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Protocol
 
 import grpc
 import structlog
 
 from bandits.ope import Estimate
 from service.analysis.evaluation import Evaluation
-from service.analysis.report import ArmReport, Report
+from service.analysis.report import ArmReport
 from service.errors import InvalidError, PreconditionError
 from service.experiment.compiled import Experiment
-from service.management.offline import Offline
+from service.management.use_cases import Experiments, Offline
 from service.pb.lever.v1 import experiment_pb2 as pb
 from service.pb.lever.v1 import experiment_pb2_grpc as pb_grpc
 from service.security.api_keys import HEADER, Access
@@ -22,37 +21,12 @@ CONFIG_BYTES = 1 << 20
 CSV_BYTES = 30 << 20  # below what a message may have
 
 
-class Experiments(Protocol):
-    """What the catalogue offers. Writes raise ConflictError, InvalidError and UnavailableError."""
-
-    def put(self, text: str, expected: int | None) -> tuple[Experiment, bool]:
-        """Create or update; whether that changed anything."""
-
-    def get(self, name: str) -> Experiment:
-        """One experiment, or NotFoundError."""
-
-    def list(self) -> list[Experiment]:
-        """All, by name."""
-
-    def delete(self, name: str, expected: int | None) -> None:
-        """Delete one."""
-
-    def restore(self, name: str) -> Experiment:
-        """Bring back one that the store has lost, or PreconditionError."""
-
-    def accept_loss(self, name: str) -> None:
-        """Forget one that the store has lost, or PreconditionError."""
-
-    def report(self, name: str) -> Report:
-        """What one has learned."""
-
-
 class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
     """What marketers and their tools talk to."""
 
-    def __init__(self, catalogue: Experiments, offline: Offline | None = None, access: Access | None = None) -> None:
+    def __init__(self, experiments: Experiments, offline: Offline | None = None, access: Access | None = None) -> None:
         """With `access` the log says by its name which API key changed something."""
-        self._catalogue = catalogue
+        self._experiments = experiments
         self._offline_or_none = offline
         self._access = access
         self._log = structlog.get_logger("lever.experiments")
@@ -65,7 +39,7 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
             raise InvalidError.field("config", "must be given")
         if len(request.config) > CONFIG_BYTES:
             raise InvalidError.field("config", f"is longer than {CONFIG_BYTES:,} characters")
-        experiment, changed = self._catalogue.put(request.config, _expected(request))
+        experiment, changed = self._experiments.put(request.config, _expected(request))
         if changed:
             said = "experiment updated" if experiment.version > 1 else "experiment created"
             self._tell(said, experiment.name, context, version=experiment.version, state=experiment.state)
@@ -75,19 +49,19 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
         self, request: pb.GetExperimentRequest, context: grpc.ServicerContext
     ) -> pb.GetExperimentResponse:
         """One experiment."""
-        return pb.GetExperimentResponse(experiment=_experiment(self._catalogue.get(_named(request.name))))
+        return pb.GetExperimentResponse(experiment=_experiment(self._experiments.get(_named(request.name))))
 
     def ListExperiments(
         self, request: pb.ListExperimentsRequest, context: grpc.ServicerContext
     ) -> pb.ListExperimentsResponse:
         """All experiments."""
-        return pb.ListExperimentsResponse(experiments=[_experiment(one) for one in self._catalogue.list()])
+        return pb.ListExperimentsResponse(experiments=[_experiment(one) for one in self._experiments.list()])
 
     def DeleteExperiment(
         self, request: pb.DeleteExperimentRequest, context: grpc.ServicerContext
     ) -> pb.DeleteExperimentResponse:
         """Remove an experiment with all it has learned."""
-        self._catalogue.delete(_named(request.name), _expected(request))
+        self._experiments.delete(_named(request.name), _expected(request))
         self._tell("experiment deleted", request.name, context)
         return pb.DeleteExperimentResponse()
 
@@ -95,19 +69,19 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
         self, request: pb.RestoreExperimentRequest, context: grpc.ServicerContext
     ) -> pb.RestoreExperimentResponse:
         """Bring back what the store has lost."""
-        experiment = self._catalogue.restore(_named(request.name))
+        experiment = self._experiments.restore(_named(request.name))
         self._tell("experiment restored", experiment.name, context, version=experiment.version)
         return pb.RestoreExperimentResponse(experiment=_experiment(experiment))
 
     def AcceptLoss(self, request: pb.AcceptLossRequest, context: grpc.ServicerContext) -> pb.AcceptLossResponse:
         """Forget what the store has lost."""
-        self._catalogue.accept_loss(_named(request.name))
+        self._experiments.accept_loss(_named(request.name))
         self._tell("experiment given up as lost", request.name, context)
         return pb.AcceptLossResponse()
 
     def GetReport(self, request: pb.GetReportRequest, context: grpc.ServicerContext) -> pb.GetReportResponse:
         """What was shown and earned, and what the policy believes."""
-        report = self._catalogue.report(_named(request.name))
+        report = self._experiments.report(_named(request.name))
         return pb.GetReportResponse(
             name=report.name, version=report.version, algorithm=report.algorithm, metric=report.metric,
             log_id=report.log_id, stale=report.stale,

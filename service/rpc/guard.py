@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from dataclasses import dataclass
 from time import perf_counter, time
-from typing import Any, NoReturn
+from typing import Any, NoReturn, ParamSpec, TypeVar
 
 import grpc
 import structlog
@@ -25,8 +25,13 @@ from service.rpc.status import Ending, request_id
 from service.rpc.streams import Streams
 from service.telemetry.metrics import Metrics, Rpc
 
-Behaviour = Callable[..., Any]
+Unary = Callable[[Any, grpc.ServicerContext], Any]  # what answers one message
+Streaming = Callable[[Iterator[Any], grpc.ServicerContext], Iterator[Any]]  # what answers a stream of them
+Sending = Callable[[Iterator[Any], grpc.ServicerContext, Callable[[Any], None]], None]  # the same, as grpc calls it
 Handler = grpc.RpcMethodHandler  # of any request and response
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 RETRY_S = 0.1  # a full pool is worked off sooner than this
@@ -67,10 +72,10 @@ class Here(futures.ThreadPoolExecutor):
     def __init__(self) -> None:
         super().__init__(max_workers=1)
 
-    def submit(self, call: Callable[..., Any], /, *given: Any, **named: Any) -> futures.Future[Any]:
+    def submit(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> futures.Future[T]:
         """Run it now; it must not wait for anything."""
-        done: futures.Future[Any] = futures.Future()
-        done.set_result(call(*given, **named))
+        done: futures.Future[T] = futures.Future()
+        done.set_result(call(*args, **kwargs))
         return done
 
 
@@ -112,9 +117,10 @@ class Guard:
     def direct(
         self, service: str, method: str, handler: Handler[Any, Any], admit: admission.Admit, gate: Gate
     ) -> Answer:
-        """The handler with everything around it, from bytes to bytes, for a lane; it gets no context."""
+        """The handler with everything around it, from bytes to bytes, for the fast path; it gets no context."""
         rpc = Rpc(self._metrics, "unary", service, method)
-        behaviour, start, end = _given(handler.unary_unary), rpc.start, rpc.end
+        behaviour: Callable[[Any, Any], Any] = _given(handler.unary_unary)
+        start, end = rpc.start, rpc.end
         decode, encode = _reader(_given(handler.request_deserializer)), _given(handler.response_serializer)
         denied = self._metrics.denied.hit
 
@@ -148,7 +154,7 @@ class Guard:
         return _refusal(_overloaded(busy), self._shedding(busy.name))
 
     def turned_away(self, busy: Pool) -> Callable[[], Ending]:
-        """The same for a lane that stands in for `busy`."""
+        """The same for the fast path, which stands in for `busy`."""
         count, ending = self._shedding(busy.name), Ending.of(_overloaded(busy))
 
         def told() -> Ending:
@@ -173,7 +179,7 @@ class Guard:
         hit = self._metrics.denied.hit
         return _refusal(admission.denied(scope), lambda: hit(("PERMISSION_DENIED",)))
 
-    def _unary(self, behaviour: Behaviour, rpc: Rpc, gate: Gate, pool: Pool) -> Behaviour:
+    def _unary(self, behaviour: Unary, rpc: Rpc, gate: Gate, pool: Pool) -> Unary:
         start, end, queued = rpc.start, rpc.end, pool.queued
 
         def call(request: Any, context: grpc.ServicerContext) -> Any:
@@ -197,7 +203,7 @@ class Guard:
 
         return call
 
-    def _stream(self, behaviour: Behaviour, rpc: Rpc, gate: Gate) -> Behaviour:
+    def _stream(self, behaviour: Streaming, rpc: Rpc, gate: Gate) -> Sending:
         def call(requests: Any, context: grpc.ServicerContext, send: Callable[[Any], None]) -> None:
             begun = perf_counter()
             rpc.start()
@@ -289,7 +295,7 @@ def _reader(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     return read
 
 
-def _given(behaviour: Behaviour | None) -> Behaviour:
+def _given(behaviour: T | None) -> T:
     if behaviour is None:
         message = "only unary-unary and stream-stream methods are served"
         raise TypeError(message)

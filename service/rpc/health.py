@@ -1,7 +1,7 @@
 """grpc.health.v1.Health: checks, and watches that are told of every change.
 
 The servicer of grpc_health sends to its watchers under the lock that grpc's serving thread takes when one of them goes
-away. The two can then wait for each other, and with that thread stops every call but those of a lane. Here nothing is
+away. The two can then wait for each other, and with that thread stops every call but those of the fast path. Here nothing is
 sent under a lock that grpc's thread takes.
 """
 
@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from service.errors import NotFoundError
 
-Answer: Any = health_pb2.HealthCheckResponse  # the package has no types
+Response: Any = health_pb2.HealthCheckResponse  # the package has no types
 Send = Callable[[Any], None]
 
 
@@ -36,19 +36,19 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # as above
                 self._statuses[service] = status
                 watchers = tuple(self._watchers.get(service, ()))
             for send in watchers:
-                send(Answer(status=status))
+                send(Response(status=status))
 
     def end(self) -> None:
         """The server stops: say so under every name."""
         for service in tuple(self._statuses):
-            self.set(service, Answer.NOT_SERVING)
+            self.set(service, Response.NOT_SERVING)
 
     def Check(self, request: health_pb2.HealthCheckRequest, context: grpc.ServicerContext) -> Any:
         """The status now."""
         status = self._statuses.get(request.service)
         if status is None:
             raise NotFoundError("service", f"{request.service!r} is not served here")
-        return Answer(status=status)
+        return Response(status=status)
 
     def Watch(self, request: health_pb2.HealthCheckRequest, context: Any, send: Send) -> None:
         """The status now and whenever it changes; holds no thread, as grpc passes `send`."""
@@ -60,10 +60,10 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # as above
 
         with self._sending:
             with self._lock:
-                status = self._statuses.get(service, Answer.SERVICE_UNKNOWN)
+                status = self._statuses.get(service, Response.SERVICE_UNKNOWN)
                 self._watchers.setdefault(service, set()).add(send)
             if context.add_callback(forget):
-                send(Answer(status=status))
+                send(Response(status=status))
             else:  # it is gone already
                 forget()
 

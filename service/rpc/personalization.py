@@ -11,12 +11,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import grpc
 
 from service.errors import InvalidError, LeverError, UnavailableError
+from service.experiment.encoder import Value
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1 import personalization_pb2_grpc as pb_grpc
 from service.rpc.columns import columns
 from service.rpc.guard import Guard
-from service.rpc.status import duration, number_of, tell, violations_of
-from service.serving.personalizer import Mode, Value
+from service.rpc.status import code_of, duration, number_of, violations_of
+from service.serving.personalizer import Mode
 from service.serving.rewarder import RewardEvent
 from service.serving.token import from_text
 from service.serving.use_cases import UseCases
@@ -39,11 +40,11 @@ MODES: Mapping[int, Mode] = {0: Mode.NORMAL, 1: Mode.NORMAL, 2: Mode.PREVIEW, 3:
 class PersonalizationServicer(pb_grpc.PersonalizationServiceServicer):
     """Choose, show, reward."""
 
-    def __init__(self, uses: UseCases, guard: Guard) -> None:
-        self._select = uses.select
-        self._select_batch = uses.select_batch
-        self._reward = uses.reward
-        self._expose = uses.expose
+    def __init__(self, use_cases: UseCases, guard: Guard) -> None:
+        self._select = use_cases.select
+        self._select_batch = use_cases.select_batch
+        self._reward = use_cases.reward
+        self._expose = use_cases.expose
         self._incident = guard.incident
 
     def Select(self, request: pb.SelectRequest, context: grpc.ServicerContext) -> pb.SelectResponse:
@@ -74,13 +75,13 @@ class PersonalizationServicer(pb_grpc.PersonalizationServiceServicer):
         _subject("subject", subject)
         if len(previous) > TOKEN_CHARS:
             raise InvalidError.field("previous_decision_id", f"is longer than {TOKEN_CHARS} characters")
-        made = self._select(
+        decision = self._select(
             experiment, subject, features, _arms(request.arms), previous, request.deferred, _mode(request.mode)
         )
         return pb.SelectResponse(
-            decision_id=made.decision_id, arm=made.arm, payload_json=made.payload_json, propensity=made.propensity,
-            segment=made.segment, holdout=made.holdout, stale=made.stale, experiment_version=made.version,
-            reason=made.reason,  # type: ignore[arg-type]  # the numbers are those of the wire
+            decision_id=decision.decision_id, arm=decision.arm, payload_json=decision.payload_json, propensity=decision.propensity,
+            segment=decision.segment, holdout=decision.holdout, stale=decision.stale, experiment_version=decision.version,
+            reason=decision.reason,  # type: ignore[arg-type]  # the numbers are those of the wire
         )  # fmt: skip
 
     def SelectBatch(self, request: pb.SelectBatchRequest, context: grpc.ServicerContext) -> pb.SelectBatchResponse:
@@ -97,14 +98,14 @@ class PersonalizationServicer(pb_grpc.PersonalizationServiceServicer):
                 _subject(f"subjects[{index}]", subject)
         if len(request.context) > FEATURES:
             raise InvalidError.field("context", f"has more than {FEATURES} features")
-        made = self._select_batch(
+        batch = self._select_batch(
             request.experiment, subjects, columns(request.context, len(subjects)), _arms(request.arms),
             request.deferred, mode,
         )  # fmt: skip
         return pb.SelectBatchResponse(
-            decision_ids=made.tokens, arms=made.arms.tolist(), arm_ids=made.arm_ids, payloads_json=made.payloads,
-            propensities=made.propensities.tolist(), segments=made.segments.tolist(), segment_ids=made.segment_ids,
-            reasons=made.reasons.tolist(), holdout=made.holdout, stale=made.stale, experiment_version=made.version,
+            decision_ids=batch.tokens, arms=batch.arms.tolist(), arm_ids=batch.arm_ids, payloads_json=batch.payloads,
+            propensities=batch.propensities.tolist(), segments=batch.segments.tolist(), segment_ids=batch.segment_ids,
+            reasons=batch.reasons.tolist(), holdout=batch.holdout, stale=batch.stale, experiment_version=batch.version,
         )  # fmt: skip
 
     def Expose(self, request: pb.ExposeRequest, context: grpc.ServicerContext) -> pb.ExposeResponse:
@@ -141,13 +142,13 @@ class PersonalizationServicer(pb_grpc.PersonalizationServiceServicer):
             answers[index] = answer
         response = pb.StreamRewardsResponse(sequence=message.sequence)
         retry_s = 0.0
-        for index, given in enumerate(answers):
-            if isinstance(given, LeverError):
-                response.results.add(code=number_of(tell(given).code), message=_indexed(given, index))
-                if isinstance(given, UnavailableError):
-                    retry_s = max(retry_s, given.retry_s)
+        for index, result in enumerate(answers):
+            if isinstance(result, LeverError):
+                response.results.add(code=number_of(code_of(result)), message=_indexed(result, index))
+                if isinstance(result, UnavailableError):
+                    retry_s = max(retry_s, result.retry_s)
             else:
-                response.results.add(outcome=int(given or 0))
+                response.results.add(outcome=int(result or 0))
         if retry_s:
             response.retry_delay.CopyFrom(duration(retry_s))
         return response

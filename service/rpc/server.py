@@ -16,11 +16,11 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-from service.management.offline import Offline
+from service.management.use_cases import Experiments, Offline
 from service.pb.lever.v1 import experiment_pb2_grpc, personalization_pb2_grpc
 from service.rpc.admission import admission
-from service.rpc.dispatch import Dispatcher, Entry
-from service.rpc.experiments import Experiments, ExperimentServicer
+from service.rpc.dispatch import Dispatcher, Method
+from service.rpc.experiments import ExperimentServicer
 from service.rpc.fast_unary import FastUnary, available
 from service.rpc.guard import Gate, Guard, Handler, Pool
 from service.rpc.health import Health
@@ -28,6 +28,7 @@ from service.rpc.personalization import PersonalizationServicer
 from service.rpc.streams import Streams
 from service.security.api_keys import Access
 from service.serving.use_cases import UseCases
+from service.telemetry.faults import Faults
 from service.telemetry.metrics import Metrics
 
 MESSAGE_BYTES = 32 << 20
@@ -74,7 +75,7 @@ POOLS = {
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Threads of each pool and open streams. Choices never wait for anything, so one thread does; 0: a lane."""
+    """Threads of each pool and open streams. Choices never wait for anything, so one thread does; 0: one on the fast path."""
 
     choices: int = 0
     rewards: int = 16
@@ -101,12 +102,12 @@ class _Recorder:
 
 
 class Server:
-    """A gRPC server around the use cases and a catalogue. Bind, start, say when it is ready, stop."""
+    """A gRPC server around the use cases. Bind, start, say when it is ready, stop."""
 
     def __init__(
         self,
-        uses: UseCases,
-        catalogue: Experiments,
+        use_cases: UseCases,
+        experiments: Experiments,
         metrics: Metrics,
         limits: Limits | None = None,
         access: Access | None = None,
@@ -120,15 +121,15 @@ class Server:
         self._guard = Guard(metrics, self._streams)
         self._pools = _pools(limits)
         self._health = Health()
-        ours = _ours(uses, ExperimentServicer(catalogue, offline, access), self._guard)
+        ours = _ours(use_cases, ExperimentServicer(experiments, offline, access), self._guard)
         self._server = grpc.server(
             self._pools["admin"],
-            handlers=[self._doorman(ours, access)],
+            handlers=[self._dispatcher(ours, access)],
             options=(*OPTIONS, *((("grpc.max_concurrent_streams", limits.connection),) if limits.connection else ())),
             # The last line only: pools refuse first, each for itself.
             maximum_concurrent_rpcs=limits.streams + len(self._pools) * (limits.waiting + 64),
         )
-        self._lane = self._choices(ours, access) if limits.choices == 0 and available(self._server) else None
+        self._fast = self._choices(ours, access) if limits.choices == 0 and available(self._server) else None
         self.set_ready(ready=False, why="starting")
         self.set_store(up=False)
 
@@ -141,8 +142,8 @@ class Server:
     def start(self) -> None:
         """Take calls."""
         self._server.start()
-        if self._lane is not None:
-            self._lane.start()
+        if self._fast is not None:
+            self._fast.start()
 
     def set_ready(self, *, ready: bool, why: str = "") -> None:
         """Open or shut the gate, and say so to who asks for health."""
@@ -178,24 +179,28 @@ class Server:
         answer = self._guard.direct(
             PERSONALIZATION, "Select", ours[PERSONALIZATION]["Select"], admission(access, SCOPES["Select"]), self._gate
         )
-        full = self._guard.turned_away(self._pools["choices"])
-        return FastUnary(self._server, f"/{PERSONALIZATION}/Select", answer, self._limits.waiting, full)
+        full, faults = self._guard.turned_away(self._pools["choices"]), Faults(self._metrics, "grpc")
+        return FastUnary(self._server, f"/{PERSONALIZATION}/Select", answer, self._limits.waiting, full, faults)
 
-    def _doorman(self, ours: Services, access: Access | None) -> Dispatcher:
+    def _dispatcher(self, ours: Services, access: Access | None) -> Dispatcher:
         recorder: Any = _Recorder()
         names = (*sorted(ours), health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.ReflectionServicer(names), recorder)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, recorder)
-        doorman = Dispatcher(access, self._guard.unknown())
+        dispatcher = Dispatcher(access, self._guard.unknown())
         for service, handlers in (ours | recorder.services).items():
             for method, handler in handlers.items():
-                self._admit(doorman, service, method, handler, ours=service in ours)
-        return doorman
+                self._admit(dispatcher, service, method, handler, ours=service in ours)
+        return dispatcher
 
-    def _admit(self, doorman: Dispatcher, service: str, method: str, handler: Handler[Any, Any], *, ours: bool) -> None:
+    def _admit(
+        self, dispatcher: Dispatcher, service: str, method: str, handler: Handler[Any, Any], *, ours: bool
+    ) -> None:
         path = f"/{service}/{method}"
         if service == health.SERVICE_NAME and method != "Check":
-            doorman.add(path, Entry(handler))  # Watch and List: the first holds no thread, and must keep its attributes
+            dispatcher.add(
+                path, Method(handler)
+            )  # Watch and List: the first holds no thread, and must keep its attributes
             return
         name = "health" if service == health.SERVICE_NAME else POOLS.get(method, "admin")
         pool = self._pools[name]
@@ -203,14 +208,14 @@ class Server:
         scope = SCOPES.get(method, "admin") if ours else ""  # health and reflection are for everybody
         denied = self._guard.denied(scope)
         if handler.request_streaming:
-            doorman.add(path, Entry(wrapped, scope=scope, denied=denied))
+            dispatcher.add(path, Method(wrapped, scope=scope, denied=denied))
         else:
-            doorman.add(path, Entry(wrapped, pool, self._guard.shed(pool), scope, denied))
+            dispatcher.add(path, Method(wrapped, pool, self._guard.shed(pool), scope, denied))
 
 
-def _ours(uses: UseCases, experiments: ExperimentServicer, guard: Guard) -> Services:
+def _ours(use_cases: UseCases, experiments: ExperimentServicer, guard: Guard) -> Services:
     recorder: Any = _Recorder()
-    servicer = PersonalizationServicer(uses, guard)
+    servicer = PersonalizationServicer(use_cases, guard)
     personalization_pb2_grpc.add_PersonalizationServiceServicer_to_server(servicer, recorder)
     experiment_pb2_grpc.add_ExperimentServiceServicer_to_server(experiments, recorder)
     services: Services = recorder.services
@@ -219,7 +224,7 @@ def _ours(uses: UseCases, experiments: ExperimentServicer, guard: Guard) -> Serv
 
 def _pools(limits: Limits) -> dict[str, Pool]:
     return {
-        "choices": Pool("choices", limits.choices or 4, limits.waiting),  # idle where they have a lane
+        "choices": Pool("choices", limits.choices or 4, limits.waiting),  # idle where the fast path has them
         "batches": Pool("batches", 2, limits.waiting, patient=True),
         "rewards": Pool("rewards", limits.rewards, limits.waiting),
         # Two threads more than streams, which tell the rest that there are too many.

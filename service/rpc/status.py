@@ -24,7 +24,7 @@ REQUEST_ID = "x-request-id"  # metadata of a call, and of the answer to one that
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class WireError:
     """An error as it goes over the wire."""
 
     code: grpc.StatusCode
@@ -45,11 +45,11 @@ class Ending(grpc.Status):
     @classmethod
     def of(cls, error: LeverError, request_id: str = "") -> Ending:
         """As the error tells it, with the id by which the log knows it."""
-        told = tell(error)
-        made = cls(told.code, told.text, told.status)
+        wire = wire_error(error)
+        ending = cls(wire.code, wire.text, wire.status)
         if request_id:
-            made.trailing_metadata += ((REQUEST_ID, request_id),)
-        return made
+            ending.trailing_metadata += ((REQUEST_ID, request_id),)
+        return ending
 
 
 def request_id(metadata: Iterable[tuple[str, str | bytes]]) -> str:
@@ -83,7 +83,7 @@ def violations_of(error: LeverError) -> tuple[Violation, ...]:
     return ()
 
 
-def tell(error: LeverError) -> Told:
+def wire_error(error: LeverError) -> WireError:
     """The error's code, text and details."""
     code, text = code_of(error), str(error)
     status = status_pb2.Status(code=number_of(code), message=text)
@@ -100,7 +100,7 @@ def tell(error: LeverError) -> Told:
     status.details.add().Pack(info)
     if error.retry_s is not None:
         status.details.add().Pack(error_details_pb2.RetryInfo(retry_delay=duration(error.retry_s)))
-    return Told(code, text, status)
+    return WireError(code, text, status)
 
 
 def duration(seconds: float) -> Duration:

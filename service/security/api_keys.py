@@ -47,7 +47,7 @@ _DIGESTS: Mapping[str, Callable[[bytes], str]] = {"blake2b": _blake2b, "sha256":
 class Key:
     """One line of the file: a name for people, `algorithm:hex`, and what the key allows.
 
-    A `public` key stands in web pages: it opens the HTTP door only, for what is marked `client: true`, and browsers
+    A `public` key stands in web pages: it opens the web port only, for what is marked `client: true`, and browsers
     may use it from pages of its `origins`.
     """
 
@@ -173,7 +173,7 @@ class Access:
     def scopes(self, header: str | None) -> frozenset[str] | None:
         """What the `authorization` header allows; None where there is no key in it, or one that is not known.
 
-        A public key allows nothing here: only the HTTP door knows what it may do.
+        A public key allows nothing here: only the web port knows what it may do.
         """
         key = self.find(header)
         if key is None:

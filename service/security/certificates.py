@@ -10,6 +10,7 @@ import grpc
 import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
 from service.errors import InvalidError
 
@@ -94,8 +95,5 @@ def _pem(field: str, path: Path) -> bytes:
         raise InvalidError.field(field, f"{path}: {error.strerror}") from None
 
 
-def _raw(public: object) -> bytes:
-    raw: bytes = public.public_bytes(  # type: ignore[attr-defined]  # every kind of public key has it
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    return raw
+def _raw(public: PublicKeyTypes) -> bytes:
+    return public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)

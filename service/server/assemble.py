@@ -8,16 +8,16 @@ from functools import partial
 
 from service.learning.feed import Feed
 from service.learning.snapshot_file import SnapshotFile
-from service.management.experiments import Catalogue
+from service.management.experiments import StoredExperiments
+from service.management.use_cases import Experiments, Offline
 from service.security.secrets import Secrets
-from service.serving.batch import select_batch
 from service.serving.personalizer import Personalizer
 from service.serving.published import Published
 from service.serving.rewarder import Rewarder
-from service.serving.store_clock import Clock
+from service.serving.store_clock import StoreClock
 from service.serving.subject import Hasher
 from service.serving.token import TokenKeys
-from service.serving.use_cases import UseCases
+from service.serving.use_cases import LocalUseCases, UseCases
 from service.store.contract import Store
 from service.telemetry.metrics import Metrics
 
@@ -25,14 +25,30 @@ _NEWER_S = 2.0  # a reward waits so long for a configuration that another server
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
-    """The use cases and what feeds them."""
+class Tuning:
+    """How often the store is asked and given to, how many bytes of trials wait, and how large a state may become."""
 
-    personalizer: UseCases
-    catalogue: Catalogue
+    poll_ms: int = 100
+    flush_ms: int = 100
+    buffer_bytes: int = 64 << 20
+    state_max: int = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What a process serves, and what feeds it. `offline` None: no evaluations and warm starts.
+
+    `close` lets go of the store, where it is the service's own.
+    """
+
+    use_cases: UseCases
+    experiments: Experiments
     feed: Feed
     directory: Published
-    clock: Clock
+    clock: StoreClock
+    metrics: Metrics
+    offline: Offline | None = None
+    close: Callable[[], None] = lambda: None
 
     def start(self) -> None:
         """Begin to poll and flush."""
@@ -41,30 +57,28 @@ class Service:
     def stop(self, flush_s: float = 5.0) -> None:
         """Flush what waits and end; call it when no more choices are made."""
         self.feed.stop(flush_s)
+        self.close()
 
 
 def build(
     store: Store,
     secrets: Secrets,
     metrics: Metrics,
+    tuning: Tuning | None = None,
     *,
-    poll_ms: int = 100,
-    flush_ms: int = 100,
-    buffer_bytes: int = 64 << 20,
-    state_max: int = 256 << 20,
-    shelf: SnapshotFile | None = None,
-    clock: Clock | None = None,
+    offline: Offline | None = None,
+    snapshot_file: SnapshotFile | None = None,
+    clock: StoreClock | None = None,
     reaffirm: Callable[[], None] = lambda: None,
 ) -> Service:
-    """Put the parts together over a store; with a shelf, what was learned last is kept beside it.
+    """Put the parts together over a store; with a snapshot file, what was learned last is kept beside it.
 
     `reaffirm` is called when the store has lost an experiment: it may have lost the secrets too.
     """
-    clock, directory, keys = clock or Clock(), Published(buffer_bytes), TokenKeys(secrets.tokens)
-    feed = Feed(store, directory, clock, metrics, poll_ms, flush_ms, shelf, reaffirm)
+    tuning, clock = tuning or Tuning(), clock or StoreClock()
+    directory, keys = Published(tuning.buffer_bytes), TokenKeys(secrets.tokens)
+    feed = Feed(store, directory, clock, metrics, tuning.poll_ms, tuning.flush_ms, snapshot_file, reaffirm)
     personalizer = Personalizer(directory, keys, Hasher(secrets.subjects), clock, metrics)
     rewarder = Rewarder(store, directory, keys, clock, metrics, partial(feed.refresh, _NEWER_S))
-    catalogue = Catalogue(store, directory, feed, clock, state_max)
-    batch = partial(select_batch, personalizer)
-    use_cases = UseCases(personalizer.select, batch, rewarder.reward, rewarder.expose)
-    return Service(use_cases, catalogue, feed, directory, clock)
+    experiments = StoredExperiments(store, directory, feed, clock, tuning.state_max)
+    return Service(LocalUseCases(personalizer, rewarder), experiments, feed, directory, clock, metrics, offline)

@@ -1,4 +1,4 @@
-"""The process of the HTTP door. Started by the supervisor with the socket it serves on."""
+"""The process of the web port. Started by the supervisor with the socket it serves on."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import uvicorn
 from service import __version__, logs
 from service.http.app import WebApp
 from service.http.backend import Backend
-from service.http.fast_protocol import FastProtocol
 from service.http.operator_port import UntilSignal
+from service.http.protocol import protocol
 from service.process import child
 from service.security.api_keys import Access
-from service.server.worker import SWITCH_S, TICK_S, follow, made, make
+from service.server.worker import SWITCH_S, TICK_S, await_store, follow
 from service.telemetry.dumps import Reporter
 from service.telemetry.metrics import Metrics
 
@@ -27,16 +27,16 @@ DRAIN_S = 5
 
 
 class Opener:
-    """A thread that opens the service, tells the door and the reporter how it stands, and closes it again."""
+    """A thread that opens the service, tells the application and the reporter how it stands, and closes it again."""
 
-    def __init__(self, orders: child.Orders, desk: Backend, access: Access | None, metrics: Metrics) -> None:
+    def __init__(self, orders: child.Orders, backend: Backend, access: Access | None, metrics: Metrics) -> None:
         self._orders = orders
-        self._desk = desk
+        self._backend = backend
         self._access = access
         self._metrics = metrics
         self._reporter = Reporter(Path(orders.report), orders.name, metrics)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="lever-keeper")
+        self._thread = threading.Thread(target=self._run, name="lever-opener")
 
     def start(self) -> None:
         """Begin."""
@@ -50,50 +50,50 @@ class Opener:
         self._reporter.stop()
 
     def _run(self) -> None:
-        desk, orders = self._desk, self._orders
-        desk.why = "waiting for the store"
-        parts = made(make, orders.resolved(), orders.url, self._metrics, self._reporter, self._stop)
-        if parts is None or parts.service is None:
+        backend, orders = self._backend, self._orders
+        backend.why = "waiting for the store"
+        service = await_store(orders.resolved(), orders.url, self._metrics, self._reporter, self._stop)
+        if service is None:
             return
-        desk.uses, desk.directory, desk.clock = parts.uses, parts.service.directory, parts.service.clock
-        parts.start()
-        desk.why = "nothing is loaded yet: the store has not answered"
+        backend.use_cases, backend.directory, backend.clock = service.use_cases, service.directory, service.clock
+        service.start()
+        backend.why = "nothing is loaded yet: the store has not answered"
         while not self._stop.wait(TICK_S):
-            if not desk.open and parts.ready():
+            if not backend.open and service.feed.ready:
                 gc.collect()
                 gc.freeze()
-                desk.open = True
+                backend.open = True
                 child.say("ready")
-            self._reporter.say(ready=desk.open, why="" if desk.open else desk.why)
+            self._reporter.say(ready=backend.open, why="" if backend.open else backend.why)
             follow(self._access)
         self._reporter.say(ready=False, why="stopping")
-        parts.stop()
+        service.stop()
 
 
 async def serve(orders: child.Orders) -> None:
     """Serve until a signal; what was asked before it is answered, and what was decided is flushed."""
     settings = orders.resolved()
-    metrics, desk = Metrics(), Backend()
+    metrics, backend = Metrics(), Backend()
     metrics.build_info.set(1, (__version__,))
     access = Access(settings.keys_file) if settings.keys_file is not None else None
-    door = WebApp(desk, access, metrics, settings.reward_threads, settings.max_waiting)
-    keeper = Opener(orders, desk, access, metrics)
+    app = WebApp(backend, access, metrics, settings.reward_threads, settings.max_waiting)
+    opener = Opener(orders, backend, access, metrics)
     config = uvicorn.Config(
-        door, lifespan="off", access_log=False, log_config=None, server_header=False, date_header=False, http=FastProtocol,
+        app, lifespan="off", access_log=False, log_config=None, server_header=False, date_header=False, http=protocol(),
         ws="none", timeout_graceful_shutdown=DRAIN_S, timeout_keep_alive=75, proxy_headers=False,
     )  # fmt: skip
     config.load()
-    keeper.start()
+    opener.start()
     await UntilSignal(config).serve(sockets=[socket.socket(fileno=orders.listener)])
-    door.close()
-    await asyncio.to_thread(keeper.stop)
+    app.close()
+    await asyncio.to_thread(opener.stop)
 
 
 def main() -> None:
-    """Entry point of the door's process."""
+    """Entry point of the web process."""
     orders = child.orders()
     settings = orders.resolved()
-    logs.configure(settings.log_level, settings.log_json, process="door")
+    logs.configure(settings.log_level, settings.log_json, process="web")
     sys.setswitchinterval(SWITCH_S)
     runner: Any = asyncio.run
     if sys.platform != "win32":

@@ -23,7 +23,7 @@ from service.server.apply import Refused, apply
 from service.server.supervisor import TICK_S, Asked, Child, Children, Ports, Signals, address_of, module
 from service.store.embedded import Embedded
 
-HTTP, DOOR = "http", "door"  # names of the children that are no workers
+HTTP, WEB = "http", "web"  # names of the children that are no workers
 FLUSH_S = 10.0  # for a worker's last flush, beyond its grace
 HTTP_S = 10.0
 HOPELESS = 4  # starts in a row that failed before the tree was ever ready
@@ -33,14 +33,14 @@ RESTART_S = 1.0  # between two attempts to start the store again
 def serve(settings: Settings, worker: Sequence[str] | None = None) -> int:
     """Serve until a signal. Returns the exit status: 0 after a clean stop, 2 where the input was wrong.
 
-    `worker` is the command of the workers, for tests that put something else behind the doors.
+    `worker` is the command of the workers, for tests that put something else behind the ports.
     """
     logs.configure(settings.log_level, settings.log_json)
     use_kernel_cache()  # inherited by the workers
     log = structlog.get_logger("lever")
     try:
-        door = None if settings.door_port is None else (settings.door_host, settings.door_port)
-        ports = Ports.take((settings.grpc_host, settings.grpc_port), (settings.http_host, settings.http_port), door)
+        web = None if settings.web_port is None else (settings.web_host, settings.web_port)
+        ports = Ports.take((settings.grpc_host, settings.grpc_port), (settings.http_host, settings.http_port), web)
     except OSError as error:
         log.error(error.strerror)  # noqa: TRY400  # the text is for people; there is nothing to trace
         return 1
@@ -108,9 +108,9 @@ class ProcessTree:
         for index in range(self._settings.workers):
             orders = self._orders(str(index), address_of(self._ports.grpc))
             self._family.add(Child(self._worker, orders))
-        if self._ports.door is not None:
+        if self._ports.web is not None:
             self._family.add(
-                Child(module("service.server.http_worker"), self._orders(DOOR, "", self._ports.door.fileno()))
+                Child(module("service.server.http_worker"), self._orders(WEB, "", self._ports.web.fileno()))
             )
 
     def _orders(self, name: str, address: str, listener: int = -1) -> Orders:
@@ -156,7 +156,7 @@ class ProcessTree:
                 return True
             for child in self._family.children:
                 if child.failures >= HOPELESS:
-                    raise LeverError(f"{child.name} does not start; its own words are above")
+                    raise LeverError(f"{child.name} does not start; its messages are above")
             self._tend()
         return False
 
@@ -179,8 +179,8 @@ class ProcessTree:
     def _announce(self) -> None:
         grpc, http = address_of(self._ports.grpc), address_of(self._ports.http)
         store = "the embedded store in " + str(self._settings.data_dir) if self._store else "the given store"
-        door = f"websites on http://{address_of(self._ports.door)}, " if self._ports.door is not None else ""
-        sys.stdout.write(f"Lever is ready: gRPC on {grpc}, http://{http}/metrics, {door}{store}. Ctrl-C stops it.\n")
+        web = f"websites on http://{address_of(self._ports.web)}, " if self._ports.web is not None else ""
+        sys.stdout.write(f"Lever is ready: gRPC on {grpc}, http://{http}/metrics, {web}{store}. Ctrl-C stops it.\n")
         sys.stdout.flush()
         self._log.info("ready", seconds=round(time.monotonic() - self._begun, 1), workers=self._settings.workers)
 

@@ -1,8 +1,8 @@
 """The process tree of `lever serve`: keeps the children running, and ends them in order.
 
-    supervisor ── store (where no URL was given) ── HTTP process ── workers, all on one gRPC port; the HTTP door
+    supervisor ── store (where no URL was given) ── HTTP process ── workers, all on one gRPC port; the web process
 
-Workers and the door go first and flush into the store; the HTTP process tells of it until they are gone; the store goes last.
+Workers and the web process go first and flush into the store; the HTTP process tells of it until they are gone; the store goes last.
 Children are in sessions of their own, so that a terminal's Ctrl-C reaches only the supervisor.
 """
 
@@ -149,10 +149,10 @@ class Ports:
 
     grpc: socket.socket  # bound, never listening: it keeps the port's number while workers share the port
     http: socket.socket  # listening; the HTTP process inherits it
-    door: socket.socket | None = None  # listening; the door's process inherits it
+    web: socket.socket | None = None  # listening; the web process inherits it
 
     @classmethod
-    def take(cls, grpc: tuple[str, int], http: tuple[str, int], door: tuple[str, int] | None = None) -> Ports:
+    def take(cls, grpc: tuple[str, int], http: tuple[str, int], web: tuple[str, int] | None = None) -> Ports:
         """Bind all. OSError names the address that is taken."""
         # Without SO_REUSEPORT first: another Lever on that port would share it with us in silence.
         bound = _bind(grpc, reuse_port=False)
@@ -161,7 +161,7 @@ class Ports:
         shared = _bind((grpc[0], number), reuse_port=True)
         ports = [shared]
         try:
-            for address, backlog in ((http, 128), *(((door, 1024),) if door else ())):
+            for address, backlog in ((http, 128), *(((web, 1024),) if web else ())):
                 ports.append(_bind(address, reuse_port=False))
                 ports[-1].listen(backlog)
         except OSError:
@@ -172,7 +172,7 @@ class Ports:
 
     def close(self) -> None:
         """Let go of them."""
-        for port in (self.grpc, self.http, self.door):
+        for port in (self.grpc, self.http, self.web):
             if port is not None:
                 port.close()
 

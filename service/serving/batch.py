@@ -198,9 +198,9 @@ class _Batch:
         for start in range(0, n, _PART):
             yield slice(start, start + _PART)
             for _ in range(_PAUSES):
-                made = self._personalizer.made
+                begun = self._personalizer.begun
                 time.sleep(_PAUSE_S)
-                if self._personalizer.made == made:
+                if self._personalizer.begun == begun:
                     break
 
 

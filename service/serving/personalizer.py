@@ -17,15 +17,14 @@ from bandits.draw import draw
 from bandits.policy import decide
 from service.errors import InvalidError, NotFoundError, PreconditionError
 from service.experiment.compiled import Experiment
+from service.experiment.encoder import Value
 from service.serving.published import Published
 from service.serving.snapshot import Slot, Snapshot
-from service.serving.store_clock import Clock
+from service.serving.store_clock import StoreClock
 from service.serving.subject import Hasher, Identity, decision_unit, sticky_unit
 from service.serving.token import NONCE, WHAT, WHOSE, Namer, Opened, TokenKeys, from_text, to_text
 from service.store.rows import DEFERRED, FIXED, HOLDOUT, STICKY, UNCOUNTED
 from service.telemetry.metrics import Metrics
-
-Value = float | str | bool
 
 _CONSTANT = (4096).to_bytes(2, "little")  # column 0
 
@@ -80,7 +79,9 @@ class Draw(NamedTuple):
 class Personalizer:
     """Chooses. Safe for any number of threads."""
 
-    def __init__(self, directory: Published, keys: TokenKeys, hasher: Hasher, clock: Clock, metrics: Metrics) -> None:
+    def __init__(
+        self, directory: Published, keys: TokenKeys, hasher: Hasher, clock: StoreClock, metrics: Metrics
+    ) -> None:
         self.directory = directory
         self.keys = keys
         self.hasher = hasher
@@ -88,7 +89,7 @@ class Personalizer:
         self.namer = Namer()
         self.metrics = metrics
         self._decided = metrics.decisions.hit
-        self.made = 0  # single choices begun, about: it moves while there are any, and that is all it is for
+        self.begun = 0  # single choices begun, about: it moves while there are any, and that is all it is for
 
     def select(
         self,
@@ -101,7 +102,7 @@ class Personalizer:
         mode: Mode,
     ) -> Decision:
         """Choose one arm for one subject. Raises NotFoundError, InvalidError, PreconditionError."""
-        self.made += 1
+        self.begun += 1
         snapshot = self.directory.named(experiment)
         exp = snapshot.experiment
         now = self.clock.now_ms()
@@ -128,7 +129,9 @@ class Personalizer:
             flags |= STICKY
         if mode == Mode.UNCOUNTED:
             flags |= UNCOUNTED
-        return self._finish(snapshot, who, segment, encoded.x, chosen, now, name, unit, flags)
+        if flags:
+            chosen = chosen._replace(flags=chosen.flags | flags)
+        return self._finish(snapshot, who, segment, encoded.x, chosen, now, name, unit)
 
     # -- the choice --------------------------------------------------------------------------------------------
 
@@ -188,11 +191,9 @@ class Personalizer:
         now: int,
         name: tuple[int, int],
         unit: int,
-        flags: int = 0,
     ) -> Decision:
         """Seal the token, log the trial, answer."""
-        exp = snapshot.experiment
-        flags |= chosen.flags
+        exp, flags = snapshot.experiment, chosen.flags
         nonce = NONCE.pack(*name)
         what = WHAT.pack(exp.version, now, unit, chosen.propensity, segment, chosen.arm, flags, who.bucket, 0) + x
         whose = WHOSE.pack(int(exp.uid, 16), who.subject, exp.horizon_ms // 1000 + 1)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from service.errors import DeniedError, ExhaustedError, InvalidError, LeverError, NotFoundError, UnavailableError
 from service.experiment.compiled import Experiment, Metric
 from service.serving.published import Published
-from service.serving.store_clock import Clock
+from service.serving.store_clock import StoreClock
 from service.serving.token import Opened, TokenKeys
 from service.store import rows as layout
 from service.store.contract import Aggregate, Claim, Outcome, Store, UnreachableError
@@ -16,7 +16,7 @@ from service.store.rows import DEFERRED, NO_METRIC, UNCOUNTED
 from service.telemetry.metrics import Metrics
 
 DAY_MS = 86_400_000
-Answer = Outcome | LeverError
+RewardAnswer = Outcome | LeverError
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Rewarder:
         store: Store,
         directory: Published,
         keys: TokenKeys,
-        clock: Clock,
+        clock: StoreClock,
         metrics: Metrics,
         refresh: Callable[[], None],
     ) -> None:
@@ -49,21 +49,21 @@ class Rewarder:
         self._metrics = metrics
         self._refresh = refresh  # folds what is new before it returns; for tokens newer than our configuration
 
-    def reward(self, events: Sequence[RewardEvent]) -> list[Answer]:
+    def reward(self, events: Sequence[RewardEvent]) -> list[RewardAnswer]:
         """One answer for each event, in order; what is wrong with one does not hinder the others."""
-        answers: list[Answer | None] = [None] * len(events)
+        answers: list[RewardAnswer | None] = [None] * len(events)
         claims: dict[str, list[tuple[int, Claim]]] = {}
         for i, event in enumerate(events):
             try:
-                uid, made = self._judge(event)
+                uid, judged = self._judge(event)
             except LeverError as error:
                 answers[i] = error
                 continue
-            if isinstance(made, Claim):
-                claims.setdefault(uid, []).append((i, made))
+            if isinstance(judged, Claim):
+                claims.setdefault(uid, []).append((i, judged))
             else:
-                answers[i] = made
-                self._count(uid, made)
+                answers[i] = judged
+                self._count(uid, judged)
         for uid, numbered in claims.items():
             for i, answer in zip((i for i, _ in numbered), self._send(uid, [c for _, c in numbered]), strict=True):
                 answers[i] = answer
@@ -113,7 +113,7 @@ class Rewarder:
         claim = _claim(token, metric.number, value, metric.aggregate, event_id, deadline, metric.limit)
         return exp.uid, claim
 
-    def _send(self, uid: str, claims: Sequence[Claim]) -> list[Answer]:
+    def _send(self, uid: str, claims: Sequence[Claim]) -> list[RewardAnswer]:
         try:
             self._reachable()
             outcomes = self._store.claim(uid, widened(claims))

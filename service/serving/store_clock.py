@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 
-class Clock:
+class StoreClock:
     """Milliseconds of store time. Before the first poll it is the wall clock's."""
 
     def __init__(self) -> None:

@@ -1,21 +1,67 @@
-"""What callers can ask for, whatever protocol they speak: the use cases as one typed seam."""
+"""What callers can ask for, whatever protocol they speak, and who answers it in this process."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
-from service.serving.batch import BatchDecision
-from service.serving.personalizer import Decision
-from service.serving.rewarder import Answer
+from service.experiment.encoder import Column, Value
+from service.serving.batch import BatchDecision, select_batch
+from service.serving.personalizer import Decision, Mode, Personalizer
+from service.serving.rewarder import RewardAnswer, Rewarder, RewardEvent
 from service.store.contract import Outcome
 
 
-@dataclass(frozen=True, slots=True)
-class UseCases:
-    """What a door (gRPC, HTTP) offers; see Personalizer.select, batch.select_batch and Rewarder."""
+class UseCases(Protocol):
+    """The seam between the protocols (gRPC, HTTP) and the service. Safe for any number of threads."""
 
-    select: Callable[..., Decision]
-    select_batch: Callable[..., BatchDecision]
-    reward: Callable[..., list[Answer]]
-    expose: Callable[..., Outcome]
+    def select(
+        self,
+        experiment: str,
+        subject: str,
+        context: Mapping[str, Value],
+        arms: Sequence[str],
+        previous: str,
+        deferred: bool,
+        mode: Mode,
+    ) -> Decision:
+        """Choose one arm for one subject. Raises NotFoundError, InvalidError, PreconditionError."""
+
+    def select_batch(
+        self,
+        experiment: str,
+        subjects: Sequence[str],
+        columns: Mapping[str, Column],
+        arms: Sequence[str],
+        deferred: bool,
+        mode: Mode,
+    ) -> BatchDecision:
+        """Choose for many subjects. Raises as `select`; a batch has no previews and repeats no decisions."""
+
+    def reward(self, events: Sequence[RewardEvent]) -> list[RewardAnswer]:
+        """One answer for each event, in order; what is wrong with one does not hinder the others."""
+
+    def expose(self, decision: bytes, client: bool = False) -> Outcome:
+        """Make a deferred decision a trial; with `client` only one that a browser key may speak of."""
+
+
+class LocalUseCases:
+    """UseCases by this process's own parts. Bound methods, not calls of calls: Select is the hot path."""
+
+    def __init__(self, personalizer: Personalizer, rewarder: Rewarder) -> None:
+        self._personalizer = personalizer
+        self.select = personalizer.select
+        self.reward = rewarder.reward
+        self.expose = rewarder.expose
+
+    def select_batch(
+        self,
+        experiment: str,
+        subjects: Sequence[str],
+        columns: Mapping[str, Column],
+        arms: Sequence[str],
+        deferred: bool,
+        mode: Mode,
+    ) -> BatchDecision:
+        """UseCases.select_batch."""
+        return select_batch(self._personalizer, experiment, subjects, columns, arms, deferred, mode)

@@ -233,7 +233,7 @@ class Store(Protocol):
         """Store a checkpoint if its base is the stored one, and trim the log behind the checkpoint before last."""
 
 
-class Backend(Protocol):
+class Engine(Protocol):
     """What the composition root asks of a store's engine, beside Store."""
 
     def secret(self, name: str, proposal: bytes) -> bytes:

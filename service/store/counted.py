@@ -25,7 +25,7 @@ from service.store.contract import (
 )
 from service.telemetry.metrics import Metrics
 
-CALLS = ("put", "load", "poll", "append", "claim", "checkpoint")
+CALLS = ("put", "load", "poll", "append", "reward", "checkpoint")
 KINDS = (UnreachableError, LostError, UnavailableError, CorruptError)
 
 
@@ -73,7 +73,7 @@ class Counted:
 
     def claim(self, uid: str, claims: Sequence[Claim]) -> list[Outcome]:
         """Store.claim."""
-        with self._counted("claim"):
+        with self._counted("reward"):
             return self._store.claim(uid, claims)
 
     def checkpoint(self, uid: str, checkpoint: Checkpoint) -> Checkpointed:

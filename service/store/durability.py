@@ -15,8 +15,8 @@ _UNKNOWN = "acknowledged rewards survive a crash of Lever; what they survive in 
 _NONE = "acknowledged rewards survive a crash of Lever and are gone with the store: it has no append-only file"
 
 
-def promise(facts: Mapping[str, str]) -> str:
-    """The promise that holds with a store of these facts (Backend.facts).
+def durability(facts: Mapping[str, str]) -> str:
+    """What an acknowledged reward survives with a store of these facts (Engine.facts).
 
     Raises UnavailableError where the store may evict: an evicted claim would let a reward be counted twice.
     """

@@ -48,7 +48,7 @@ class _Experiment:
     log: list[Entry] = field(default_factory=list)
     last: tuple[int, int] = (0, 0)
     watermarks: dict[str, tuple[int, int]] = field(default_factory=dict)
-    tallies: dict[tuple[int, int, int], Totals] = field(default_factory=dict)
+    decisions: dict[tuple[int, int, int], Totals] = field(default_factory=dict)
     swept: int = 0
     checkpoint: Checkpoint | None = None
     diverged: str | None = None
@@ -56,7 +56,7 @@ class _Experiment:
 
 
 class MemoryStore:
-    """Store and Backend in memory; one lock makes each call one step. `clock` gives milliseconds."""
+    """Store and Engine in memory; one lock makes each call one step. `clock` gives milliseconds."""
 
     def __init__(self, clock: Callable[[], int] = _now) -> None:
         self._clock = clock
@@ -77,50 +77,50 @@ class MemoryStore:
                 return
             if put.expected == 0 and (put.uid in self._deleted or self._registry.get(put.name, put.uid) != put.uid):
                 raise ConflictError(f"the name {put.name} is taken")
-            found = self._experiments.get(put.uid)
-            if found is not None:
-                if (found.version, found.record) == (put.version, put.record):
+            experiment = self._experiments.get(put.uid)
+            if experiment is not None:
+                if (experiment.version, experiment.record) == (put.version, put.record):
                     return  # this very write was already made
-                if found.version != put.expected:
-                    raise ConflictError(f"{put.name} is at version {found.version}, not {put.expected}")
+                if experiment.version != put.expected:
+                    raise ConflictError(f"{put.name} is at version {experiment.version}, not {put.expected}")
             elif put.expected != 0:
                 raise ConflictError(f"{put.name} was deleted") if put.uid in self._deleted else _lost(put.uid)
             else:
-                found = self._experiments[put.uid] = _Experiment(put.version, put.record)
-            found.version, found.record = put.version, put.record
-            found.history[put.version] = put.record
-            for version in sorted(found.history)[:-HISTORY]:
-                del found.history[version]
-            self._add(found, Entry("", config=put.record))
+                experiment = self._experiments[put.uid] = _Experiment(put.version, put.record)
+            experiment.version, experiment.record = put.version, put.record
+            experiment.history[put.version] = put.record
+            for version in sorted(experiment.history)[:-HISTORY]:
+                del experiment.history[version]
+            self._add(experiment, Entry("", config=put.record))
             if put.expected == 0:
                 self._registry[put.name] = put.uid
 
     def _bring_back(self, put: Put, record: bytes, seed: Seed) -> None:
         if self._registry.get(put.name, put.uid) != put.uid:
             raise ConflictError(f"the name {put.name} is taken")
-        found = self._experiments.get(put.uid)
-        if found is not None:
-            kept = found.checkpoint.digest if found.checkpoint is not None and found.epoch else None
-            if (found.version, found.record, kept) != (put.version, record, seed.checkpoint.digest):
+        experiment = self._experiments.get(put.uid)
+        if experiment is not None:
+            kept = experiment.checkpoint.digest if experiment.checkpoint is not None and experiment.epoch else None
+            if (experiment.version, experiment.record, kept) != (put.version, record, seed.checkpoint.digest):
                 raise ConflictError(f"something of {put.name} is in the store already")
             return
-        found = self._experiments[put.uid] = _Experiment(put.version, record, {put.version: record})
-        found.epoch = max(self._clock(), seed.epoch)
+        experiment = self._experiments[put.uid] = _Experiment(put.version, record, {put.version: record})
+        experiment.epoch = max(self._clock(), seed.epoch)
         for entry in seed.entries:
-            found.last = order(entry.id)
-            found.ids.append(found.last)
-            found.log.append(entry)
-        self._add(found, Entry("", config=record, seeded=True))
-        self._store(found, replace(seed.checkpoint, id=found.log[-1].id, base=None))
+            experiment.last = order(entry.id)
+            experiment.ids.append(experiment.last)
+            experiment.log.append(entry)
+        self._add(experiment, Entry("", config=record, seeded=True))
+        self._store(experiment, replace(seed.checkpoint, id=experiment.log[-1].id, base=None))
         self._registry[put.name] = put.uid
         self._deleted.pop(put.uid, None)
 
     def _remove(self, put: Put) -> None:
-        found = self._experiments.get(put.uid)
-        if found is None and put.uid not in self._deleted and put.expected != 0:
+        experiment = self._experiments.get(put.uid)
+        if experiment is None and put.uid not in self._deleted and put.expected != 0:
             raise _lost(put.uid)
-        if found is not None and found.version != put.expected:
-            raise ConflictError(f"{put.name} is at version {found.version}, not {put.expected}")
+        if experiment is not None and experiment.version != put.expected:
+            raise ConflictError(f"{put.name} is at version {experiment.version}, not {put.expected}")
         self._deleted.setdefault(put.uid, self._clock())
         if self._registry.get(put.name) == put.uid:
             del self._registry[put.name]
@@ -129,20 +129,22 @@ class MemoryStore:
     def load(self, uid: str) -> Loaded:
         """Store.load."""
         with self._lock:
-            found = self._find(uid)
-            history = dict(sorted(found.history.items()))
-            return Loaded(found.record, found.checkpoint, history, "", found.diverged is not None, found.epoch)
+            experiment = self._find(uid)
+            history = dict(sorted(experiment.history.items()))
+            return Loaded(
+                experiment.record, experiment.checkpoint, history, "", experiment.diverged is not None, experiment.epoch
+            )
 
     def poll(self, cursors: Mapping[str, str], limit: int = 1000) -> Poll:
         """Store.poll."""
         with self._lock:
             entries: dict[str, list[Entry]] = {}
             for uid, cursor in cursors.items():
-                found = self._experiments.get(uid)
-                if found is not None:
-                    start = bisect_right(found.ids, order(cursor))
-                    if start < len(found.log):
-                        entries[uid] = found.log[start : start + limit]
+                experiment = self._experiments.get(uid)
+                if experiment is not None:
+                    start = bisect_right(experiment.ids, order(cursor))
+                    if start < len(experiment.log):
+                        entries[uid] = experiment.log[start : start + limit]
             more = any(len(new) >= limit for new in entries.values())
             return Poll(self._clock(), dict(self._registry), frozenset(self._deleted), entries, more)
 
@@ -150,19 +152,19 @@ class MemoryStore:
         """Store.append. ValueError if `trials` is not a whole number of rows."""
         check_rows(trials, stride)
         with self._lock:
-            found = self._find(uid)
-            mark = found.watermarks.get(writer)
+            experiment = self._find(uid)
+            mark = experiment.watermarks.get(writer)
             if mark is not None and mark[0] >= sequence:
                 return 0
             now = self._clock()
             rows = [trials[at : at + stride] for at in range(0, len(trials), stride)]
-            oldest = max(now - horizon, found.epoch)
+            oldest = max(now - horizon, experiment.epoch)
             kept = [row for row in rows if HEAD_STRUCT.unpack_from(row)[_TIME] >= oldest]
             if kept:
-                self._add(found, Entry("", stride, trials=b"".join(kept)))
-            found.watermarks[writer] = (sequence, now)
+                self._add(experiment, Entry("", stride, trials=b"".join(kept)))
+            experiment.watermarks[writer] = (sequence, now)
             if mark is None:
-                found.watermarks = {w: m for w, m in found.watermarks.items() if m[1] >= now - DAY_MS}
+                experiment.watermarks = {w: m for w, m in experiment.watermarks.items() if m[1] >= now - DAY_MS}
             return len(rows) - len(kept)
 
     def claim(self, uid: str, claims: Sequence[Claim]) -> list[Outcome]:
@@ -171,43 +173,43 @@ class MemoryStore:
             return []
         stride = stride_of(claims)
         with self._lock:
-            found, now = self._find(uid), self._clock()
-            self._sweep(found, now)
-            judged = [self._judge(found, claim, now) for claim in claims]
+            experiment, now = self._find(uid), self._clock()
+            self._sweep(experiment, now)
+            judged = [self._judge(experiment, claim, now) for claim in claims]
             applied = [(c, j) for c, j in zip(claims, judged, strict=True) if j.outcome is Outcome.APPLIED]
             if applied:
                 rows = b"".join(claim.row for claim, _ in applied)
                 totals = [(j.old, j.new, j.exposes) for _, j in applied]
-                self._add(found, Entry("", stride, rewards=rows, totals=totals))
+                self._add(experiment, Entry("", stride, rewards=rows, totals=totals))
             late = [c.row for c, j in zip(claims, judged, strict=True) if j.outcome is Outcome.LATE]
             if late:
-                self._add(found, Entry("", stride, rewards=b"".join(late), late=True))
+                self._add(experiment, Entry("", stride, rewards=b"".join(late), late=True))
             return [j.outcome for j in judged]
 
     def checkpoint(self, uid: str, checkpoint: Checkpoint) -> Checkpointed:
         """Store.checkpoint. Once two readers differed at one id, every answer is DIVERGED."""
         with self._lock:
-            found = self._find(uid)
-            stored, new = found.checkpoint, checkpoint
-            refused = None if new.heal else self._refused(found, stored, new)
+            experiment = self._find(uid)
+            stored, new = experiment.checkpoint, checkpoint
+            refused = None if new.heal else self._refused(experiment, stored, new)
             if refused is not None:
                 return refused
-            at = bisect_left(found.ids, order(new.id))
-            if at == len(found.ids) or found.ids[at] != order(new.id):
+            at = bisect_left(experiment.ids, order(new.id))
+            if at == len(experiment.ids) or experiment.ids[at] != order(new.id):
                 return Checkpointed.STALE
             if new.heal:
-                found.checkpoint = found.diverged = None
-            self._store(found, new)
+                experiment.checkpoint = experiment.diverged = None
+            self._store(experiment, new)
             return Checkpointed.STORED
 
     @staticmethod
-    def _refused(found: _Experiment, stored: Checkpoint | None, new: Checkpoint) -> Checkpointed | None:
-        if found.diverged is not None:
+    def _refused(experiment: _Experiment, stored: Checkpoint | None, new: Checkpoint) -> Checkpointed | None:
+        if experiment.diverged is not None:
             return Checkpointed.DIVERGED
         if stored is not None and stored.id == new.id:
             if stored.digest == new.digest:
                 return Checkpointed.SAME
-            found.diverged = new.digest
+            experiment.diverged = new.digest
             return Checkpointed.DIVERGED
         if new.base is not None and (stored is None or new.base != stored.id):
             return Checkpointed.STALE
@@ -216,45 +218,49 @@ class MemoryStore:
         return None
 
     @staticmethod
-    def _store(found: _Experiment, new: Checkpoint) -> None:
-        stored = found.checkpoint
+    def _store(experiment: _Experiment, new: Checkpoint) -> None:
+        stored = experiment.checkpoint
         fields = dict(stored.fields) if stored is not None and new.base is not None else {}
         for name in new.removed:
             fields.pop(name, None)
-        found.checkpoint = replace(new, base=None, fields=fields | dict(new.fields), removed=(), keep=0, heal=False)
+        experiment.checkpoint = replace(
+            new, base=None, fields=fields | dict(new.fields), removed=(), keep=0, heal=False
+        )
         if stored is not None:
-            end = bisect_left(found.ids, min(order(stored.id), (new.keep, 0)))
-            del found.ids[:end], found.log[:end]
+            end = bisect_left(experiment.ids, min(order(stored.id), (new.keep, 0)))
+            del experiment.ids[:end], experiment.log[:end]
 
     def _find(self, uid: str) -> _Experiment:
-        found = self._experiments.get(uid)
-        if found is None:
+        experiment = self._experiments.get(uid)
+        if experiment is None:
             raise _lost(uid)
-        return found
+        return experiment
 
-    def _add(self, found: _Experiment, entry: Entry) -> None:
+    def _add(self, experiment: _Experiment, entry: Entry) -> None:
         now = (self._clock(), 0)
-        found.last = now if now > found.last else (found.last[0], found.last[1] + 1)
-        found.ids.append(found.last)
-        found.log.append(replace(entry, id=f"{found.last[0]}-{found.last[1]}"))
+        experiment.last = now if now > experiment.last else (experiment.last[0], experiment.last[1] + 1)
+        experiment.ids.append(experiment.last)
+        experiment.log.append(replace(entry, id=f"{experiment.last[0]}-{experiment.last[1]}"))
 
     @staticmethod
-    def _judge(found: _Experiment, claim: Claim, now: int) -> Judgement:
-        if claim.time < found.epoch:
+    def _judge(experiment: _Experiment, claim: Claim, now: int) -> Judgement:
+        if claim.time < experiment.epoch:
             return Judgement(Outcome.LATE)
         name = (claim.prefix, claim.counter, claim.time)
-        tally = found.tallies.get(name) or Totals()
-        judged = tally.judge(claim, now)
+        decision = experiment.decisions.get(name) or Totals()
+        judged = decision.judge(claim, now)
         if judged.outcome is Outcome.APPLIED:
-            found.tallies[name] = tally
+            experiment.decisions[name] = decision
         return judged
 
     @staticmethod
-    def _sweep(found: _Experiment, now: int) -> None:
+    def _sweep(experiment: _Experiment, now: int) -> None:
         """Once an hour, forget the claims that have expired."""
-        if now - found.swept > DAY_MS // 24:
-            found.tallies = {name: tally for name, tally in found.tallies.items() if tally.expires >= now}
-            found.swept = now
+        if now - experiment.swept > DAY_MS // 24:
+            experiment.decisions = {
+                name: decision for name, decision in experiment.decisions.items() if decision.expires >= now
+            }
+            experiment.swept = now
 
     def forget(self) -> None:
         """Lose everything, as FLUSHALL does."""
@@ -263,20 +269,20 @@ class MemoryStore:
                 kept.clear()
 
     def secret(self, name: str, proposal: bytes) -> bytes:
-        """Backend.secret."""
+        """Engine.secret."""
         with self._lock:
             return self._secrets.setdefault(name, proposal)
 
     def claims(self, uid: str) -> Iterator[Held]:
-        """Backend.claims."""
+        """Engine.claims."""
         with self._lock:
-            found = list(self._find(uid).tallies.items())
-        for (prefix, counter, decided), tally in found:
-            totals = {metric: (total, len(events)) for metric, (total, events) in tally.totals.items()}
-            yield Held(prefix, counter, decided // DAY_MS, tally.exposed, totals)
+            decisions = list(self._find(uid).decisions.items())
+        for (prefix, counter, decided), decision in decisions:
+            totals = {metric: (total, len(events)) for metric, (total, events) in decision.totals.items()}
+            yield Held(prefix, counter, decided // DAY_MS, decision.exposed, totals)
 
     def facts(self) -> Mapping[str, str]:
-        """Backend.facts."""
+        """Engine.facts."""
         return {
             "engine": "memory",
             "version": __version__,

@@ -50,7 +50,7 @@ STAGED = 500  # log entries sent at a time where a log is brought back
 
 
 class RedisStore:
-    """Store and Backend over a Redis or Valkey server (`url`), or over the pool of a given client.
+    """Store and Engine over a Redis or Valkey server (`url`), or over the pool of a given client.
 
     `timeout` bounds each wait for the server in seconds, `bulk_timeout` those of checkpoints, which may have
     hundreds of megabytes. A given client keeps its own timeouts and must not decode responses.
@@ -243,16 +243,16 @@ class RedisStore:
             raise _lost(uid)
         return answer
 
-    # Backend
+    # Engine
 
     def secret(self, name: str, proposal: bytes) -> bytes:
-        """Backend.secret."""
+        """Engine.secret."""
         secrets = self._keys.secrets
         _, kept = self._wire.ask(("HSETNX", secrets, name, proposal), ("HGET", secrets, name))
         return bytes(kept)
 
     def claims(self, uid: str) -> Iterator[Held]:
-        """Backend.claims. Each shard is read at once; a shard that grows meanwhile may be met twice."""
+        """Engine.claims. Each shard is read at once; a shard that grows meanwhile may be met twice."""
         cursor, prefix = "0", self._keys.shards(uid)
         while True:
             ((at, names),) = self._bulk.ask(("SCAN", cursor, "MATCH", prefix + "*", "COUNT", 1000))
@@ -271,7 +271,7 @@ class RedisStore:
         return read
 
     def facts(self) -> Mapping[str, str]:
-        """Backend.facts. What a managed store does not tell is said to be unknown."""
+        """Engine.facts. What a managed store does not tell is said to be unknown."""
         info = info_lines(_text(self._wire.ask(("INFO",))[0]))
         return engine_facts(info) | {"fsync": self._fsync(info)}
 

@@ -191,7 +191,7 @@ def decode_claim(
             totals[int(metric)] = (int(total), len(events) // 8)
         yield Held(decision, counter, int(day), exposed == "1", totals)
     except ValueError as error:
-        raise CorruptError(f"the claim {field!r} in {shard} does not decode: {error}") from error
+        raise CorruptError(f"the record {field!r} in {shard} does not decode: {error}") from error
 
 
 def _triples(text: bytes) -> Iterable[list[bytes]]:
@@ -259,7 +259,7 @@ def info_lines(text: str) -> dict[str, str]:
 
 
 def engine_facts(info: Mapping[str, str]) -> dict[str, str]:
-    """Backend.facts as far as INFO tells them: all but the fsync policy."""
+    """Engine.facts as far as INFO tells them: all but the fsync policy."""
     valkey = info.get("valkey_version")
     limit = int(info.get("maxmemory", "0"))
     return {

@@ -16,7 +16,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import CollectorRegistry
 
-from service.telemetry.metric_families import FAMILIES, Family, Key, Samples
+from service.telemetry.metric_families import FAMILIES, Family, LabelValues, Samples
 
 
 class Dump(msgspec.Struct, array_like=True):
@@ -29,7 +29,7 @@ class Dump(msgspec.Struct, array_like=True):
     samples: dict[str, Samples]
 
 
-Sums = dict[str, dict[Key, list[float]]]
+Sums = dict[str, dict[LabelValues, list[float]]]
 
 
 @dataclass(slots=True)
@@ -83,7 +83,7 @@ class Exposition:
     def collect(self) -> Iterator[Metric]:
         """The families, merged."""
         with self._lock:
-            up: list[dict[Key, list[float]]]
+            up: list[dict[LabelValues, list[float]]]
             up = [{(name,): [float(not self._why(source))]} for name, source in self._sources.items()]
             live = [source.dump.samples for source in self._sources.values() if not self._lost(source)]
             sums: Sums = {name: {key: list(v) for key, v in values.items()} for name, values in self._base.items()}
@@ -115,7 +115,7 @@ def _add(sums: Sums, samples: dict[str, Samples]) -> None:
             into[key] = list(values) if old is None else [a + b for a, b in zip(old, values, strict=True)]
 
 
-def _gauge(family: Family, workers: list[dict[Key, list[float]]]) -> Metric:
+def _gauge(family: Family, workers: list[dict[LabelValues, list[float]]]) -> Metric:
     metric = GaugeMetricFamily(family.name, family.help, labels=family.labels)
     pick = min if family.merge == "min" else max
     for key in sorted({key for values in workers for key in values}):
@@ -123,7 +123,7 @@ def _gauge(family: Family, workers: list[dict[Key, list[float]]]) -> Metric:
     return metric
 
 
-def _sum(family: Family, rows: dict[Key, list[float]]) -> Metric:
+def _sum(family: Family, rows: dict[LabelValues, list[float]]) -> Metric:
     if family.kind == "counter":
         counter = CounterMetricFamily(family.name, family.help, labels=family.labels)
         for key in sorted(rows):

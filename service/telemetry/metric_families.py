@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-Key = tuple[str, ...]  # label values, in the order of the family's labels
-Samples = list[tuple[Key, list[float]]]  # a counter or gauge: [value]; a histogram: counts a bucket, then the sum
+LabelValues = tuple[str, ...]  # label values, in the order of the family's labels
+Samples = list[
+    tuple[LabelValues, list[float]]
+]  # a counter or gauge: [value]; a histogram: counts a bucket, then the sum
 
 RPC_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 DELAY_BOUNDS = (1.0, 10.0, 60.0, 300.0, 1800.0, 3600.0, 21600.0, 86400.0, 259200.0, 604800.0, 2592000.0)
@@ -34,8 +36,8 @@ _ALL = (
     Family("grpc_server_started_total", "counter", "RPCs that began.", _RPC),
     Family("grpc_server_handled_total", "counter", "RPCs that ended, by status code.", (*_RPC, "grpc_code")),
     Family("grpc_server_handling_seconds", "histogram", "Time in Lever's handler, seconds.", _RPC, RPC_BOUNDS),
-    Family("lever_http_requests_total", "counter", "Requests at the HTTP door, by status.", ("route", "status")),
-    Family("lever_http_seconds", "histogram", "Time of a request at the HTTP door, seconds.", ("route",), RPC_BOUNDS),
+    Family("lever_http_requests_total", "counter", "Requests at the web port, by status.", ("route", "status")),
+    Family("lever_http_seconds", "histogram", "Time of a request at the web port, seconds.", ("route",), RPC_BOUNDS),
     Family("lever_decisions_total", "counter", "Choices made.", ("experiment", "arm", "reason")),
     Family("lever_rewards_total", "counter", "Rewards and exposures answered.", ("experiment", "outcome")),
     Family("lever_reward_delay_seconds", "histogram", "From decision to reward, seconds.", (), DELAY_BOUNDS),
@@ -44,18 +46,21 @@ _ALL = (
     Family("lever_trials_dropped_total", "counter", "Trials lost from the log.", ("experiment", "cause")),
     Family("lever_snapshot_age_seconds", "gauge", "Since the snapshot was last known to be current.", ("experiment",)),
     Family("lever_checkpoint_age_seconds", "gauge", "Since no checkpoint was due, or one was stored.", ("experiment",)),
-    Family("lever_log_entries", "gauge", "Trials and rewards folded since the last checkpoint.", ("experiment",)),
+    Family("lever_log_entries", "gauge", "Trials and rewards in the log since the last checkpoint.", ("experiment",)),
     Family("lever_flush_age_seconds", "gauge", "Since buffered trials last reached the store."),
     Family("lever_store_up", "gauge", "1 while every worker reaches the store.", merge="min"),
     Family("lever_store_errors_total", "counter", "Calls of the store that failed.", ("call", "kind")),
     Family("lever_store_seconds", "histogram", "Time of a call of the store, seconds.", ("call",), RPC_BOUNDS),
     Family("lever_shed_total", "counter", "RPCs refused because too many were waiting.", ("pool",)),
     Family("lever_denied_total", "counter", "RPCs refused for want of a good API key.", ("reason",)),
+    Family(
+        "lever_fast_path_faults_total", "counter", "Calls that failed by a fault of ours before any handler.", ("path",)
+    ),
     Family("lever_posterior_mean", "gauge", "What an arm is believed to earn, in the metric's unit.", _ARM),
     Family("lever_probability_best", "gauge", "Probability that an arm earns the most.", _ARM),
     Family("lever_propensity_min", "gauge", "Least probability of any arm, floor included.", ("experiment", "segment")),
     Family("lever_changes", "gauge", "Changes detected in how a segment's arms earn.", ("experiment", "segment")),
-    Family("lever_divergence", "gauge", "1 where two servers folded one log to different states.", ("experiment",)),
+    Family("lever_divergence", "gauge", "1 where two servers came to different states from one log.", ("experiment",)),
     Family("lever_lost", "gauge", "1 where the store forgot an experiment that is served.", ("experiment",)),
     Family("lever_unreadable", "gauge", "1 where an experiment's data in the store is damaged.", ("experiment",)),
     Family("lever_build_info", "gauge", "Always 1; the version is in the label.", ("version",)),

@@ -20,7 +20,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from service.telemetry.metric_families import FAMILIES, Key, Samples
+from service.telemetry.metric_families import FAMILIES, LabelValues, Samples
 
 # Hits are summed this many at a time, so that no C call holds the interpreter for longer than about 0.1 ms.
 SLICE = 1000
@@ -32,7 +32,7 @@ _NAMES = frozenset({"experiment", "arm", "segment"})  # labels whose values user
 Hit = TypeVar("Hit")
 
 
-def bounded(name: str, key: Key, kept: Collection[Key]) -> Key:
+def bounded(name: str, key: LabelValues, kept: Collection[LabelValues]) -> LabelValues:
     """The key itself, or where a family has too many, one with `other` for every name that users gave."""
     if key in kept or len(kept) < MAX_SERIES:
         return key
@@ -54,14 +54,14 @@ class Counter:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._hits: deque[Key] = deque()
-        self._sums: Sums[Key] = Sums()
+        self._hits: deque[LabelValues] = deque()
+        self._sums: Sums[LabelValues] = Sums()
         self._lock = threading.Lock()
-        self.hit: Callable[[Key], None] = self._hits.append
+        self.hit: Callable[[LabelValues], None] = self._hits.append
         if not FAMILIES[name].labels:
             self._sums[()] = 0
 
-    def add(self, key: Key, count: int) -> None:
+    def add(self, key: LabelValues, count: int) -> None:
         """Count many at once; takes a lock."""
         with self._lock:
             self._sums[bounded(self.name, key, self._sums)] += count
@@ -81,11 +81,11 @@ class Histogram:
     def __init__(self, name: str) -> None:
         self.name = name
         self._bounds = np.array(FAMILIES[name].bounds)
-        self._hits: dict[Key, deque[float]] = {}
-        self._sums: dict[Key, NDArray[np.float64]] = {}
+        self._hits: dict[LabelValues, deque[float]] = {}
+        self._sums: dict[LabelValues, NDArray[np.float64]] = {}
         self._lock = threading.Lock()
 
-    def child(self, key: Key = ()) -> Callable[[float], None]:
+    def child(self, key: LabelValues = ()) -> Callable[[float], None]:
         """What takes observations of one key."""
         with self._lock:
             if key not in self._hits:
@@ -93,7 +93,7 @@ class Histogram:
                 self._sums[key] = np.zeros(len(self._bounds) + 2)
             return self._hits[key].append
 
-    def observe(self, value: float, key: Key = ()) -> None:
+    def observe(self, value: float, key: LabelValues = ()) -> None:
         """One observation, where it happens seldom."""
         hits = self._hits.get(key)
         (hits.append if hits is not None else self.child(key))(value)
@@ -116,13 +116,13 @@ class Gauge:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._values: dict[Key, float] = {}
+        self._values: dict[LabelValues, float] = {}
 
-    def set(self, value: float, key: Key = ()) -> None:
+    def set(self, value: float, key: LabelValues = ()) -> None:
         """The value as it is now."""
         self._values[bounded(self.name, key, self._values)] = value
 
-    def remove(self, key: Key) -> None:
+    def remove(self, key: LabelValues) -> None:
         """Forget a key."""
         self._values.pop(key, None)
 
@@ -140,7 +140,7 @@ class Gauge:
 class Age(Gauge):
     """Seconds since something last happened. It goes on growing when whoever marks it has died."""
 
-    def mark(self, key: Key = (), age_s: float = 0.0) -> None:
+    def mark(self, key: LabelValues = (), age_s: float = 0.0) -> None:
         """It happened now, or `age_s` seconds ago."""
         self.set(time.monotonic() - age_s, key)
 
@@ -196,6 +196,7 @@ class Metrics:
         self.store_seconds = Histogram("lever_store_seconds")
         self.shed = Counter("lever_shed_total")
         self.denied = Counter("lever_denied_total")
+        self.fast_path_faults = Counter("lever_fast_path_faults_total")
         self.posterior_mean = Gauge("lever_posterior_mean")
         self.probability_best = Gauge("lever_probability_best")
         self.propensity_min = Gauge("lever_propensity_min")

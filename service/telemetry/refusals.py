@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import structlog
 
-from service.telemetry.metric_families import Key
+from service.telemetry.metric_families import LabelValues
 from service.telemetry.metrics import Counter, Metrics
 
 EVERY_S = 10.0  # between two lines
@@ -43,5 +43,5 @@ class Refusals:
         self._seen[what] = sums
         return {" ".join(key): round(n - seen.get(key, 0.0)) for key, n in sums.items() if n > seen.get(key, 0.0)}
 
-    def _sums(self, what: str) -> dict[Key, float]:
+    def _sums(self, what: str) -> dict[LabelValues, float]:
         return {key: value for key, (value,) in self._counters[what].samples()}

@@ -108,6 +108,4 @@ MANY_ARGUMENTS: dict[str, str] = {
     "bandits.posterior.pack": "compiled: Numba takes arrays one by one",
     "service.cli.decisions.select": "each is an option of the command",
     "service.cli.main.serve": "each is an option of the command",
-    "service.server.assemble.build": "each is a part or a setting of the server that is put together",
-    "service.serving.personalizer.Personalizer._finish": "a step of the hot path, which makes no object to pass them in",
 }

@@ -28,12 +28,12 @@ NEWEST, OLDEST = "1.37", "1.27"
 URL = "secret.redisUrl=redis://store:6379/0"
 EVERYTHING = (
     URL, "secret.tokenKeys=MDEyMzQ1Njc4OWFiY2RlZg==", "apiKeys=true", "secret.keys=keys: []", "tls.secret=cert",
-    "tls.clientCa=true", "door.enabled=true", "workers=2", "settings.STATE_MAX=1048576", "settings.LOG_LEVEL=debug",
+    "tls.clientCa=true", "web.enabled=true", "workers=2", "settings.STATE_MAX=1048576", "settings.LOG_LEVEL=debug",
     "experiments.hero\\.yaml=experiment: hero", "metrics.podMonitor.enabled=true", "metrics.rules.enabled=true",
     "metrics.dashboard.enabled=true", "nodeSelector.disk=ssd", "podAnnotations.team=web",
 )  # fmt: skip
 LITTLE = ("secret.existing=mine", "autoscaling.enabled=false", "podDisruptionBudget.enabled=false")
-WAYS = {"plain": (URL,), "everything": EVERYTHING, "little": LITTLE}
+WAYS = {"plain": (URL,), "everything": EVERYTHING, "little": LITTLE, "former": (URL, "door.enabled=true")}
 KEYS = f'keys: [{{name: site, hash: "blake2b:{"0" * 64}", scopes: [decide]}}]'
 CUSTOM = {"PodMonitor", "PrometheusRule"}  # the Prometheus operator's own; their schemas are not here
 
@@ -83,7 +83,9 @@ def test_what_each_way_renders() -> None:
     always = {("Deployment", "shop-lever"), ("Service", "shop-lever"), ("Service", "shop-lever-headless")}
     scaled = {("HorizontalPodAutoscaler", "shop-lever"), ("PodDisruptionBudget", "shop-lever")}
     assert set(objects("little")) == always
-    assert set(objects("plain")) == always | scaled | {("Secret", "shop-lever")}
+    assert set(objects("plain")) == set(objects("former")) == always | scaled | {("Secret", "shop-lever")}
+    assert environment("former")["LEVER_WEB_PORT"] == environment("everything")["LEVER_WEB_PORT"]
+    assert "LEVER_WEB_PORT" not in environment("plain")
     assert set(objects("everything")) - set(objects("plain")) == {
         ("ConfigMap", "shop-lever"), ("ConfigMap", "shop-lever-dashboard"), ("PodMonitor", "shop-lever"),
         ("PrometheusRule", "shop-lever-rules"), ("PrometheusRule", "shop-lever-alerts"),
@@ -119,7 +121,7 @@ def test_variables_are_settings_that_lever_takes(way: str, tmp_path: Path) -> No
     image = {name: value for name, value in image_variables().items() if name.startswith(PREFIX)}
     made = settings({}, {**image, **given, **paths, "LEVER_REDIS_URL": "redis://store:6379/0"})
     ports = {port["containerPort"] for port in pod(way)["spec"]["containers"][0]["ports"]}
-    assert {made.grpc_port, made.http_port, *([made.door_port] if made.door_port else [])} == ports
+    assert {made.grpc_port, made.http_port, *([made.web_port] if made.web_port else [])} == ports
     assert way != "everything" or (made.state_max, made.workers, made.log_level) == (1 << 20, 2, "debug")
     patience = pod(way)["spec"]["terminationGracePeriodSeconds"]
     assert patience >= 5 + Settings().grace_s + 20  # preStop, running calls, the last flush and the side port

@@ -101,7 +101,7 @@ def scraping(program: str, folder: Path, target: str) -> Iterator[str]:
         process.wait(30)
 
 
-def visit(stub: PersonalizationServiceStub, door: str, turn: int) -> None:
+def visit(stub: PersonalizationServiceStub, web: str, turn: int) -> None:
     """What a site does in a moment: choices of each kind, rewards for some, a few with a feature nobody declared."""
     for name in EXPERIMENTS:
         subjects = [f"s{turn}-{i}" for i in range(40)]
@@ -111,7 +111,7 @@ def visit(stub: PersonalizationServiceStub, door: str, turn: int) -> None:
         rewards = [pb.RewardRequest(decision=one) for one in made.decision_ids[: 4 + turn % 8]]
         for _ in stub.StreamRewards(iter([pb.StreamRewardsRequest(rewards=rewards)]), timeout=30):
             pass
-    link = http.client.HTTPConnection(door, timeout=30)
+    link = http.client.HTTPConnection(web, timeout=30)
     with contextlib.closing(link):
         body = {"subject": f"web{turn}", "experiments": list(EXPERIMENTS)}
         link.request("POST", "/v1/select", json.dumps(body), {"content-type": "application/json"})
@@ -138,14 +138,14 @@ def ask(prometheus: str, query: Query) -> list[dict[str, Any]]:
     return [series for series in found if number(series["values"][-1][1]) > float("-inf")]
 
 
-def answered(prometheus: str, site: Server, door: str) -> dict[Query, list[dict[str, Any]]]:
+def answered(prometheus: str, site: Server, web: str) -> dict[Query, list[dict[str, Any]]]:
     """Every query's series, as soon as all have some, under traffic all the while."""
     begun, turn = time.monotonic(), 0
     answers: dict[Query, list[dict[str, Any]]] = {}
     with channel(site.address) as link:
         stub = PersonalizationServiceStub(link)
         while True:
-            visit(stub, door, turn)
+            visit(stub, web, turn)
             turn += 1
             time.sleep(0.1)
             passed = time.monotonic() - begun
@@ -156,9 +156,9 @@ def answered(prometheus: str, site: Server, door: str) -> dict[Query, list[dict[
 
 
 def test_every_query_is_answered(prometheus: str, tmp_path: Path) -> None:
-    options = ["--door-port", "0", "--experiments", str(ROOT / "deploy" / "examples")]
+    options = ["--web-port", "0", "--experiments", str(ROOT / "deploy" / "examples")]
     with Server(tmp_path / "lever", *options) as site, scraping(prometheus, tmp_path, site.http) as url:
-        answers = answered(url, site, site.website)
+        answers = answered(url, site, site.web)
     silent = [query.name for query, series in answers.items() if not series]
     assert not silent, silent
     if os.environ.get("LEVER_WRITE_DASHBOARD"):

@@ -43,7 +43,7 @@ def server(world: Stage) -> Service:
 
 
 def put(server: Service, name: str, more: str = "") -> str:
-    server.catalogue.put(OFFER.replace("NAME", name) + more, None)
+    server.experiments.put(OFFER.replace("NAME", name) + more, None)
     return name
 
 
@@ -101,7 +101,7 @@ def test_a_child_process_says_the_same(world: Stage, server: Service) -> None:
 @pytest.mark.parametrize("policy", ["auto", "beta", "nig", "linucb", "lints"])
 def test_every_algorithm_can_be_evaluated(world: Stage, server: Service, policy: str) -> None:
     name = put(server, f"every-{policy}")
-    server.catalogue.put(OFFER.replace("NAME", name).replace("name: beta", "name: auto"), None)
+    server.experiments.put(OFFER.replace("NAME", name).replace("name: beta", "name: auto"), None)
     visit(server, name, 400)
     world.settle()
     found = Local(world.store()).evaluate(name, f"algorithm: {policy}\n")
@@ -126,7 +126,7 @@ def test_only_what_a_policy_drew_is_used(world: Stage, server: Service) -> None:
     deferred = [choose(server, name, f"d{i}", deferred=True, context={"country": "de"}) for i in range(40)]
     shown = [d for d in deferred if not d.holdout]
     assert reward(server, shown[0]) == Outcome.APPLIED
-    server.personalizer.expose(from_text(shown[1].decision_id))
+    server.use_cases.expose(from_text(shown[1].decision_id))
     world.settle()
     found = trials(world, name)
     assert found.left_out["history"] == 2
@@ -174,7 +174,7 @@ def test_arms_that_could_be_drawn_are_those_of_the_time(world: Stage, server: Se
     name = put(server, "changed")
     visit(server, name, 30, seed=1)
     world.settle()
-    server.catalogue.put(OFFER.replace("NAME", name).replace("{id: blue}", "{id: blue, state: paused}"), None)
+    server.experiments.put(OFFER.replace("NAME", name).replace("{id: blue}", "{id: blue, state: paused}"), None)
     visit(server, name, 30, seed=2)
     world.settle()
     found = trials(world, name)
@@ -193,11 +193,11 @@ def test_history_teaches_once_and_apart(world: Stage, server: Service) -> None:
     again = local.warm_start(name, text)
     assert (again.applied, again.repeated) == (0, 1200)
     world.settle()
-    arms = {arm.arm: arm for arm in server.catalogue.report(name).segments[0].arms}
+    arms = {arm.arm: arm for arm in server.experiments.report(name).segments[0].arms}
     assert sum(arm.trials for arm in arms.values()) == 0  # the report's trials are the policy's own
     assert arms["green"].posterior_mean == pytest.approx(0.5, abs=0.02)
     assert arms["red"].posterior_mean < 0.01  # blue was never tried: nobody knows
-    state = server.feed.replicas[server.catalogue.get(name).uid].state
+    state = server.feed.replicas[server.experiments.get(name).uid].state
     assert int(state.lifetime(0)[:, 3].sum()) == 1200
 
 
@@ -237,8 +237,8 @@ def test_half_a_file_is_finished_by_sending_it_again(world: Stage, server: Servi
 def test_priors_of_arms_are_served(world: Stage, server: Service) -> None:
     name = "expected"
     text = OFFER.replace("NAME", name).replace("{id: blue}", "{id: blue, prior: {mean: 0.6, weight: 500}}")
-    server.catalogue.put(text.replace("floor: 0.3", "floor: 0"), None)
+    server.experiments.put(text.replace("floor: 0.3", "floor: 0"), None)
     world.settle()
-    arms = {arm.arm: arm for arm in server.catalogue.report(name).segments[0].arms}
+    arms = {arm.arm: arm for arm in server.experiments.report(name).segments[0].arms}
     assert arms["blue"].posterior_mean == pytest.approx(0.6, abs=0.01)
     assert arms["blue"].trials == 0

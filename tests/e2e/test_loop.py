@@ -41,7 +41,7 @@ def server(world: Stage) -> Service:
 def put(server: Service, text: str, name: str) -> str:
     """A variant of an experiment under a name of its own."""
     text = text.replace("experiment: plain", f"experiment: {name}")
-    server.catalogue.put(text, None)
+    server.experiments.put(text, None)
     return name
 
 
@@ -56,7 +56,7 @@ def test_a_reward_is_felt(server: Service, world: Stage) -> None:
         if i % 50 == 0:
             world.settle()
     world.settle()
-    arms = {a.arm: a for a in server.catalogue.report(name).segments[0].arms}
+    arms = {a.arm: a for a in server.experiments.report(name).segments[0].arms}
     assert sum(a.trials for a in arms.values()) == 300
     assert arms["b"].rewarded == arms["b"].trials
     assert arms["b"].probability_best > 0.99
@@ -98,7 +98,7 @@ def test_duplicates_events_and_late_rewards(server: Service) -> None:
 def test_deferred_decisions_count_once_exposed_or_rewarded(server: Service, world: Stage) -> None:
     name = put(server, PLAIN, "deferred")
     exposed, rewarded, ignored = (choose(server, name, str(i), deferred=True) for i in range(3))
-    expose = server.personalizer.expose
+    expose = server.use_cases.expose
     assert expose(from_text(exposed.decision_id)) == Outcome.APPLIED
     assert expose(from_text(exposed.decision_id)) == Outcome.DUPLICATE
     assert reward(server, rewarded) == Outcome.APPLIED
@@ -106,7 +106,7 @@ def test_deferred_decisions_count_once_exposed_or_rewarded(server: Service, worl
     shown = choose(server, name, "shown at once")
     assert expose(from_text(shown.decision_id)) == Outcome.DUPLICATE
     world.settle()
-    arms = server.catalogue.report(name).segments[0].arms
+    arms = server.experiments.report(name).segments[0].arms
     assert sum(a.trials for a in arms) == 3
     assert sum(a.rewarded for a in arms) == 1
     assert ignored.decision_id
@@ -120,11 +120,11 @@ def test_previews_and_uncounted_choices_are_no_trials(server: Service, world: St
     assert bot.reason == Reason.UNCOUNTED
     assert reward(server, preview) == Outcome.IGNORED
     assert reward(server, bot) == Outcome.IGNORED
-    assert server.personalizer.expose(from_text(bot.decision_id)) == Outcome.IGNORED
+    assert server.use_cases.expose(from_text(bot.decision_id)) == Outcome.IGNORED
     with pytest.raises(InvalidError, match="a preview takes exactly one arm"):
         choose(server, name, "designer", arms=["a", "b"], mode=Mode.PREVIEW)
     world.settle()
-    assert sum(a.trials for a in server.catalogue.report(name).segments[0].arms) == 0
+    assert sum(a.trials for a in server.experiments.report(name).segments[0].arms) == 0
 
 
 def test_subsets_and_states_of_arms(server: Service) -> None:
@@ -165,7 +165,7 @@ def test_holdout_is_by_subject_and_teaches_nothing(server: Service, world: Stage
     assert 240 < sum(d.holdout for d in held) < 360  # binomial(1000, .3): beyond is one in 30,000
     assert all((d.arm, d.propensity, d.reason) == ("a", 1.0, Reason.HOLDOUT) for d in held if d.holdout)
     world.settle()
-    report = server.catalogue.report(name).segments[0].arms
+    report = server.experiments.report(name).segments[0].arms
     assert sum(a.holdout_trials for a in report) == 2 * sum(d.holdout for d in held)
     assert sum(a.trials for a in report) == 2 * sum(not d.holdout for d in held)
 
@@ -202,7 +202,7 @@ def test_tokens_of_others_and_of_deleted_experiments(server: Service) -> None:
         reward(server, bytes(token))
     with pytest.raises(InvalidError, match="decision_id"):
         reward(server, b"short")
-    server.catalogue.delete(name, None)
+    server.experiments.delete(name, None)
     with pytest.raises(NotFoundError, match="no longer exists"):
         reward(server, decision)
     with pytest.raises(NotFoundError, match="experiment 'gone' does not exist"):
@@ -214,16 +214,16 @@ def test_tokens_of_others_and_of_deleted_experiments(server: Service) -> None:
 
 def test_versions_are_checked(server: Service) -> None:
     text = PLAIN.replace("plain", "versions")
-    first, changed = server.catalogue.put(text, 0)
+    first, changed = server.experiments.put(text, 0)
     assert (first.version, changed) == (1, True)
-    assert server.catalogue.put(text, None)[1] is False
+    assert server.experiments.put(text, None)[1] is False
     with pytest.raises(ConflictError, match="at version 1, not 0"):
-        server.catalogue.put(text, 0)
-    second, _ = server.catalogue.put(text + "half_life: 7d\n", 1)
+        server.experiments.put(text, 0)
+    second, _ = server.experiments.put(text + "half_life: 7d\n", 1)
     assert second.version == 2
     with pytest.raises(InvalidError, match="metrics"):
-        server.catalogue.put(text.replace("window: 1h", "window: 1h, max: 2"), None)
-    assert server.catalogue.get("versions").version == 2
+        server.experiments.put(text.replace("window: 1h", "window: 1h, max: 2"), None)
+    assert server.experiments.get("versions").version == 2
 
 
 def test_changes_never_forget_while_traffic_flows(server: Service, world: Stage) -> None:
@@ -248,7 +248,7 @@ def test_changes_never_forget_while_traffic_flows(server: Service, world: Stage)
                 assert reward(server, decision) == Outcome.APPLIED
             counted += 1
     world.settle()
-    arms = server.catalogue.report(name).segments[0].arms
+    arms = server.experiments.report(name).segments[0].arms
     assert sum(a.trials for a in arms) == counted
     assert sum(a.rewarded for a in arms) == counted // 3
     assert len(arms) == 4
@@ -256,9 +256,9 @@ def test_changes_never_forget_while_traffic_flows(server: Service, world: Stage)
 
 def test_shipped_examples_run(server: Service, world: Stage) -> None:
     for file in sorted(EXAMPLES.glob("*.yaml")):
-        experiment, _ = server.catalogue.put(file.read_text(), None)
+        experiment, _ = server.experiments.put(file.read_text(), None)
         decision = choose(server, experiment.name, "somebody")
         assert reward(server, decision, event_id="e") in (Outcome.APPLIED, Outcome.IGNORED)
     world.settle()
-    hero = server.catalogue.get("homepage-hero")
+    hero = server.experiments.get("homepage-hero")
     assert (hero.columns, len(hero.arms), hero.algorithm) == (16, 10, "linucb")

@@ -48,7 +48,7 @@ def learn(server: Service, world: Stage, name: str, seed: int) -> None:
     """Some trials and rewards, so that the posterior is neither flat nor sure."""
     rng = random.Random(seed)
     for i in range(400):
-        context = {"source": rng.choice(SOURCES), "visits": float(rng.randrange(20))}
+        context: dict[str, str | float] = {"source": rng.choice(SOURCES), "visits": float(rng.randrange(20))}
         decision = choose(server, name, f"learner {i}", context=context)
         if rng.random() < RATES[decision.arm]:
             reward(server, decision)
@@ -61,7 +61,7 @@ def learn(server: Service, world: Stage, name: str, seed: int) -> None:
 def test_served_frequency_is_the_propensity(world: Stage, algorithm: str) -> None:
     server = world.services[0]
     name = "freq-" + "".join(c for c in algorithm if c.isalpha())[:16]
-    server.catalogue.put(CONFIG.format(name=name, algorithm=algorithm), 0)
+    server.experiments.put(CONFIG.format(name=name, algorithm=algorithm), 0)
     learn(server, world, name, seed=5)
     rng = np.random.default_rng(11)
     expected: dict[tuple[int, float], float] = {}  # by context: the pmf is the same within one
@@ -72,7 +72,7 @@ def test_served_frequency_is_the_propensity(world: Stage, algorithm: str) -> Non
         visits = rng.choice([0.0, 5.0, 19.0], BATCH)
         columns = {"source": Column(codes=source, dictionary=SOURCES), "visits": Column(numbers=visits)}
         subjects = [f"s{start + i}" for i in range(BATCH)]
-        drawn = server.personalizer.select_batch(name, subjects, columns, (), False, Mode.UNCOUNTED)
+        drawn = server.use_cases.select_batch(name, subjects, columns, (), False, Mode.UNCOUNTED)
         for key in {(int(s), float(v)) for s, v in zip(source, visits, strict=True)}:
             here = (source == key[0]) & (visits == key[1])
             counts = np.bincount(drawn.arms[here], minlength=4)
@@ -96,14 +96,14 @@ def test_served_frequency_is_the_propensity(world: Stage, algorithm: str) -> Non
 def test_single_choices_and_batches_draw_alike(world: Stage) -> None:
     server = world.services[0]
     name = "alike"
-    server.catalogue.put(CONFIG.format(name=name, algorithm="linucb") + "sticky: 1d\n", 0)
+    server.experiments.put(CONFIG.format(name=name, algorithm="linucb") + "sticky: 1d\n", 0)
     learn(server, world, name, seed=6)
     subjects = [f"s{i}" for i in range(500)]
     columns = {
         "source": Column(codes=np.zeros(500, np.int64), dictionary=SOURCES),
         "visits": Column(numbers=np.full(500, 3.0)),
     }
-    batch = server.personalizer.select_batch(name, subjects, columns, (), False, Mode.UNCOUNTED)
+    batch = server.use_cases.select_batch(name, subjects, columns, (), False, Mode.UNCOUNTED)
     for i, subject in enumerate(subjects):
         one = choose(server, name, subject, context={"source": "ads", "visits": 3.0}, mode=Mode.UNCOUNTED)
         assert one.arm == batch.arm_ids[batch.arms[i]]
@@ -115,7 +115,7 @@ def test_returning_visitors_do_not_bias_first_row_estimates(world: Stage) -> Non
     server = world.services[0]
     name = "returning"
     config = CONFIG.format(name=name, algorithm="{name: fixed, weights: {a: 1, b: 1, c: 1, d: 1}}") + "sticky: 1d\n"
-    server.catalogue.put(config, 0)
+    server.experiments.put(config, 0)
     rng = random.Random(8)
     truth = 0.1
     for i in range(6000):
@@ -133,7 +133,7 @@ def test_returning_visitors_do_not_bias_first_row_estimates(world: Stage) -> Non
     units: dict[int, list[tuple[str, float, str]]] = {}
     rewarded = set()
     book = LogTable()
-    for entry in entries(world.store(), server.catalogue.get(name).uid):
+    for entry in entries(world.store(), server.experiments.get(name).uid):
         for record in book.records(entry):
             if record["kind"] == "trial":
                 row = (str(record["decision"]), float(str(record["propensity"])), str(record["arm"]))
@@ -154,10 +154,10 @@ def test_returning_visitors_do_not_bias_first_row_estimates(world: Stage) -> Non
 def test_rewards_of_batches_are_taken_as_bytes(world: Stage) -> None:
     server = world.services[0]
     name = "bytes"
-    server.catalogue.put(CONFIG.format(name=name, algorithm="beta"), 0)
-    drawn = server.personalizer.select_batch(name, ["s", "t"], {}, (), True, Mode.NORMAL)
-    answers = server.personalizer.reward([RewardEvent(token) for token in drawn.tokens])
+    server.experiments.put(CONFIG.format(name=name, algorithm="beta"), 0)
+    drawn = server.use_cases.select_batch(name, ["s", "t"], {}, (), True, Mode.NORMAL)
+    answers = server.use_cases.reward([RewardEvent(token) for token in drawn.tokens])
     assert [int(a) for a in answers if not isinstance(a, Exception)] == [1, 1]
     world.settle()
-    arms = server.catalogue.report(name).segments[0].arms
+    arms = server.experiments.report(name).segments[0].arms
     assert (sum(a.trials for a in arms), sum(a.rewarded for a in arms)) == (2, 2)

@@ -55,7 +55,10 @@ def traffic(world: Stage, rng: random.Random) -> tuple[list[bytes], dict[tuple[b
     """Decisions and rewards through both servers, with duplicates, in no order; what was acknowledged as applied."""
     tokens = []
     for i in range(DECISIONS):
-        context = {"source": rng.choice(["ads", "search", "mail"]), "visits": float(rng.randrange(25))}
+        context: dict[str, str | float] = {
+            "source": rng.choice(["ads", "search", "mail"]),
+            "visits": float(rng.randrange(25)),
+        }
         deferred = rng.random() < 0.1
         server = world.services[i % 2]
         tokens.append(from_text(choose(server, "pair", f"s{i}", context=context, deferred=deferred).decision_id))
@@ -73,7 +76,7 @@ def traffic(world: Stage, rng: random.Random) -> tuple[list[bytes], dict[tuple[b
 
     def send(numbered: tuple[int, list[RewardEvent]]) -> None:
         number, batch = numbered
-        answers = world.services[number % 2].personalizer.reward(batch)
+        answers = world.services[number % 2].use_cases.reward(batch)
         for event, answer in zip(batch, answers, strict=True):
             assert answer in (Outcome.APPLIED, Outcome.DUPLICATE)
             if answer == Outcome.APPLIED:
@@ -128,9 +131,9 @@ def beliefs(server: Service) -> list[bytes]:
 def test_two_servers_fold_to_the_bits_of_a_serial_replay(engine: Embedded, algorithm: str) -> None:
     with stage(engine.url) as world:
         first, _ = world.service(), world.service()
-        first.catalogue.put(config(algorithm), 0)
+        first.experiments.put(config(algorithm), 0)
         world.settle()
-        uid = first.catalogue.get("pair").uid
+        uid = first.experiments.get("pair").uid
         traffic(world, random.Random(12345))
         world.settle()
 
@@ -155,8 +158,8 @@ def test_two_servers_fold_to_the_bits_of_a_serial_replay(engine: Embedded, algor
 def test_a_checkpoint_and_its_tail_equal_the_fold_from_the_start(engine: Embedded) -> None:
     with stage(engine.url) as world:
         server = world.service()
-        server.catalogue.put(config("auto"), 0)
-        uid = server.catalogue.get("pair").uid
+        server.experiments.put(config("auto"), 0)
+        uid = server.experiments.get("pair").uid
         for i in range(12_000):
             choose(server, "pair", f"s{i}", context={"source": "ads"})
         world.settle()

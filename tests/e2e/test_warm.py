@@ -41,15 +41,15 @@ def _serve(url: str) -> set[str]:
     with stage(url) as world:
         server = world.service()
         for name in ALGORITHMS:
-            server.catalogue.put(CONFIG.format(name=name), 0)
+            server.experiments.put(CONFIG.format(name=name), 0)
             for i in range(40):
                 made = choose(server, name, f"s{i}", context={"country": ["de", "fr"][i % 2], "visits": i})
                 if i % 3 == 0:
                     reward(server, from_text(made.decision_id))
-            server.personalizer.select_batch(name, ["x", "y"], {}, (), False, Mode.NORMAL)
+            server.use_cases.select_batch(name, ["x", "y"], {}, (), False, Mode.NORMAL)
         world.settle()
         for name in ALGORITHMS:
-            server.catalogue.report(name)
+            server.experiments.report(name)
     return _compiled() - before
 
 

@@ -17,10 +17,10 @@ from service.learning.replica import digest_of
 from service.learning.snapshot_file import SnapshotFile
 from service.management.transfer import bring, prove, take
 from service.management.verify import Examination
-from service.server.assemble import Service, build
+from service.server.assemble import Service, Tuning, build
 from service.serving.rewarder import RewardEvent
 from service.serving.token import from_text
-from service.store.archive import Kept, pack, unpack
+from service.store.archive import Archived, pack, unpack
 from service.store.contract import Checkpoint, Outcome
 from service.store.memory import MemoryStore
 from service.telemetry.metrics import Metrics
@@ -31,7 +31,7 @@ from tests.rig.waiting import eventually
 APPLIED, LATE = Outcome.APPLIED, Outcome.LATE
 
 
-def exported(ground: Ground) -> Kept:
+def exported(ground: Ground) -> Archived:
     server = ground.service()
     tokens = ground.choose(server, 80)
     ground.settle()
@@ -60,11 +60,11 @@ def test_an_export_comes_back_bit_by_bit_with_its_log(ground: Ground, tmp_path: 
     assert [e.id for e in found.log[:-1]] == [e.id for e in kept.entries]
     server = elsewhere.service()
     try:
-        before = server.personalizer.reward([RewardEvent(t, "click") for t in ground.tokens])
+        before = server.use_cases.reward([RewardEvent(t, "click") for t in ground.tokens])
         assert before == [LATE] * 80
         fresh = choose(server, "hero", "ann")
         server.feed.flushed(60.0)
-        assert server.personalizer.reward([RewardEvent(from_text(fresh.decision_id), "click")]) == [APPLIED]
+        assert server.use_cases.reward([RewardEvent(from_text(fresh.decision_id), "click")]) == [APPLIED]
         server.feed.refresh(60.0)
         again = Examination(other, other, kept.uid).run()
         assert not again.faults
@@ -76,7 +76,7 @@ def test_an_export_comes_back_bit_by_bit_with_its_log(ground: Ground, tmp_path: 
 def test_an_experiment_deleted_by_mistake_can_be_imported(ground: Ground) -> None:
     kept = exported(ground)
     (server,) = ground.world.services
-    server.catalogue.delete("hero", None)
+    server.experiments.delete("hero", None)
     store = ground.past()
     bring(store, kept)
     with pytest.raises(ConflictError):
@@ -125,7 +125,7 @@ def _honest(of: Checkpoint, fields: dict[str, bytes]) -> Checkpoint:
     return replace(of, fields=fields, digest=digest_of(fields))
 
 
-def trimmed(ground: Ground) -> Kept:
+def trimmed(ground: Ground) -> Archived:
     """An export of an experiment whose log begins at its checkpoint: 60 trials and 20 rewards before, 20 rewards after."""
     server = ground.service()
     key = ground.with_checkpoint(server)
@@ -167,7 +167,7 @@ def test_an_export_of_a_trimmed_log_is_proved_from_its_checkpoint_and_comes_back
         server = elsewhere.service()
         fresh = choose(server, "hero", "ann")
         server.feed.flushed(60.0)
-        answers = server.personalizer.reward(
+        answers = server.use_cases.reward(
             [RewardEvent(t, "click") for t in (ground.tokens[0], ground.tokens[50], from_text(fresh.decision_id))]
         )
         assert answers == [LATE, LATE, APPLIED]
@@ -189,7 +189,7 @@ def test_an_export_of_a_trimmed_log_without_its_checkpoint_is_refused(ground: Gr
     lies = {
         "does not reach back": msgspec.structs.replace(kept, base=None),
         "does not match its digest": msgspec.structs.replace(kept, base=replace(kept.base, fields=fields)),
-        "not the fold of its log": msgspec.structs.replace(kept, base=_honest(kept.base, fields)),
+        "not what its log comes to": msgspec.structs.replace(kept, base=_honest(kept.base, fields)),
     }
     store = MemoryStore()
     for words, lie in lies.items():
@@ -214,7 +214,7 @@ def test_an_export_of_before_is_where_the_proof_of_a_trimmed_log_begins(ground: 
     said = verify(ground, "--since", str(file))
     assert said.exit_code == 0, said.output
     (found,) = json.loads(said.stdout)
-    assert f"state = fold of the log since {before.state.id}" in found["proved"]
+    assert f"state = log since {before.state.id}" in found["proved"]
     assert not any("trimmed" in limit for limit in found["limits"])
     absent = verify(ground, "--since", str(tmp_path / "absent.lever"))
     assert absent.exit_code == 1
@@ -227,7 +227,7 @@ def test_an_export_of_before_is_where_the_proof_of_a_trimmed_log_begins(ground: 
 
 def start(ground: Ground, path: Path) -> Service:
     """A server with a snapshot file, not waited for."""
-    made = build(ground.world.store(), KEYS, Metrics(), poll_ms=20, flush_ms=20, shelf=SnapshotFile(path))
+    made = build(ground.world.store(), KEYS, Metrics(), Tuning(20, 20), snapshot_file=SnapshotFile(path))
     ground.world.services.append(made)
     made.start()
     return made
@@ -277,7 +277,7 @@ def test_what_the_store_lost_while_the_server_was_down_is_restored_from_the_file
     server = start(ground, path)
     eventually(server.feed.lost)
     assert choose(server, "hero", "ann").arm in "abc"
-    server.catalogue.restore("hero")
+    server.experiments.restore("hero")
     assert server.feed.replicas[kept.uid].fields() == dict(kept.state.fields)
     store = ground.past()
     assert not Examination(store, store, kept.uid).run().faults

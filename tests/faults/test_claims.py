@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from service.server.assemble import Service, build
+from service.server.assemble import Service, Tuning, build
 from service.serving.rewarder import RewardEvent
-from service.serving.store_clock import Clock
+from service.serving.store_clock import StoreClock
 from service.store.contract import Outcome
 from service.store.memory import MemoryStore
 from service.telemetry.metrics import Metrics
@@ -21,7 +21,7 @@ APPLIED, DUPLICATE, LATE = Outcome.APPLIED, Outcome.DUPLICATE, Outcome.LATE
 MINUTES_5 = 300_000
 
 
-class Skewed(Clock):
+class Skewed(StoreClock):
     """A server whose own clock is wrong by so many milliseconds."""
 
     def __init__(self, skew_ms: int) -> None:
@@ -39,18 +39,18 @@ def test_a_storm_of_duplicates_in_any_order_counts_each_once(ground: Ground) -> 
     rng.shuffle(storm)
     parts = [storm[at : at + 20] for at in range(0, len(storm), 20)]
     with ThreadPoolExecutor(8) as pool:
-        done = list(pool.map(lambda n: servers[n % 3].personalizer.reward(parts[n]), range(len(parts))))
+        done = list(pool.map(lambda n: servers[n % 3].use_cases.reward(parts[n]), range(len(parts))))
     outcomes = [answer for part in done for answer in part]
     assert set(outcomes) == {APPLIED, DUPLICATE}
     assert outcomes.count(APPLIED) == len(events)
     found = ground.proved(rewards=len(events))
-    assert found.trials == found.claims == 150
+    assert found.trials == found.records == 150
 
 
 @pytest.mark.parametrize("skew", [-MINUTES_5, MINUTES_5])
 def test_a_server_whose_clock_is_five_minutes_off_decides_in_store_time(ground: Ground, skew: int) -> None:
     right = ground.service()
-    wrong = build(ground.world.store(), KEYS, Metrics(), poll_ms=20, flush_ms=20, clock=Skewed(skew))
+    wrong = build(ground.world.store(), KEYS, Metrics(), Tuning(20, 20), clock=Skewed(skew))
     ground.world.services.append(wrong)
     wrong.start()
     wrong.feed.refresh(60.0)
@@ -72,7 +72,7 @@ class Hand:
 
 
 def on(store: MemoryStore) -> Service:
-    service = build(store, KEYS, Metrics(), poll_ms=10, flush_ms=10)
+    service = build(store, KEYS, Metrics(), Tuning(10, 10))
     service.start()
     service.feed.refresh(60.0)
     return service
@@ -83,13 +83,13 @@ def test_a_late_reward_is_answered_late_logged_and_not_counted() -> None:
     store = MemoryStore(hand)
     server = on(store)
     try:
-        server.catalogue.put(CONFIG.format(name="hero"), 0)
+        server.experiments.put(CONFIG.format(name="hero"), 0)
         decision = choose(server, "hero", "ann")
         token = RewardEvent(_token(decision.decision_id), "click")
         server.feed.flushed(60.0)
         hand.now += 3_600_000 + 60_000
         server.feed.refresh(60.0)
-        assert server.personalizer.reward([token]) == [LATE]
+        assert server.use_cases.reward([token]) == [LATE]
         server.feed.refresh(60.0)
         (replica,) = server.feed.replicas.values()
         assert replica.state.lifetime(0)[:, 4:].sum() == 0
@@ -103,15 +103,15 @@ def test_a_store_clock_that_jumps_moves_all_servers_with_it() -> None:
     store = MemoryStore(hand)
     servers = [on(store), on(store)]
     try:
-        servers[0].catalogue.put(CONFIG.format(name="hero"), 0)
+        servers[0].experiments.put(CONFIG.format(name="hero"), 0)
         for jump in (MINUTES_5, -MINUTES_5):
             hand.now += jump
             for server in servers:
                 server.feed.refresh(60.0)
             token = _token(choose(servers[0], "hero", "ann").decision_id)
             servers[0].feed.flushed(60.0)
-            assert servers[1].personalizer.reward([RewardEvent(token, "click")]) == [APPLIED]
-            assert servers[0].personalizer.reward([RewardEvent(token, "click")]) == [DUPLICATE]
+            assert servers[1].use_cases.reward([RewardEvent(token, "click")]) == [APPLIED]
+            assert servers[0].use_cases.reward([RewardEvent(token, "click")]) == [DUPLICATE]
         for server in servers:
             server.feed.refresh(60.0)
         bits = [next(iter(s.feed.replicas.values())).fields() for s in servers]
@@ -126,12 +126,12 @@ def test_rewards_of_an_arm_that_was_retired_still_count(ground: Ground) -> None:
     tokens = ground.choose(server, 90)
     ground.settle()
     text = CONFIG.format(name="hero").replace("{id: c}", "{id: d}")
-    assert other.catalogue.put(text, None)[0].version == 2
+    assert other.experiments.put(text, None)[0].version == 2
     ground.settle()
     assert all(choose(server, "hero", f"v{i}").arm != "c" for i in range(200))
     assert ground.click(server, tokens) == [APPLIED] * 90
     ground.proved(rewards=90)
-    arms = {a.arm: a for segment in server.catalogue.report("hero").segments for a in segment.arms if a.trials}
+    arms = {a.arm: a for segment in server.experiments.report("hero").segments for a in segment.arms if a.trials}
     assert arms["c"].state == "retired"
     assert arms["c"].rewarded == arms["c"].trials or arms["c"].rewarded > 0
 

@@ -102,7 +102,7 @@ def test_a_store_that_refuses_a_checkpoint_for_what_is_stored_is_looked_at_at_on
     (replica,) = server.feed.replicas.values()
     with ground.raw as raw:
         other_type(raw, key)
-    with server.feed._folding:
+    with server.feed.paused():
         replica.cut = replica.whole()
     eventually(lambda: ground.past().load(replica.uid).checkpoint)
     ground.proved(rewards=40)
@@ -116,7 +116,7 @@ def test_a_damaged_checkpoint_of_a_trimmed_log_is_said_and_the_last_snapshot_ser
         raw.xtrim(key.replace(":ck", ":log"), maxlen=1, approximate=False)
         flip(raw, key)
     ground.proxy.cut()  # all load anew, and nobody can
-    eventually(lambda: dict(server.feed._metrics.unreadable.samples()).get(("hero",)) == [1])
+    eventually(lambda: dict(server.metrics.unreadable.samples()).get(("hero",)) == [1])
     assert not server.feed.replicas
     ground.choose(server, 20)
     store = ground.past()
@@ -127,7 +127,7 @@ def test_a_log_that_is_no_log_hurts_only_its_experiment(ground: Ground) -> None:
     from tests.rig.ground import CONFIG
 
     server = ground.service()
-    server.catalogue.put(CONFIG.format(name="other"), 0)
+    server.experiments.put(CONFIG.format(name="other"), 0)
     ids = {name: s.experiment.uid for name, s in server.directory.by_name.items()}
     tokens = ground.choose(server, 20)
     ground.settle()
@@ -146,26 +146,26 @@ def test_a_log_that_is_no_log_hurts_only_its_experiment(ground: Ground) -> None:
 
 def test_servers_that_differ_stop_and_are_settled_by_verify(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoints, "DIVERGED_S", 0.05)
+    monkeypatch.setattr(checkpoints, "AUDIT_S", 0.05)
+    monkeypatch.setattr(checkpoints, "AUDIT_SHARE", 0)
     right, wrong = ground.service(), ground.service()
     ground.with_checkpoint(right)
     uid = next(iter(wrong.feed.replicas))
     for server in (right, wrong):
-        with server.feed._folding:
+        with server.feed.paused():
             replica = server.feed.replicas[uid]
             if server is wrong:
                 replica.state.subjects[0, 0, 0, 0] += 1  # as a broken memory would
-            answer = server.feed._store.checkpoint(uid, replica.whole())
+            answer = ground.past().checkpoint(uid, replica.whole())
     assert answer is Checkpointed.DIVERGED
     for server in (right, wrong):
-        with server.feed._folding:
-            server.feed._keeper._audits[uid] = 0.0
-        eventually(lambda server=server: dict(server.feed._metrics.divergence.samples()).get(("hero",)) == [1])  # type: ignore[misc]
+        eventually(lambda server=server: dict(server.metrics.divergence.samples()).get(("hero",)) == [1])  # type: ignore[misc]
     store = ground.past()
     examination = Examination(store, store, uid)
     assert any("different states" in fault for fault in examination.run().faults)
     repair(store, examination)
     for server in (right, wrong):
-        eventually(lambda server=server: dict(server.feed._metrics.divergence.samples()).get(("hero",)) == [0])  # type: ignore[misc]
+        eventually(lambda server=server: dict(server.metrics.divergence.samples()).get(("hero",)) == [0])  # type: ignore[misc]
     ground.proved(rewards=40)
 
 
@@ -177,7 +177,7 @@ def test_a_wrong_state_is_seen_by_verify(ground: Ground) -> None:
     replica = Examination(store, store, uid).settled()
     replica.state.subjects[0, 0, 0, 0] += 1
     store.checkpoint(uid, replace(replica.whole(), heal=True))
-    assert any("not the fold" in fault for fault in Examination(store, store, uid).run().faults)
+    assert any("not what the log" in fault for fault in Examination(store, store, uid).run().faults)
 
 
 def test_a_lost_or_changed_claim_is_seen_by_verify(ground: Ground) -> None:
@@ -190,9 +190,9 @@ def test_a_lost_or_changed_claim_is_seen_by_verify(ground: Ground) -> None:
         kept = raw.hgetall(shard)
         first = min(kept)
         raw.hdel(shard, first)
-        assert any("no claim" in fault for fault in Examination(store, store, uid).run().faults)
+        assert any("no record" in fault for fault in Examination(store, store, uid).run().faults)
         raw.hset(shard, first, b"0;0:7:")
-        assert any("the claim has 7" in fault for fault in Examination(store, store, uid).run().faults)
+        assert any("the record has 7" in fault for fault in Examination(store, store, uid).run().faults)
         raw.hset(shard, first, kept[first])
         raw.hset(shard, "255", b"0;0:1:")
         assert any("not in the log" in fault for fault in Examination(store, store, uid).run().faults)

@@ -47,7 +47,7 @@ def test_a_cut_after_the_claim_and_before_the_answer_counts_once(ground: Ground)
         assert again == [DUPLICATE if fate is Fate.AFTER else APPLIED] * 10
     ground.proxy.judge = always
     found = ground.proved(rewards=61)
-    assert found.claims == 61
+    assert found.records == 61
 
 
 def test_trials_cut_after_they_were_appended_are_appended_once(ground: Ground) -> None:
@@ -68,7 +68,7 @@ def test_a_checkpoint_cut_either_way_is_made_good(ground: Ground) -> None:
         ground.settle()
         met = once(CHECKPOINT, fate, ground)
         replica = next(iter(server.feed.replicas.values()))
-        with server.feed._folding:
+        with server.feed.paused():
             replica.cut = replica.whole()
         eventually(partial(met.__eq__, [1]))
         ground.proxy.judge = always

@@ -18,7 +18,7 @@ from service.experiment.parse import parse
 from service.rpc.server import Server
 from service.security.api_keys import Access, Key, new_secret
 from service.security.secrets import Secrets
-from service.server.assemble import build
+from service.server.assemble import Tuning, build
 from service.serving.token import FORMAT, NONCE, WHAT, WHOSE, TokenKeys, from_text, to_text
 from service.store.memory import MemoryStore
 from service.telemetry.metrics import Metrics
@@ -71,17 +71,19 @@ def test_a_file_is_an_experiment_or_invalid(text: str) -> None:
 @pytest.fixture(scope="module")
 def server() -> Iterator[tuple[grpc.Channel, Maker]]:
     """The whole service over a store in memory, behind a real port."""
-    service = build(MemoryStore(), Secrets([b"a key that is used for tests only"], b"subjects"), Metrics(), poll_ms=20)
+    service = build(
+        MemoryStore(), Secrets([b"a key that is used for tests only"], b"subjects"), Metrics(), Tuning(poll_ms=20)
+    )
     service.start()
-    service.catalogue.put(CONFIG, None)
+    service.experiments.put(CONFIG, None)
     service.feed.refresh(60.0)
-    door = Server(service.personalizer, service.catalogue, Metrics())
-    port = door.bind("127.0.0.1:0")
-    door.start()
-    door.set_ready(ready=True)
+    server = Server(service.use_cases, service.experiments, Metrics())
+    port = server.bind("127.0.0.1:0")
+    server.start()
+    server.set_ready(ready=True)
     with grpc.insecure_channel(f"127.0.0.1:{port}", options=LOCAL) as channel:
         yield channel, Maker("fuzzed", GOOD, CONFIG)
-    door.stop(5)
+    server.stop(5)
     service.stop()
 
 

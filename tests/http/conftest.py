@@ -1,4 +1,4 @@
-"""Two Levers for all tests of the door: one open to this machine, one with API keys."""
+"""Two Levers for all tests of the web port: one open to this machine, one with API keys."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +15,20 @@ import pytest
 
 from service.http.app import WebApp
 from service.http.backend import Backend
-from service.serving.use_cases import UseCases
+from service.serving.rewarder import RewardAnswer, RewardEvent
 from service.store.contract import Outcome
 from service.store.embedded import Embedded
 from service.telemetry.metrics import Metrics
 from tests.rig.experiments import HERO
 from tests.rig.site import Site
 from tests.rig.stage import stage
+from tests.rig.standin import Standin
 from tests.rig.waiting import eventually
 
 FLAG = b'{"context":{"targetingKey":"ann"}}'
 
 
-async def call(door: WebApp, path: str, body: bytes, method: str = "POST") -> tuple[int, dict[bytes, bytes], Any]:
+async def call(app: WebApp, path: str, body: bytes, method: str = "POST") -> tuple[int, dict[bytes, bytes], Any]:
     """One request to the application itself."""
     sent: list[Any] = []
 
@@ -37,96 +39,100 @@ async def call(door: WebApp, path: str, body: bytes, method: str = "POST") -> tu
         sent.append(message)
 
     scope = {"type": "http", "path": path, "method": method, "headers": [], "query_string": b""}
-    await door(scope, receive, send)
+    await app(scope, receive, send)
     start, rest = sent
     return start["status"], dict(start["headers"]), json.loads(rest["body"]) if rest["body"] else None
 
 
 def test_while_starting_pages_show_their_own_default() -> None:
-    door = WebApp(Backend(), None, Metrics())
-    status, _, flag = asyncio.run(call(door, "/ofrep/v1/evaluate/flags/hero", FLAG))
+    app = WebApp(Backend(), None, Metrics())
+    status, _, flag = asyncio.run(call(app, "/ofrep/v1/evaluate/flags/hero", FLAG))
     assert (status, flag) == (200, {"key": "hero", "reason": "UNKNOWN", "variant": "", "metadata": {}})
-    assert asyncio.run(call(door, "/ofrep/v1/evaluate/flags", FLAG))[::2] == (200, {"flags": []})
+    assert asyncio.run(call(app, "/ofrep/v1/evaluate/flags", FLAG))[::2] == (200, {"flags": []})
     for path, body in (
         ("/v1/select", b'{"subject":"u","experiments":["hero"]}'),
         ("/v1/events", b'{"events":[{"decision_id":"abcd"}]}'),
     ):
-        status, headers, told = asyncio.run(call(door, path, body))
+        status, headers, told = asyncio.run(call(app, path, body))
         assert (status, told["error"]["reason"], headers[b"retry-after"]) == (503, "NOT_READY", b"1")
-    door.close()
+    app.close()
 
 
 def test_without_the_store_choices_go_on_and_rewards_may_be_sent_again(tmp_path: Path) -> None:
     engine = Embedded(tmp_path)
     with stage(engine.start()) as one:
         service = one.service()
-        service.catalogue.put(HERO, None)
+        service.experiments.put(HERO, None)
         one.settle()
-        desk = Backend(service.personalizer, service.directory, service.clock, open=True)
-        door = WebApp(desk, None, Metrics(), threads=2)
-        _, _, before = asyncio.run(call(door, "/ofrep/v1/evaluate/flags/hero", FLAG))
+        backend = Backend(service.use_cases, service.directory, service.clock, open=True)
+        app = WebApp(backend, None, Metrics(), threads=2)
+        _, _, before = asyncio.run(call(app, "/ofrep/v1/evaluate/flags/hero", FLAG))
         one.settle()
         engine.stop()
         eventually(lambda: service.directory.stale)
-        status, _, flag = asyncio.run(call(door, "/ofrep/v1/evaluate/flags/hero", FLAG))
+        status, _, flag = asyncio.run(call(app, "/ofrep/v1/evaluate/flags/hero", FLAG))
         assert (status, flag["metadata"]["stale"]) == (200, True)
         assert flag["variant"] in ("calm", "loud")
-        assert asyncio.run(call(door, "/ofrep/v1/evaluate/flags", FLAG))[0] == 200
+        assert asyncio.run(call(app, "/ofrep/v1/evaluate/flags", FLAG))[0] == 200
         body = json.dumps(
             {"events": [{"decision_id": before["metadata"]["decisionId"]}, {"decision_id": "no"}]}
         ).encode()
-        status, headers, told = asyncio.run(call(door, "/v1/events", body))
+        status, headers, told = asyncio.run(call(app, "/v1/events", body))
         assert (status, headers[b"retry-after"]) == (503, b"1")
         assert [result["error"]["code"] for result in told["results"]] == ["UNAVAILABLE", "INVALID_ARGUMENT"]
-        door.close()
+        app.close()
         one.services.clear()
         service.stop(0.1)
 
 
-def working(reward: Any) -> Backend:
-    def nothing(*_: object) -> Any:
-        raise AssertionError
+class Rewards(Standin):
+    """Use cases of which only rewards matter."""
 
-    return Backend(UseCases(nothing, nothing, reward, nothing), open=True)
+    def __init__(self, reward: Callable[[Sequence[RewardEvent]], list[RewardAnswer]]) -> None:
+        super().__init__()
+        self._answers = reward
+
+    def reward(self, events: Sequence[RewardEvent]) -> list[RewardAnswer]:
+        return self._answers(events)
 
 
 def test_a_store_that_is_slow_is_told_of() -> None:
     begun, go = threading.Event(), threading.Event()
 
-    def reward(events: list[object]) -> list[Outcome]:
+    def reward(events: Sequence[RewardEvent]) -> list[RewardAnswer]:
         begun.set()
         go.wait(20)
         return [Outcome.APPLIED] * len(events)
 
-    door = WebApp(working(reward), None, Metrics(), threads=1, waiting=0)
+    app = WebApp(Backend(Rewards(reward), open=True), None, Metrics(), threads=1, waiting=0)
     body = b'{"events":[{"decision_id":"abcd"}]}'
 
     async def both() -> None:
-        first = asyncio.create_task(call(door, "/v1/events", body))
+        first = asyncio.create_task(call(app, "/v1/events", body))
         await asyncio.to_thread(begun.wait, 20)
-        status, headers, told = await call(door, "/v1/events", body)
+        status, headers, told = await call(app, "/v1/events", body)
         assert (status, told["error"]["reason"], headers[b"retry-after"]) == (429, "OVERLOADED", b"1")
         go.set()
         assert (await first)[0] == 200
-        assert (await call(door, "/v1/events", body))[0] == 200
+        assert (await call(app, "/v1/events", body))[0] == 200
 
     asyncio.run(both())
-    door.close()
+    app.close()
 
 
 def test_a_fault_of_ours_has_a_number_and_no_story(capfd: pytest.CaptureFixture[str]) -> None:
-    def reward(_: object) -> Any:
+    def reward(_: Sequence[RewardEvent]) -> list[RewardAnswer]:
         raise ZeroDivisionError("a secret of the inside")
 
-    door = WebApp(working(reward), None, Metrics(), threads=1)
-    status, _, told = asyncio.run(call(door, "/v1/events", b'{"events":[{"decision_id":"abcd"}]}'))
+    app = WebApp(Backend(Rewards(reward), open=True), None, Metrics(), threads=1)
+    status, _, told = asyncio.run(call(app, "/v1/events", b'{"events":[{"decision_id":"abcd"}]}'))
     assert status == 500
     assert told["error"]["message"].startswith("internal error, incident ")
     assert "secret" not in json.dumps(told)
-    door.close()
+    app.close()
 
 
-def test_a_door_that_is_killed_opens_again(lever: Site) -> None:
+def test_a_web_process_that_is_killed_starts_again(lever: Site) -> None:
     decision = lever.flag("hero", "before").json["metadata"]["decisionId"]
     assert lever.server is not None
     children = lever.server.children

@@ -1,4 +1,4 @@
-"""Who may do what at the door: secret keys, public keys of browsers, origins."""
+"""Who may do what at the web port: secret keys, public keys of browsers, origins."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_keys_are_asked_for(keyed: Keyed) -> None:
 
 
 def test_ofreps_other_header_will_do(keyed: Keyed) -> None:
-    site = Site(keyed.site.door)  # sends no key of its own
+    site = Site(keyed.site.web)  # sends no key of its own
     assert site.post(HERO, BODY, x_api_key=keyed.decide).status == 200
     assert site.post(HERO, BODY).status == 401
 
@@ -86,7 +86,7 @@ def test_a_public_key_sends_clicks_once_and_no_amounts(keyed: Keyed) -> None:
 
 def test_a_beacon_has_its_key_in_the_url(keyed: Keyed) -> None:
     decision = public_decision(keyed)
-    site = Site(keyed.site.door)
+    site = Site(keyed.site.web)
     text = json.dumps({"events": [{"decision_id": decision}]})
     sent = site.post(f"/v1/events?key={keyed.beacon}", text, content_type="text/plain;charset=UTF-8", origin=PAGE)
     assert sent.json == {"results": [{"outcome": "APPLIED"}]}
@@ -95,7 +95,7 @@ def test_a_beacon_has_its_key_in_the_url(keyed: Keyed) -> None:
     assert site.post(f"{HERO}?key={keyed.beacon}", BODY, origin=PAGE).status == 403  # may only write
 
 
-def test_a_public_key_opens_nothing_but_the_door(keyed: Keyed) -> None:
+def test_a_public_key_opens_nothing_but_the_web_port(keyed: Keyed) -> None:
     with grpc.insecure_channel(keyed.site.grpc) as channel:
         stub = PersonalizationServiceStub(channel)
         request = pb.SelectRequest(experiment="hero", subject="ann")

@@ -98,10 +98,10 @@ def test_huge_bodies(lever: Site, path: str, size: int) -> None:
     assert lever.post(path, b" " * size).status == 413
 
 
-def test_the_side_port_counts_the_door(lever: Site) -> None:
+def test_the_side_port_counts_web_requests(lever: Site) -> None:
     def page() -> str:
         return lever.call("GET", "/metrics", address=lever.http).body.decode()
 
     select(lever, "hero")
     eventually(lambda: 'lever_http_requests_total{route="select",status="200"}' in page())  # told once a second
-    assert 'lever_worker_ready{worker="door"} 1.0' in page()
+    assert 'lever_worker_ready{worker="web"} 1.0' in page()

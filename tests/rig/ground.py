@@ -11,7 +11,7 @@ import redis
 
 from loadtest.rig.proxy import Proxy
 from service.errors import LeverError, UnavailableError
-from service.management.verify import Examination, Finding
+from service.management.verify import Examination, Verdict
 from service.server.assemble import Service
 from service.serving.rewarder import RewardEvent
 from service.serving.token import from_text
@@ -57,7 +57,7 @@ class Ground:
         """One more server; the first one creates the experiment."""
         made = self.world.service(**given)  # type: ignore[arg-type]
         if len(self.world.services) == 1:
-            made.catalogue.put(CONFIG.format(name=name), 0)
+            made.experiments.put(CONFIG.format(name=name), 0)
         made.feed.refresh(60.0)
         return made
 
@@ -77,7 +77,7 @@ class Ground:
         return self.send(service, [RewardEvent(token, "click") for token in tokens])
 
     def send(self, service: Service, events: Sequence[RewardEvent]) -> list[Outcome | LeverError]:
-        answers = service.personalizer.reward(events)
+        answers = service.use_cases.reward(events)
         for event, answer in zip(events, answers, strict=True):
             if answer in (Outcome.APPLIED, Outcome.DUPLICATE):
                 self.acked.append((event.decision, event.metric, event.event_id))
@@ -102,7 +102,7 @@ class Ground:
         self.click(service, tokens[:20])
         self.settle()
         (replica,) = service.feed.replicas.values()
-        with service.feed._folding:
+        with service.feed.paused():
             replica.cut = replica.whole()
         eventually(lambda: replica.stored is not None)
         self.click(service, tokens[20:40])
@@ -116,7 +116,7 @@ class Ground:
         for service in self.world.services:
             eventually(lambda service=service: _calm(lambda: service.feed.refresh(60.0)))  # type: ignore[misc]
 
-    def proved(self, rewards: int | None = None) -> Finding:
+    def proved(self, rewards: int | None = None) -> Verdict:
         """The store proves itself, and every server has the very bits that its log folds to."""
         self.settle()
         store = self.past()

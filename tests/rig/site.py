@@ -1,4 +1,4 @@
-"""A real `lever serve` with an HTTP door, and plain calls to it."""
+"""A real `lever serve` with an web port, and plain calls to it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Answer:
 class Site:
     """The websites' side of a running Lever; calls go with `key` unless told otherwise."""
 
-    door: str
+    web: str
     grpc: str = ""
     http: str = ""
     key: str = ""
@@ -46,14 +46,14 @@ class Site:
 
     @property
     def url(self) -> str:
-        return f"http://{self.door}"
+        return f"http://{self.web}"
 
     def call(self, method: str, path: str, body: object = None, address: str = "", **headers: str) -> Answer:
         """One request on a connection of its own; bytes and texts go as they are, the rest as JSON."""
         raw = body if isinstance(body, bytes) else body.encode() if isinstance(body, str) else json.dumps(body).encode()
         send = {"content-type": "application/json"} | ({"authorization": f"Bearer {self.key}"} if self.key else {})
         send |= {name.replace("_", "-"): value for name, value in headers.items()}
-        link = http.client.HTTPConnection(address or self.door, timeout=20)
+        link = http.client.HTTPConnection(address or self.web, timeout=20)
         try:
             link.request(method, path, None if body is None else raw, send)
             answer = link.getresponse()
@@ -63,7 +63,7 @@ class Site:
             link.close()
 
     def await_experiments(self, names: Iterable[str]) -> None:
-        """The door learns of experiments by polling; return once it knows all of them."""
+        """The web process learns of experiments by polling; return once it knows all of them."""
         eventually(lambda: all(self.flag(name, "first").status != 404 for name in names))
 
     def post(self, path: str, body: object, **headers: str) -> Answer:
@@ -125,13 +125,19 @@ class Keyed:
 
 
 @contextmanager
-def site(folder: Path, experiments: Mapping[str, str], *options: str, key: str = "") -> Iterator[Site]:
+def site(
+    folder: Path,
+    experiments: Mapping[str, str],
+    *options: str,
+    key: str = "",
+    variables: Mapping[str, str] | None = None,
+) -> Iterator[Site]:
     """A Lever that serves these experiments (name to YAML) for as long as the block."""
     files = folder / "experiments"
     files.mkdir()
     for name, text in experiments.items():
         (files / f"{name}.yaml").write_text(text)
-    with Server(folder, "--door-port", "0", "--experiments", str(files), *options) as server:
-        made = Site(server.website, server.address, server.http, key, server)
+    with Server(folder, "--web-port", "0", "--experiments", str(files), *options) as server:
+        made = Site(server.web, server.address, server.http, key, server)
         made.await_experiments(experiments)
         yield made

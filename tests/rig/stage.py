@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from service.experiment.encoder import Value
 from service.security.secrets import Secrets
-from service.server.assemble import Service, build
+from service.server.assemble import Service, Tuning, build
 from service.serving.personalizer import Decision, Mode
 from service.serving.rewarder import RewardEvent
 from service.serving.token import from_text
 from service.store.contract import Outcome
+from service.store.counted import Counted
 from service.store.redis import RedisStore
 from service.telemetry.metrics import Metrics
 
@@ -33,7 +35,8 @@ class Stage:
 
     def service(self, poll_ms: int = 20, flush_ms: int = 20) -> Service:
         """One more server, started and ready."""
-        service = build(self.store(), KEYS, Metrics(), poll_ms=poll_ms, flush_ms=flush_ms)
+        metrics = Metrics()
+        service = build(Counted(self.store(), metrics), KEYS, metrics, Tuning(poll_ms, flush_ms))
         self.services.append(service)
         service.start()
         service.feed.refresh(60.0)
@@ -62,19 +65,25 @@ def stage(url: str) -> Iterator[Stage]:
         built.stop()
 
 
-def choose(service: Service, experiment: str, subject: str, **given: object) -> Decision:
+def choose(
+    service: Service,
+    experiment: str,
+    subject: str,
+    *,
+    context: Mapping[str, Value] | None = None,
+    arms: Sequence[str] = (),
+    previous: str = "",
+    deferred: bool = False,
+    mode: Mode = Mode.NORMAL,
+) -> Decision:
     """Select with the rest left at its defaults."""
-    mode = given.get("mode", Mode.NORMAL)
-    return service.personalizer.select(
-        experiment, subject, given.get("context", {}), given.get("arms", ()), given.get("previous", ""),
-        given.get("deferred", False), mode,
-    )  # fmt: skip
+    return service.use_cases.select(experiment, subject, context or {}, arms, previous, deferred, mode)
 
 
 def reward(service: Service, decision: Decision | bytes, **given: object) -> Outcome:
     """One reward; raises what it is answered with if that is an error."""
     token = decision if isinstance(decision, bytes) else from_text(decision.decision_id)
-    answer = service.personalizer.reward([RewardEvent(token, **given)])[0]  # type: ignore[arg-type]
+    answer = service.use_cases.reward([RewardEvent(token, **given)])[0]  # type: ignore[arg-type]
     if isinstance(answer, Exception):
         raise answer
     return answer

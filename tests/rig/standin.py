@@ -1,4 +1,4 @@
-"""A stand-in for the personalizer and the catalogue: canned decisions, and errors by name. For what the wire does."""
+"""A stand-in for the use cases: canned decisions, and errors by name. For what the wire does."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ import numpy as np
 
 from service.analysis.report import ArmReport, Report, SegmentReport
 from service.errors import ConflictError, InvalidError, LeverError, NotFoundError, PreconditionError, UnavailableError
-from service.experiment.encoder import Column
+from service.experiment.encoder import Column, Value
 from service.rpc.server import Limits, Server
 from service.security.api_keys import Access
 from service.serving.batch import BatchDecision
-from service.serving.personalizer import Decision, Mode, Reason, Value
+from service.serving.personalizer import Decision, Mode, Reason
 from service.serving.rewarder import RewardEvent
-from service.serving.use_cases import UseCases
 from service.store.contract import Outcome
 from service.telemetry.metrics import Metrics
 
@@ -76,13 +75,9 @@ class Standin:
             self._maybe_raise("hold")
         return [self.answers.get(event.metric, Outcome.APPLIED) for event in events]
 
-    def expose(self, decision: bytes) -> Outcome:
+    def expose(self, decision: bytes, client: bool = False) -> Outcome:
         self.asked.append((decision,))
         return Outcome.DUPLICATE
-
-    @property
-    def uses(self) -> UseCases:
-        return UseCases(self.select, self.select_batch, self.reward, self.expose)
 
 
 @dataclass(frozen=True)
@@ -99,7 +94,7 @@ class Kept:
     algorithm: str = "beta"
 
 
-class Catalogue:
+class StandinExperiments:
     """One experiment, `hero`, at version 4."""
 
     def put(self, text: str, expected: int | None) -> tuple[Any, bool]:
@@ -136,12 +131,18 @@ class Catalogue:
 
 @contextmanager
 def served(
-    standin: Standin, limits: Limits | None = None, metrics: Metrics | None = None, access: Access | None = None
+    standin: Standin,
+    limits: Limits | None = None,
+    metrics: Metrics | None = None,
+    access: Access | None = None,
+    *,
+    start: bool = True,
 ) -> Iterator[tuple[grpc.Channel, Server]]:
     """A real server around the stand-in on a free loopback port, ready, and a channel to it."""
-    server = Server(standin.uses, Catalogue(), metrics or Metrics(), limits, access)
+    server = Server(standin, StandinExperiments(), metrics or Metrics(), limits, access)
     port = server.bind("127.0.0.1:0")
-    server.start()
+    if start:
+        server.start()
     server.set_ready(ready=True)
     try:
         with grpc.insecure_channel(f"127.0.0.1:{port}", options=LOCAL) as channel:

@@ -1,20 +1,23 @@
-"""Choices on their lane answer, fail and end as those of a pool do."""
+"""Choices on the fast path answer, fail and end as those of a pool do, and its own faults stay with one call."""
 
 from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Callable
 from concurrent import futures
+from importlib.metadata import version
 from typing import Any
 
 import grpc
 import pytest
+from structlog.testing import capture_logs
 
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
+from service.process import fast_path
 from service.rpc import fast_unary
 from service.rpc.fast_unary import FastUnary
-from service.rpc.status import Ending
 from service.telemetry.metrics import Metrics
 from tests.rig.standin import Standin, served
 
@@ -25,14 +28,31 @@ def test_this_grpc_is_one_we_know() -> None:
     assert fast_unary.available(grpc.server(futures.ThreadPoolExecutor(1)))
 
 
-def test_another_grpc_gets_a_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+def newer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fast_path, "version", lambda name: "1.86.0.dev1" if name == "grpcio" else version(name))
+
+
+def lacking(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fast_unary, "_METHODS", ("register_method", "what_this_grpc_has_not"))
-    standin = Standin()
+
+
+@pytest.mark.parametrize(("change", "why"), [(newer, "not a tested version"), (lacking, "what_this_grpc_has_not")])
+def test_another_grpc_gets_a_pool_and_the_log_says_so(
+    monkeypatch: pytest.MonkeyPatch, change: Callable[[pytest.MonkeyPatch], None], why: str
+) -> None:
+    change(monkeypatch)
+    standin, metrics = Standin(), Metrics()
     threads = noting(standin, monkeypatch)
-    with served(standin) as (channel, _):
+    with capture_logs() as lines, served(standin, metrics=metrics) as (channel, _):
         stub = PersonalizationServiceStub(channel)
         assert stub.Select(pb.SelectRequest(experiment="hero", subject="ann"), timeout=20).arm == "calm"
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.Select(pb.SelectRequest(experiment="missing", subject="ann"), timeout=20)
+        assert caught.value.code() is grpc.StatusCode.NOT_FOUND
     assert {name.partition("_")[0] for name in threads} == {"choices"}
+    (line,) = (line for line in lines if line["log_level"] == "warning")
+    assert line["event"].startswith("Select is answered by grpc's own threads")
+    assert why in line["reason"]
 
 
 def noting(standin: Standin, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -58,7 +78,7 @@ def test_a_choice_runs_on_one_thread_whoever_asks(monkeypatch: pytest.MonkeyPatc
         ]
         assert {call.result().arm for call in calls} == {"calm"}
     assert sorted(asked[1] for asked in standin.asked) == sorted(f"s{i}" for i in range(90))
-    assert set(threads) == {"lever-lane"}
+    assert set(threads) == {"lever-choices"}
 
 
 def test_what_is_wrong_is_said_as_ever_and_the_next_call_is_answered() -> None:
@@ -91,25 +111,107 @@ def test_callers_who_go_away_leave_nothing_behind() -> None:
         assert stub.Select(pb.SelectRequest(experiment="hero", subject="after"), timeout=20).arm == "calm"
 
 
-def test_a_fault_of_one_call_is_not_the_end_of_the_lane(monkeypatch: pytest.MonkeyPatch) -> None:
-    send, sent = FastUnary._send, itertools.count()
+def faulty(name: str, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
+    """A method of FastUnary raises the first times that it is called."""
+    whole, calls = getattr(FastUnary, name), itertools.count()
 
-    def once(lane: FastUnary, call: Any, made: bytes | Ending) -> None:
-        if next(sent) == 0:
+    def broken(*given: Any) -> Any:
+        if next(calls) < times:
             raise RuntimeError("a fault of ours")
-        send(lane, call, made)
+        return whole(*given)
 
-    monkeypatch.setattr(FastUnary, "_send", once)
-    with served(Standin()) as (channel, _):
+    monkeypatch.setattr(FastUnary, name, broken)
+
+
+def sound(stub: PersonalizationServiceStub, calls: int = 100) -> None:
+    """More calls than the core was asked for at once are answered."""
+    for number in range(calls):
+        assert stub.Select(pb.SelectRequest(experiment="hero", subject=f"s{number}"), timeout=20).arm == "calm"
+
+
+def ended() -> None:
+    """Its threads end with their servers."""
+    for thread in threading.enumerate():
+        if thread.name == "lever-choices":
+            thread.join(20)
+            assert not thread.is_alive()
+
+
+@pytest.mark.parametrize("step", ["_take", "_send"])
+def test_a_fault_is_one_calls_own(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    faulty(step, monkeypatch, 1)
+    metrics = Metrics()
+    with capture_logs() as lines, served(Standin(), metrics=metrics) as (channel, _):
         stub = PersonalizationServiceStub(channel)
         with pytest.raises(grpc.RpcError) as caught:
             stub.Select(pb.SelectRequest(experiment="hero", subject="first"), timeout=20)
         assert caught.value.code() is grpc.StatusCode.INTERNAL  # it is not left hanging
-        assert stub.Select(pb.SelectRequest(experiment="hero", subject="second"), timeout=20).arm == "calm"
-    for thread in threading.enumerate():
-        if thread.name == "lever-lane":
-            thread.join(20)
-            assert not thread.is_alive()
+        sound(stub)
+    ended()
+    assert metrics.fast_path_faults.samples() == [(("grpc",), [1.0])]
+    assert [line["path"] for line in lines if line["log_level"] == "error"] == ["grpc"]
+
+
+def test_many_faults_are_counted_and_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    faulty("_take", monkeypatch, 100)
+    metrics = Metrics()
+    with capture_logs() as lines, served(Standin(), metrics=metrics) as (channel, _):
+        stub = PersonalizationServiceStub(channel)
+        calls = [stub.Select.future(pb.SelectRequest(experiment="hero", subject="x"), timeout=60) for _ in range(100)]
+        assert {call.code() for call in calls} == {grpc.StatusCode.INTERNAL}
+        sound(stub)
+    ended()
+    assert metrics.fast_path_faults.samples() == [(("grpc",), [100.0])]
+    assert len([line for line in lines if line["log_level"] == "error"]) == 1
+
+
+def test_a_call_that_cannot_be_answered_at_all_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    faulty("_send", monkeypatch, 2)  # the answer, and the word that there was a fault
+    with served(Standin()) as (channel, _):
+        stub = PersonalizationServiceStub(channel)
+        with pytest.raises(grpc.RpcError):
+            stub.Select(pb.SelectRequest(experiment="hero", subject="first"), timeout=5)
+        sound(stub)
+    ended()
+
+
+class Moody:
+    """grpc's queue or its request for calls, with a fault at the given turns."""
+
+    def __init__(self, whole: Callable[..., Any], *faults: int) -> None:
+        self._whole, self._faults, self._turns = whole, faults, itertools.count()
+
+    def __call__(self, *given: Any) -> Any:
+        if next(self._turns) in self._faults:
+            raise RuntimeError("a fault of the library's")
+        return self._whole(*given)
+
+
+def test_a_core_that_refuses_for_a_while_is_asked_again() -> None:
+    metrics = Metrics()
+    with served(Standin(), metrics=metrics, start=False) as (channel, server):
+        fast: Any = server._fast
+        fast._request = Moody(fast._request, 0, 1, 7, 40, 90)
+        server.start()
+        sound(PersonalizationServiceStub(channel))
+    ended()
+    assert metrics.fast_path_faults.samples() == [(("grpc",), [5.0])]
+
+
+def test_a_tag_that_raises_does_not_end_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, events = FastUnary._over, itertools.count()
+
+    def over(path: FastUnary, event: Any) -> None:
+        whole(path, event)
+        if next(events) == 3:
+            raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr(FastUnary, "_over", over)
+    metrics = Metrics()
+    with served(Standin(), metrics=metrics) as (channel, _):
+        sound(PersonalizationServiceStub(channel))
+    ended()
+    assert metrics.fast_path_faults.samples() == [(("grpc",), [1.0])]
 
 
 def test_a_request_may_be_compressed_and_large() -> None:
@@ -133,7 +235,7 @@ def test_a_gate_that_is_shut_says_why() -> None:
     assert caught.value.details() == "not ready: still warming"
 
 
-def test_a_stop_under_load_answers_or_refuses_every_call_and_ends_the_lane() -> None:
+def test_a_stop_under_load_answers_or_refuses_every_call_and_ends_the_thread() -> None:
     standin, metrics = Standin(), Metrics()
     with served(standin, metrics=metrics) as (channel, server):
         stub = PersonalizationServiceStub(channel)
@@ -152,7 +254,4 @@ def test_a_stop_under_load_answers_or_refuses_every_call_and_ends_the_lane() -> 
     # grpc cancels what reaches a connection between the order to stop and the client's hearing of it.
     assert codes <= {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
     assert metrics.in_flight() == 0
-    lanes = [thread for thread in threading.enumerate() if thread.name == "lever-lane"]
-    for lane in lanes:
-        lane.join(20)
-    assert not any(lane.is_alive() for lane in lanes)
+    ended()

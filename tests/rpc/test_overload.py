@@ -48,7 +48,7 @@ def says_when_to_come_back(refused: Any) -> None:
     assert 0 < retry.retry_delay.nanos < 1e9
 
 
-def test_a_lane_refuses_what_comes_while_too_many_wait() -> None:
+def test_the_fast_path_refuses_what_comes_while_too_many_wait() -> None:
     standin, metrics = Standin(), Metrics()
     with served(standin, Limits(waiting=2), metrics) as (channel, _):
         stub = PersonalizationServiceStub(channel)

@@ -107,7 +107,7 @@ def test_each_kind_of_call_runs_in_its_own_pool() -> None:
         stream.ask(1, "stream")
         stream.close()
     assert {key: name.split("_")[0] for key, name in names.items()} == {
-        "one": "lever-lane", "unary": "rewards", "stream": "streams",
+        "one": "lever-choices", "unary": "rewards", "stream": "streams",
     }  # fmt: skip
 
 

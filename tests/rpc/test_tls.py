@@ -18,14 +18,14 @@ from service.security.certificates import Files, credentials
 from service.telemetry.metrics import Metrics
 from tests.rig.credentials import Pair, certificate, write_certificate
 from tests.rig.lever import LOCAL
-from tests.rig.standin import Catalogue, Standin
+from tests.rig.standin import Standin, StandinExperiments
 
 REQUEST = pb.SelectRequest(experiment="hero", subject="ann")
 
 
 @contextmanager
 def secured(files: Files) -> Iterator[int]:
-    server = Server(Standin().uses, Catalogue(), Metrics())
+    server = Server(Standin(), StandinExperiments(), Metrics())
     port = server.bind("127.0.0.1:0", credentials(files))
     server.start()
     server.set_ready(ready=True)

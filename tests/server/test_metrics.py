@@ -1,4 +1,4 @@
-"""What a running server exports: two workers, an HTTP door and an engine of their own, read as Prometheus would."""
+"""What a running server exports: two workers, an web port and an engine of their own, read as Prometheus would."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def groups(path: Path) -> list[dict[str, str]]:
     return [rule for group in yaml.safe_load(path.read_text())["groups"] for rule in group["rules"]]
 
 
-def test_workers_and_the_door_are_one_sum(server: Scraped) -> None:
+def test_workers_and_the_web_process_are_one_sum(server: Scraped) -> None:
     server.put("sums")
     for turn in range(10):
         eventually(lambda: server.known("sums"))
@@ -183,7 +183,7 @@ def test_what_alerts_look_at_moves(server: Scraped) -> None:
         "lever_features_unknown_total": {"experiment": "hero"},
         "lever_rewards_total": {"experiment": "hero", "outcome": "APPLIED"},
         "lever_reward_delay_seconds_count": {},
-        "lever_store_seconds_count": {"call": "claim"},
+        "lever_store_seconds_count": {"call": "reward"},
         "grpc_server_handling_seconds_count": {"grpc_method": "Select"},
         "grpc_server_handled_total": {"grpc_method": "Select", "grpc_code": "NOT_FOUND"},
         "lever_denied_total": {"reason": "UNAUTHENTICATED"},

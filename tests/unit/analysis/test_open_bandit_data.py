@@ -101,6 +101,6 @@ def test_the_reverse_is_refused(wheel: Path) -> None:
             assert f"{support.ess:.2f}" == "2.08"
         if name == "obd-men":
             assert round(support.ess) == 656
-    assert "worth only 2.1" in reasons["obd-women"]
+    assert "is 2.1, at least" in reasons["obd-women"]
     assert "11% of the policy's choices go where" in reasons["obd-men"]
     assert "37% of the policy's choices go where" in reasons["obd-all"]

@@ -178,7 +178,7 @@ def test_the_command_evaluates_a_csv(tmp_path: Path) -> None:
     thin.write_text(decisions(50), encoding="utf-8")
     refused = CliRunner().invoke(app, ["evaluate", "--csv", str(thin), "--policy", str(tmp_path / "p.yaml"), "--json"])
     assert refused.exit_code == 3
-    assert '"refused": "50 rows are worth only' in refused.output
+    assert '"refused": "the effective sample size of 50 rows is' in refused.output
 
 
 # -- history

@@ -168,7 +168,7 @@ def thin(propensity: list[float], target: list[float], n: int, seed: int = 0) ->
     ("propensity", "target", "n", "reason"),
     [
         ([0.5, 0.5], [0.3, 0.7], 5000, ""),
-        ([0.5, 0.5], [0.5, 0.5], 80, "worth only 80.0"),
+        ([0.5, 0.5], [0.5, 0.5], 80, "80 rows is 80.0"),
         ([1.0, 0.0], [0.0, 1.0], 5000, "never shows"),
         ([1.0, 0.0], [0.8, 0.2], 5000, "fewer than 10 times"),
         ([0.9991, 0.0009], [0.8, 0.2], 9000, "fewer than 10 times"),

@@ -9,7 +9,7 @@ import pytest
 from service.analysis.report import report
 from service.learning import beliefs
 from service.learning.beliefs import Beliefs
-from service.server.assemble import Service, build
+from service.server.assemble import Service, Tuning, build
 from service.store.memory import MemoryStore
 from service.telemetry.metrics import Metrics
 from tests.rig.experiments import spending
@@ -18,7 +18,7 @@ from tests.rig.stage import KEYS, choose, one_valued, reward
 
 @pytest.fixture
 def service() -> Iterator[Service]:
-    made = build(MemoryStore(), KEYS, Metrics(), poll_ms=10, flush_ms=10)
+    made = build(MemoryStore(), KEYS, Metrics(), Tuning(10, 10))
     made.start()
     yield made
     made.stop()
@@ -36,7 +36,7 @@ def taught(service: Service, name: str = "hero") -> None:
 
 @pytest.mark.parametrize("algorithm", ["auto", "nig", "lints"])
 def test_the_gauges_are_the_reports(service: Service, algorithm: str) -> None:
-    service.catalogue.put(spending(algorithm=algorithm), 0)
+    service.experiments.put(spending(algorithm=algorithm), 0)
     taught(service)
     metrics = Metrics()
     Beliefs(service.directory, metrics).turn()
@@ -50,7 +50,7 @@ def test_the_gauges_are_the_reports(service: Service, algorithm: str) -> None:
 
 
 def test_the_least_propensity_is_that_of_the_least_likely_arm(service: Service) -> None:
-    service.catalogue.put(spending(algorithm="nig"), 0)
+    service.experiments.put(spending(algorithm="nig"), 0)
     taught(service)
     metrics = Metrics()
     Beliefs(service.directory, metrics).turn()
@@ -60,13 +60,13 @@ def test_the_least_propensity_is_that_of_the_least_likely_arm(service: Service) 
 
 def test_what_is_gone_is_told_no_more(service: Service) -> None:
     for name in ("hero", "other"):
-        service.catalogue.put(spending(name), 0)
+        service.experiments.put(spending(name), 0)
     metrics = Metrics()
     told = Beliefs(service.directory, metrics, every_s=0.0)
     told.turn()
     assert len(one_valued(metrics, "lever_posterior_mean")) == 12
-    service.catalogue.put(spending(state=", state: paused"), 1)
-    service.catalogue.delete("other", 1)
+    service.experiments.put(spending(state=", state: paused"), 1)
+    service.experiments.delete("other", 1)
     service.feed.refresh(60.0)
     told.turn()
     rest = {("hero", segment, arm) for segment in ("default", "paid") for arm in ("a", "b")}
@@ -77,7 +77,7 @@ def test_what_is_gone_is_told_no_more(service: Service) -> None:
 
 
 def test_an_experiment_is_looked_at_again_when_it_is_due(service: Service) -> None:
-    service.catalogue.put(spending(), 0)
+    service.experiments.put(spending(), 0)
     soon, late = Metrics(), Metrics()
     lookers = [Beliefs(service.directory, soon, every_s=0.0), Beliefs(service.directory, late)]
     for looker in lookers:
@@ -93,13 +93,13 @@ def test_an_experiment_is_looked_at_again_when_it_is_due(service: Service) -> No
 def test_segments_that_no_longer_fit_are_left_out(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(beliefs, "MAX_SERIES", 8)
     for name in ("hero", "other"):
-        service.catalogue.put(spending(name), 0)
+        service.experiments.put(spending(name), 0)
     metrics = Metrics()
     told = Beliefs(service.directory, metrics, every_s=0.0)
     told.turn()
     assert len(one_valued(metrics, "lever_posterior_mean")) == 6
     assert len(one_valued(metrics, "lever_propensity_min")) == 2
-    service.catalogue.delete("hero", 1)
+    service.experiments.delete("hero", 1)
     service.feed.refresh(60.0)
     taught(service, "other")
     told.turn()

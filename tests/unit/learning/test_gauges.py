@@ -10,8 +10,8 @@ import pytest
 from service.learning.gauges import Gauges
 from service.learning.replica import Replica
 from service.learning.snapshot_file import SnapshotFile
-from service.server.assemble import Service, build
-from service.serving.store_clock import Clock
+from service.server.assemble import Service, Tuning, build
+from service.serving.store_clock import StoreClock
 from service.store.counted import Counted
 from service.store.memory import MemoryStore
 from service.store.redis import RedisStore
@@ -22,7 +22,7 @@ from tests.rig.stage import KEYS, choose, one_valued
 NOWHERE = "redis://127.0.0.1:1/0"  # nobody listens there
 
 
-class Later(Clock):
+class Later(StoreClock):
     """An hour from now."""
 
     def now_ms(self) -> int:
@@ -31,9 +31,9 @@ class Later(Clock):
 
 @pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
-    made = build(MemoryStore(), KEYS, Metrics(), poll_ms=10, flush_ms=10, shelf=SnapshotFile(tmp_path / "shelf"))
+    made = build(MemoryStore(), KEYS, Metrics(), Tuning(10, 10), snapshot_file=SnapshotFile(tmp_path / "shelf"))
     made.start()
-    made.catalogue.put(spending(), 0)
+    made.experiments.put(spending(), 0)
     yield made
     made.stop()
 
@@ -48,7 +48,7 @@ def test_a_snapshot_from_a_file_is_as_old_as_its_newest_entry(service: Service, 
     service.stop()
     metrics = Metrics()
     away = Counted(RedisStore(NOWHERE), metrics)
-    again = build(away, KEYS, metrics, poll_ms=10, flush_ms=10, shelf=SnapshotFile(tmp_path / "shelf"), clock=Later())
+    again = build(away, KEYS, metrics, Tuning(10, 10), snapshot_file=SnapshotFile(tmp_path / "shelf"), clock=Later())
     again.start()
     try:
         assert choose(again, "hero", "ann").stale

@@ -50,12 +50,22 @@ def test_every_setting_can_be_a_variable(tmp_path: Path) -> None:
         "FLUSH_MS": "4", "POLL_MS": "5", "BUFFER_BYTES": "6mb", "STATE_MAX": "7", "CHOICE_THREADS": "8",
         "REWARD_THREADS": "9", "MAX_STREAMS": "10", "MAX_WAITING": "12", "MAX_CALLS": "13",
         "KEYS_FILE": str(keys_file), "TLS_CERT": str(pem), "TLS_KEY": str(pem), "TLS_CLIENT_CA": str(pem),
-        "GRACE_S": "11", "LOG_LEVEL": "DEBUG", "LOG_JSON": "true", "DOOR_HOST": "localhost", "DOOR_PORT": "15",
+        "GRACE_S": "11", "LOG_LEVEL": "DEBUG", "LOG_JSON": "true", "WEB_HOST": "localhost", "WEB_PORT": "15",
     }  # fmt: skip
     assert settings({}, {f"LEVER_{name}": text for name, text in texts.items()}) == Settings(
         Path("d"), "rediss://h", "::1", 1, "localhost", 2, 3, tmp_path, (KEY,), True, 4, 5, 6 << 20, 7, 8, 9, 10, 12, 13,
         keys_file, pem, pem, pem, 11, "debug", "true", "localhost", 15,
     )  # fmt: skip
+
+
+def test_a_former_name_is_understood_and_the_new_one_wins(tmp_path: Path) -> None:
+    env = {"LEVER_DOOR_PORT": "15", "LEVER_DOOR_HOST": "localhost"}
+    made = settings({}, env)
+    assert (made.web_host, made.web_port) == ("localhost", 15)
+    assert "DOOR" not in str(made)
+    assert settings({}, {**env, "LEVER_WEB_PORT": "16"}).web_port == 16
+    assert settings({"web_port": 17}, env).web_port == 17
+    assert [v.field for v in wrong(env={"LEVER_DOOR_PORT": "many"})] == ["LEVER_DOOR_PORT"]
 
 
 def test_all_that_is_wrong_is_told_at_once_by_its_own_name() -> None:

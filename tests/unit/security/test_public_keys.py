@@ -1,7 +1,8 @@
-"""What browsers may use: `client: true` in experiments, public keys in the file of keys, the door's settings."""
+"""What browsers may use: `client: true` in experiments, public keys in the file of keys, the settings of the web port."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def test_what_browsers_send_counts_once_and_as_one() -> None:
     assert wrong(EXPERIMENT.replace("client: true}", "client: 1}")) == ["6: metrics[0].client"]
 
 
-def test_a_public_key_survives_the_file_and_opens_no_other_door(tmp_path: Path) -> None:
+def test_a_public_key_survives_the_file_and_opens_no_other_port(tmp_path: Path) -> None:
     path = tmp_path / "keys.yaml"
     path.write_text("keys:\n" + PUBLIC.line())
     assert read(path) == (PUBLIC,)
@@ -89,11 +90,25 @@ def test_a_public_key_is_made_for_its_origins() -> None:
         assert CliRunner().invoke(app, ["key", "new", *arguments]).exit_code == 2
 
 
-def test_the_door_is_shut_unless_asked_for_and_never_the_side_port() -> None:
-    assert settings({}, {}).door_port is None
-    assert settings({"door_port": 0}, {}).door_port == 0
-    with pytest.raises(InvalidError, match="door_port"):
-        settings({"door_port": 8080}, {})
-    with pytest.raises(InvalidError, match="door_host"):
-        settings({"door_port": 0, "door_host": "0.0.0.0"}, {})  # noqa: S104  # that is what is refused
-    assert settings({"door_host": "0.0.0.0"}, {}).door_port is None  # noqa: S104  # nothing is served there
+def test_the_web_port_is_shut_unless_asked_for_and_never_the_side_port() -> None:
+    assert settings({}, {}).web_port is None
+    assert settings({"web_port": 0}, {}).web_port == 0
+    with pytest.raises(InvalidError, match="web_port"):
+        settings({"web_port": 8080}, {})
+    with pytest.raises(InvalidError, match="web_host"):
+        settings({"web_port": 0, "web_host": "0.0.0.0"}, {})  # noqa: S104  # that is what is refused
+    assert settings({"web_host": "0.0.0.0"}, {}).web_port is None  # noqa: S104  # nothing is served there
+
+
+def test_the_former_option_works_and_is_not_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("LEVER_WEB_PORT", "LEVER_DOOR_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    run = CliRunner().invoke
+    for options in (["--web-port", "8081"], ["--door-port", "8081"], ["--door-port", "1", "--web-port", "8081"]):
+        made = run(app, ["serve", "--check", "--data-dir", str(tmp_path), *options])
+        assert made.exit_code == 0, made.output
+        assert "LEVER_WEB_PORT=8081" in made.output
+    for command in ([], ["serve"], ["verify"], ["export"], ["import"], ["doctor"]):
+        told = run(app, [*command, "--help"], env={"COLUMNS": "200"}).output.lower()
+        assert "usage" in told
+        assert not {"door", "lane", "fold", "claim", "shelf"} & set(re.findall("[a-z]+", told))

@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from service.errors import UnavailableError
-from service.store.durability import promise
+from service.store.durability import durability
 from service.store.embedded import Embedded
 from service.store.redis import RedisStore
 
@@ -22,19 +22,19 @@ from service.store.redis import RedisStore
     ],
 )
 def test_what_is_promised(fsync: str, words: str) -> None:
-    assert words in promise({"fsync": fsync, "eviction": "noeviction"})
+    assert words in durability({"fsync": fsync, "eviction": "noeviction"})
 
 
 @pytest.mark.parametrize("engine", ["valkey", "debian_redis"])
 def test_engines_tell_and_an_evicting_one_is_refused(engine: str, request: pytest.FixtureRequest) -> None:
     running: Embedded = request.getfixturevalue(engine)
     store = RedisStore(running.url)
-    assert "power loss" in promise(store.facts())
+    assert "power loss" in durability(store.facts())
     with redis.Redis.from_url(running.url) as client:
         client.config_set("maxmemory-policy", "volatile-lru")
         try:
             with pytest.raises(UnavailableError, match=r"volatile-lru.*noeviction"):
-                promise(store.facts())
+                durability(store.facts())
         finally:
             client.config_set("maxmemory-policy", "noeviction")
     store.close()

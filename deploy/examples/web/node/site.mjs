@@ -2,7 +2,7 @@
 //
 //   npm install && npm start
 //
-// LEVER_URL is Lever's HTTP door, LEVER_KEY a secret key with the scopes decide and reward, PORT the site's own.
+// LEVER_URL is Lever's web port, LEVER_KEY a secret key with the scopes decide and reward, PORT the site's own.
 
 import { randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';

@@ -6,8 +6,8 @@
 # The kubelet and Prometheus reach the side port over the Pod's network, where it has no TLS.
 - {name: LEVER_INSECURE, value: "true"}
 - {name: LEVER_WORKERS, value: {{ .Values.workers | quote }}}
-{{- if .Values.door.enabled }}
-- {name: LEVER_DOOR_PORT, value: "8081"}
+{{- if include "lever.web" . }}
+- {name: LEVER_WEB_PORT, value: "8081"}
 {{- end }}
 {{- if .Values.experiments }}
 - {name: LEVER_EXPERIMENTS, value: /etc/lever/experiments}

@@ -14,6 +14,10 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end }}
 
+{{- define "lever.web" -}}
+{{- if or .Values.web.enabled (.Values.door | default dict).enabled }}true{{ end -}}
+{{- end }}
+
 {{- define "lever.secret" -}}
 {{ .Values.secret.existing | default (include "lever.name" .) }}
 {{- end }}

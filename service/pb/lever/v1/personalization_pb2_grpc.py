@@ -81,7 +81,7 @@ class PersonalizationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Expose(self, request, context):
-        """Expose says that a deferred decision was really shown; only then is it a trial.
+        """Expose reports that a deferred decision was shown; only then is it a trial.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,7 +38,7 @@ class PersonalizationServiceStub:
     SelectBatch: _grpc.UnaryUnaryMultiCallable[_personalization_pb2.SelectBatchRequest, _personalization_pb2.SelectBatchResponse]
     """SelectBatch chooses for up to 10,000 subjects of one experiment; columns in, columns out."""
     Expose: _grpc.UnaryUnaryMultiCallable[_personalization_pb2.ExposeRequest, _personalization_pb2.ExposeResponse]
-    """Expose says that a deferred decision was really shown; only then is it a trial."""
+    """Expose reports that a deferred decision was shown; only then is it a trial."""
     Reward: _grpc.UnaryUnaryMultiCallable[_personalization_pb2.RewardRequest, _personalization_pb2.RewardResponse]
     """Reward reports what a decision earned. It is acknowledged only once it is durable."""
     StreamRewards: _grpc.StreamStreamMultiCallable[_personalization_pb2.StreamRewardsRequest, _personalization_pb2.StreamRewardsResponse]
@@ -54,7 +54,7 @@ class PersonalizationServiceAsyncStub(PersonalizationServiceStub):
     SelectBatch: _aio.UnaryUnaryMultiCallable[_personalization_pb2.SelectBatchRequest, _personalization_pb2.SelectBatchResponse]  # type: ignore[assignment]
     """SelectBatch chooses for up to 10,000 subjects of one experiment; columns in, columns out."""
     Expose: _aio.UnaryUnaryMultiCallable[_personalization_pb2.ExposeRequest, _personalization_pb2.ExposeResponse]  # type: ignore[assignment]
-    """Expose says that a deferred decision was really shown; only then is it a trial."""
+    """Expose reports that a deferred decision was shown; only then is it a trial."""
     Reward: _aio.UnaryUnaryMultiCallable[_personalization_pb2.RewardRequest, _personalization_pb2.RewardResponse]  # type: ignore[assignment]
     """Reward reports what a decision earned. It is acknowledged only once it is durable."""
     StreamRewards: _aio.StreamStreamMultiCallable[_personalization_pb2.StreamRewardsRequest, _personalization_pb2.StreamRewardsResponse]  # type: ignore[assignment]
@@ -85,7 +85,7 @@ class PersonalizationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _personalization_pb2.ExposeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_personalization_pb2.ExposeResponse, _abc.Awaitable[_personalization_pb2.ExposeResponse]]:
-        """Expose says that a deferred decision was really shown; only then is it a trial."""
+        """Expose reports that a deferred decision was shown; only then is it a trial."""
 
     @_abc_1.abstractmethod
     def Reward(

@@ -1,0 +1,145 @@
+"""Following the log: every experiment's replica is loaded once, and then folds what the store has new.
+
+After every loss of the connection all are loaded anew: the store may have lost its last moments, and neither ids nor
+versions are sure to be seen going backwards.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import structlog
+
+from service.errors import CorruptError, UnavailableError
+from service.learning.checkpoints import Checkpoints
+from service.learning.gauges import Gauges
+from service.learning.publisher import Publisher
+from service.learning.quarantine import Quarantine
+from service.learning.replica import Replica
+from service.serving.store_clock import StoreClock
+from service.store.contract import Loaded, LostError, Poll, Store
+
+_ENTRIES = 1000  # of one experiment in one poll
+
+
+class Follower:
+    """The replicas of this process. Used by the polling thread."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: StoreClock,
+        publisher: Publisher,
+        quarantine: Quarantine,
+        checkpoints: Checkpoints,
+        gauges: Gauges,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._publisher = publisher
+        self._quarantine = quarantine
+        self._checkpoints = checkpoints
+        self._gauges = gauges
+        self._log = structlog.get_logger("lever.feed")
+        self.replicas: dict[str, Replica] = {}
+        self._session: int | None = None  # of the store that they follow; None: the next poll loads everything anew
+
+    def poll(self) -> Poll:
+        """What is new in the store. UnavailableError; then the next one starts anew."""
+        asked = time.monotonic_ns()
+        cursors = {} if self._session is None else {uid: replica.cursor for uid, replica in self.replicas.items()}
+        poll = self._store.poll(cursors, _ENTRIES)
+        self._clock.set(poll.now, asked, time.monotonic_ns())
+        return poll
+
+    def take(self, poll: Poll) -> bool:
+        """Bring the replicas to where the store is; whether everything had to be loaded. UnavailableError."""
+        known = set(poll.registry.values())
+        if poll.session != self._session:
+            self._drop_unlisted(poll, known)
+            for uid in known:
+                self.load(uid)
+            self._session = poll.session
+            return True
+        for uid, why in poll.damaged.items():
+            self._shut(uid, CorruptError(why))
+        for uid in known - set(self.replicas):
+            if not self._quarantine.waits(uid):
+                self.load(uid)
+        self._drop_unlisted(poll, known)
+        for uid, entries in poll.entries.items():
+            replica = self.replicas.get(uid)
+            if replica is not None:
+                with self.contained(uid):
+                    replica.fold(entries)
+                    self._checkpoints.send(replica)
+        return False
+
+    def disconnected(self) -> None:
+        """The store was away: what is known of it may not be so any more."""
+        self._session = None
+
+    @contextmanager
+    def contained(self, uid: str) -> Iterator[None]:
+        """Whatever goes wrong with one experiment stays with it; only a store that is away is everybody's trouble."""
+        try:
+            yield
+        except LostError:
+            self._quarantine.lose(uid, self.replicas.pop(uid, None))
+        except UnavailableError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others learn on
+            self._shut(uid, error)
+
+    def load(self, uid: str) -> None:
+        """Checkpoint and tail, up to what the store has now. UnavailableError."""
+        with self.contained(uid):
+            replica, sound = self._stored(uid)
+            more = True
+            while more:
+                poll = self._store.poll({uid: replica.cursor}, _ENTRIES)
+                if uid in poll.damaged:
+                    raise CorruptError(poll.damaged[uid])
+                replica.fold(poll.entries.get(uid, ()))
+                more = poll.more
+            if not sound and replica.begun:
+                replica.heal()
+            self._quarantine.release(uid)
+            self._gauges.loaded(replica, diverged=self._checkpoints.diverged(uid))
+            self.replicas[uid] = replica
+
+    def _stored(self, uid: str) -> tuple[Replica, bool]:
+        """What the store has of an experiment, before the log's tail; false if the stored checkpoint is no good."""
+        loaded = self._store.load(uid)
+        why = loaded.damaged
+        if not why:
+            try:
+                return Replica(uid, loaded), True
+            except CorruptError as error:
+                why = str(error)
+        labels = self._quarantine.labels(uid)
+        self._log.error("a checkpoint is damaged; reading the log from its beginning", error=why, **labels)
+        return Replica(uid, Loaded(loaded.record)), False
+
+    def _shut(self, uid: str, error: Exception) -> None:
+        """It is served from its last snapshot until it can be loaded again."""
+        self.replicas.pop(uid, None)
+        self._quarantine.shut(uid, error)
+
+    def _drop_unlisted(self, poll: Poll, known: set[str]) -> None:
+        for uid in {*self.replicas, *self._publisher, *self._quarantine} - known:
+            if uid in poll.deleted:
+                self._deleted(uid)
+            else:
+                self._quarantine.lose(uid, self.replicas.pop(uid, None))
+
+    def _deleted(self, uid: str) -> None:
+        name = self._quarantine.labels(uid).get("experiment")
+        self.replicas.pop(uid, None)
+        self._publisher.forget(uid)
+        self._quarantine.forget(uid)
+        self._checkpoints.forget(uid)
+        if name is not None:
+            self._gauges.deleted(name, self.replicas.values())

@@ -1,0 +1,171 @@
+"""The feed over a store in memory: whose fault is whose, what is said and forgotten, what a refresh waits for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+import structlog
+
+from service.errors import UnavailableError
+from service.experiment.compiled import read
+from service.learning.changes import ChangeLog
+from service.learning.replica import Replica
+from service.learning.reviews import Cut, Finding
+from service.server.assemble import Service, Tuning, build
+from service.serving.rewarder import RewardEvent
+from service.store.contract import Entry, Poll
+from service.store.memory import MemoryStore
+from service.telemetry.metrics import Metrics
+from tests.rig.stage import KEYS, choose, reward
+
+CONFIG = """
+experiment: {name}
+arms: [{{id: a}}, {{id: b}}]
+default_arm: a
+algorithm: beta
+metrics: [{{id: click, primary: true, window: 1h}}]
+"""
+
+
+class Refusing(MemoryStore):
+    """A store that takes no trials of one experiment, and counts its polls."""
+
+    refuses = ""
+    polls = 0
+
+    def append(self, uid: str, writer: str, sequence: int, stride: int, trials: bytes, horizon: int) -> int:
+        if uid == self.refuses:
+            raise UnavailableError("no room for these")
+        return super().append(uid, writer, sequence, stride, trials, horizon)
+
+
+@pytest.fixture
+def store() -> Refusing:
+    return Refusing()
+
+
+@pytest.fixture
+def server(store: Refusing) -> Iterator[Service]:
+    made = build(store, KEYS, Metrics(), Tuning(10, 10))
+    made.start()
+    made.feed.refresh(60.0)
+    for name in ("hero", "other"):
+        made.experiments.put(CONFIG.format(name=name), 0)
+    yield made
+    made.stop(0.1)
+
+
+def uid_of(server: Service, name: str) -> str:
+    return server.experiments.get(name).uid
+
+
+@pytest.mark.parametrize("fault", [ZeroDivisionError("of ours"), OverflowError("64 bits"), KeyError(7)])
+def test_whatever_goes_wrong_with_one_experiment_stays_with_it(
+    server: Service, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    bad, fold = uid_of(server, "hero"), Replica.fold
+
+    def folded(replica: Replica, entries: Sequence[Entry]) -> None:
+        if replica.uid == bad and any(entry.trials for entry in entries):
+            raise fault
+        fold(replica, entries)
+
+    monkeypatch.setattr(Replica, "fold", folded)
+    for name in ("hero", "other"):
+        choose(server, name, "ann")
+    server.feed.flushed(60.0)
+    server.feed.refresh(60.0)
+    assert set(server.feed.replicas) == {uid_of(server, "other")}
+    assert server.feed.replicas[uid_of(server, "other")].rows == 1
+    assert dict(server.metrics.unreadable.samples())["hero",] == [1]
+    assert choose(server, "hero", "ann").arm in "ab", "its last snapshot is served"
+
+
+def test_a_snapshot_that_cannot_be_derived_hinders_no_other(server: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    bad, derive = uid_of(server, "hero"), Replica.snapshot
+
+    def snapshot(replica: Replica, now_ms: int) -> object:
+        if replica.uid == bad:
+            raise FloatingPointError
+        return derive(replica, now_ms)
+
+    monkeypatch.setattr(Replica, "snapshot", snapshot)
+    for name in ("hero", "other"):
+        choose(server, name, "ann")
+    server.feed.flushed(60.0)
+    server.feed.refresh(60.0)
+    cursors = {uid: replica.cursor for uid, replica in server.feed.replicas.items()}
+    other = uid_of(server, "other")
+    assert bad not in cursors
+    assert server.directory.by_uid[other].log_id == cursors[other]
+
+
+def test_trials_that_the_store_refuses_keep_no_others_waiting(server: Service, store: Refusing) -> None:
+    store.refuses = uid_of(server, "hero")
+    for name in ("hero", "other"):
+        choose(server, name, "ann")
+    with pytest.raises(UnavailableError):
+        server.feed.flushed(1.0)
+    server.feed.refresh(60.0)
+    assert server.feed.replicas[uid_of(server, "other")].rows == 1
+    store.refuses = ""
+    server.feed.flushed(60.0)
+    server.feed.refresh(60.0)
+    assert server.feed.replicas[uid_of(server, "hero")].rows == 1
+
+
+def test_a_refresh_returns_after_a_poll_that_began_after_it_was_asked(
+    server: Service, store: Refusing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose(server, "hero", "ann")
+    server.feed.flushed(60.0)
+    polled, poll = [0], store.poll
+
+    def counted(cursors: dict[str, str], limit: int = 1000) -> Poll:
+        polled[0] += 1
+        return poll(cursors, limit)
+
+    monkeypatch.setattr(store, "poll", counted)
+    for _ in range(20):
+        before = polled[0]
+        server.feed.refresh(60.0)
+        assert polled[0] > before
+
+
+def test_a_deleted_experiment_leaves_nothing_behind(server: Service) -> None:
+    uid = uid_of(server, "hero")
+    decision = choose(server, "hero", "ann")
+    server.feed.flushed(60.0)
+    assert reward(server, decision).name == "APPLIED"
+    server.experiments.delete("hero", None)
+    assert uid not in server.feed.replicas
+    assert uid not in server.directory.by_uid
+    assert uid not in server.directory.buffers
+    assert not server.feed.lost()
+    (answer,) = server.use_cases.reward([RewardEvent(b"no token")])
+    assert isinstance(answer, Exception)
+
+
+def test_changes_are_said_once_and_forgotten_with_the_experiment(server: Service) -> None:
+    log = ChangeLog()
+    with server.feed.paused() as replicas, structlog.testing.capture_logs() as lines:
+        replica = replicas[uid_of(server, "hero")]
+        for cuts, first, told in ((1, True, 0), (1, False, 0), (2, False, 1), (2, False, 1)):
+            replica.reviews.findings[0] = Finding(1.0, None, 9, 9, tuple(Cut(2 * i, i) for i in range(cuts)))
+            log.derived(replica, first=first)
+            assert len(lines) == told
+        assert (lines[0]["experiment"], lines[0]["segment"], lines[0]["in_all"]) == ("hero", "default", 2)
+        log.forget(replica.uid)
+        log.derived(replica, first=True)
+        assert len(lines) == 1
+        replica.reviews.findings.clear()
+
+
+def test_a_configuration_is_compiled_once_on_its_way(server: Service) -> None:
+    before = read.cache_info().misses
+    experiment, changed = server.experiments.put(CONFIG.format(name="third"), 0)
+    assert changed
+    assert read.cache_info().misses == before + 1
+    assert server.feed.replicas[experiment.uid].experiment is experiment
+    assert server.experiments.get("third") is experiment
