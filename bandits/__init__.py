@@ -1,1 +1,1 @@
-"""Pure numerics: arrays in, arrays out. No clock, no input or output, no globals; randomness is an argument."""
+"""Pure numerics, arrays in and arrays out: no clock, no input or output, no globals; randomness is an argument."""

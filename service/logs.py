@@ -1,4 +1,4 @@
-"""Logs: one line for each event that matters, on stderr; for people on a terminal, JSON elsewhere. None per decision.
+"""One line on stderr for each event that matters, none for a decision: words on a terminal, JSON elsewhere.
 
 A line never holds a subject, a decision id, an API key or a value of a context. What an exception says may quote one, so
 of exceptions that nobody expected the log has the kind and the place, not the text (docs/logs.md).

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 from service.pb.lever.v1 import experiment_pb2, personalization_pb2
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.rig.programs import ROOT
 
 
 def generated(folder: Path) -> dict[str, str]:

@@ -6,15 +6,15 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from loadtest.rig.server import Server
+from tests.rig.programs import BIN, ROOT
+
 README = (ROOT / "README.md").read_text()
-BIN = Path(sys.executable).parent
 
 
 def blocks(language: str) -> list[str]:
@@ -25,20 +25,10 @@ def blocks(language: str) -> list[str]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """What `make run` starts, on free ports and an empty folder; yields the gRPC address."""
-    folder = tmp_path_factory.mktemp("readme")
-    command = [str(BIN / "lever"), "serve", "--grpc-port", "0", "--http-port", "0", "--data-dir", str(folder / "data")]
-    with (folder / "errors").open("w") as errors:
-        process = subprocess.Popen(
-            [*command, "--experiments", str(ROOT / "deploy" / "examples")],
-            stdout=subprocess.PIPE, stderr=errors, text=True,
-        )  # fmt: skip
-        assert process.stdout is not None
-        found = re.search(r"gRPC on (\S+),", process.stdout.readline())
-        assert found, (folder / "errors").read_text()
-        yield found[1]
-        process.terminate()
-        assert process.wait(30) == 0
-        process.stdout.close()
+    examples = str(ROOT / "deploy" / "examples")
+    with Server(tmp_path_factory.mktemp("readme"), "--experiments", examples) as made:
+        yield made.address
+        assert made.stop() == 0
 
 
 def sh(script: str, server: str, folder: Path) -> subprocess.CompletedProcess[str]:

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from service.telemetry.metric_families import FAMILIES
+from tests.rig.programs import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 OURS = re.compile(r"\b(doors?|lanes?|shelf|shelves|claims?|folds|folded|folding|folds? (?:of|the))\b", re.IGNORECASE)
 # For those who work on Lever, not with it.
 INSIDE = {"internals.md", "learning.md", "design.md"}

@@ -24,9 +24,10 @@ from pathlib import Path
 
 import numpy as np
 
-from loadtest.endurance.site import Account, Callers, Server, Site, site
+from loadtest.endurance.site import Account, Callers, Site, site
 from loadtest.rig.agreement import disagreements
 from loadtest.rig.proxy import Fate, always
+from loadtest.rig.server import Server
 from service.management.recount import Recount
 from service.management.verify import Examination
 from service.store.redis import RedisStore
@@ -106,8 +107,7 @@ def read_only(at: Site) -> None:
 def worker_killed(at: Site) -> None:
     """SIGKILL of a server's working process; its supervisor starts another."""
     server = _next(at)
-    assert server.process is not None
-    for pid in _children(server.process.pid, b"service.server.worker"):
+    for pid in server.workers():
         os.kill(pid, signal.SIGKILL)
     time.sleep(0.5)
     server.ready()
@@ -116,16 +116,9 @@ def worker_killed(at: Site) -> None:
 def server_killed(at: Site) -> None:
     """SIGKILL of every process of a server, which is then started again."""
     server = _next(at)
-    assert server.process is not None
     # Of its workers too: one left behind would go on answering for a moment, and pass for the server that starts.
-    family = [server.process.pid, *_children(server.process.pid, b"service.")]
-    for pid in family:
-        os.kill(pid, signal.SIGKILL)
-    server.process.wait()
-    while any(Path(f"/proc/{pid}").exists() for pid in family):
-        time.sleep(0.02)
-    server.start()
-    server.ready()
+    server.kill()
+    server.start().ready()
 
 
 FAULTS: dict[str, Callable[[Site], None]] = {
@@ -149,18 +142,6 @@ def _tell(at: Site, *command: str) -> None:
 def _next(at: Site) -> Server:
     at.servers.reverse()
     return at.servers[0]
-
-
-def _children(parent: int, word: bytes) -> list[int]:
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-            if int(fields[1]) == parent and word in stat.with_name("cmdline").read_bytes():
-                found.append(int(stat.parent.name))
-        except OSError:
-            continue
-    return found
 
 
 def run(at: Site, account: Account, names: Sequence[str], rounds: int) -> None:

@@ -13,8 +13,8 @@ import grpc
 
 from loadtest.rig import report
 from loadtest.rig.malformed import Maker
-from loadtest.rig.server import Running, ServerError, channel, running
-from loadtest.rig.usage import resident_mb, workers
+from loadtest.rig.processes import resident_mb
+from loadtest.rig.server import Server, ServerError, channel, running
 from service.pb.lever.v1 import experiment_pb2, experiment_pb2_grpc
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1 import personalization_pb2_grpc as rpc
@@ -70,9 +70,9 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if record["clean"] else 1
 
 
-def _run(server: Running, options: argparse.Namespace) -> dict[str, object]:
+def _run(server: Server, options: argparse.Namespace) -> dict[str, object]:
     rng = random.Random(options.seed)
-    before = workers(server.pid)
+    before = server.workers()
     answers: Counter[str] = Counter()
     memory: list[tuple[int, float]] = []
     begun = time.monotonic()
@@ -85,9 +85,9 @@ def _run(server: Running, options: argparse.Namespace) -> dict[str, object]:
             answers.update(unary(link, maker, rng, share))
             answers.update(streamed(link, maker, rng, step - share))
             done += step
-            memory.append((done, round(resident_mb(before), 1)))
+            memory.append((done, round(resident_mb(*before), 1)))
         choose(link)  # it still does what it is for
-    alive = workers(server.pid) == before
+    alive = server.workers() == before
     faults = {code: count for code, count in answers.items() if code in FAULTS}
     incidents = server.log.read_text("utf-8", "replace").count('"incident"')
     warm = [mb for n, mb in memory if n >= WARM * options.inputs]

@@ -22,9 +22,9 @@ from rich.console import Console
 
 from loadtest.endurance.fuzz import prepare
 from loadtest.rig import report
-from loadtest.rig.http2 import Answers, Caller
-from loadtest.rig.server import Running, ServerError, channel, running
-from loadtest.rig.usage import cpu_s, workers
+from loadtest.rig.open_loop import Answers, Caller
+from loadtest.rig.processes import cpu_s
+from loadtest.rig.server import Server, ServerError, channel, running
 from service.pb.lever.v1 import personalization_pb2 as pb
 
 PATH = "/lever.v1.PersonalizationService/Select"
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _runs(options: argparse.Namespace, limited: bool) -> list[dict[str, object]]:
-    with running(variables={"LEVER_MAX_CALLS": LIMIT} if limited else {}) as server:
+    with running(**({"LEVER_MAX_CALLS": LIMIT} if limited else {})) as server:
         with channel(server.address) as link:
             prepare(link)
         message = pb.SelectRequest(experiment="fuzzed", subject="ann")
@@ -73,16 +73,16 @@ def _runs(options: argparse.Namespace, limited: bool) -> list[dict[str, object]]
             caller.close()
 
 
-def _loads(server: Running, caller: Caller, options: argparse.Namespace, limited: bool) -> list[dict[str, object]]:
-    pids = workers(server.pid)
+def _loads(server: Server, caller: Caller, options: argparse.Namespace, limited: bool) -> list[dict[str, object]]:
+    pids = server.workers()
     caller.run(max(3.0, options.seconds), None, in_flight=WINDOWS[-1])  # warm
     rows = []
     for load in LOADS:
         before, answer_us = _peak(caller, pids, options.seconds)
-        used, counted = cpu_s(pids), handled(server.http)
+        used, counted = cpu_s(*pids), handled(server.http)
         with _Health(server.address) as health:
             answers = caller.run(options.seconds, load * before)
-        spent_us, codes = (cpu_s(pids) - used) * 1e6, handled(server.http)
+        spent_us, codes = (cpu_s(*pids) - used) * 1e6, handled(server.http)
         codes.subtract(counted)
         after, _ = _peak(caller, pids, options.seconds)
         # The peak must hold on both sides of the load, or the machine did something else meanwhile.
@@ -101,11 +101,11 @@ def _peak(caller: Caller, pids: Sequence[int], seconds: float) -> tuple[float, f
     """The most answers a second over several numbers of calls at a time, and the CPU of one, microseconds."""
     best, cost = 0.0, 0.0
     for window in WINDOWS:
-        used = cpu_s(pids)
+        used = cpu_s(*pids)
         answers = caller.run(seconds / len(WINDOWS), None, in_flight=window)
         rate = len(answers.latency_s) / answers.seconds
         if rate > best:
-            best, cost = rate, (cpu_s(pids) - used) / max(len(answers.latency_s), 1) * 1e6
+            best, cost = rate, (cpu_s(*pids) - used) / max(len(answers.latency_s), 1) * 1e6
     return best, cost
 
 

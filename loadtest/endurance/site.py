@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -16,7 +15,7 @@ from pathlib import Path
 import grpc
 
 from loadtest.rig.proxy import Proxy
-from loadtest.rig.server import OPTIONS, START_SECONDS, channel, free_ports, stop, wait_serving
+from loadtest.rig.server import OPTIONS, Server, channel
 from service.pb.lever.v1 import experiment_pb2
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
@@ -38,34 +37,6 @@ metrics:
 
 
 @dataclass
-class Server:
-    """One `lever serve` on ports that stay the same when it is started again."""
-
-    url: str
-    folder: Path
-    ports: list[int] = field(default_factory=lambda: free_ports(2))
-    process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def address(self) -> str:
-        """Of its gRPC port."""
-        return f"127.0.0.1:{self.ports[0]}"
-
-    def start(self) -> None:
-        """Start it; it is not ready yet."""
-        self.folder.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", "service", "serve", "--redis-url", self.url]
-        command += ["--data-dir", str(self.folder / "data")]
-        command += ["--grpc-port", str(self.ports[0]), "--http-port", str(self.ports[1])]
-        with (self.folder / "server.log").open("ab") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-
-    def ready(self) -> None:
-        """Return once it serves."""
-        wait_serving(self.address, START_SECONDS, self.process, self.folder / "server.log")
-
-
-@dataclass
 class Site:
     """All of it."""
 
@@ -79,7 +50,7 @@ def site(folder: Path, binary: Path | None = None) -> Iterator[Site]:
     """A site that serves, with the experiment `chaos`."""
     store = Embedded(folder / "store", binary=binary)
     proxy = Proxy(store.start().removeprefix("unix://"))
-    servers = [Server(proxy.url, folder / f"server-{i}") for i in range(2)]
+    servers = [Server(folder / f"server-{i}", "--redis-url", proxy.url) for i in range(2)]
     try:
         for server in servers:
             server.start()
@@ -92,8 +63,8 @@ def site(folder: Path, binary: Path | None = None) -> Iterator[Site]:
     finally:
         proxy.silent = False
         for server in servers:
-            if server.process is not None:
-                stop(server.process)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                server.stop()
         proxy.close()
         store.stop()
 

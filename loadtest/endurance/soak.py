@@ -13,8 +13,9 @@ import grpc
 from loadtest.endurance.fuzz import prepare
 from loadtest.rig import report
 from loadtest.rig.malformed import Maker
-from loadtest.rig.server import Running, ServerError, channel, running
-from loadtest.rig.usage import descriptors, resident_mb, slope, workers
+from loadtest.rig.processes import descriptors, resident_mb
+from loadtest.rig.server import Server, ServerError, channel, running
+from loadtest.rig.summaries import slope
 from service.pb.lever.v1 import experiment_pb2, experiment_pb2_grpc
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1 import personalization_pb2_grpc as rpc
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser().parse_args(arguments)
     out = report.console()
     try:
-        with running(options.workers) as server:
+        with running("--workers", str(options.workers)) as server:
             record = _run(server, options)
     except (ServerError, grpc.RpcError) as error:
         out.print(f"{type(error).__name__}: {error}", markup=False)
@@ -50,8 +51,8 @@ def main(arguments: Sequence[str]) -> int:
     return 0 if record["workers_alive"] else 1
 
 
-def _run(server: Running, options: argparse.Namespace) -> dict[str, object]:
-    rng, pids = random.Random(options.seed), workers(server.pid)
+def _run(server: Server, options: argparse.Namespace) -> dict[str, object]:
+    rng, pids = random.Random(options.seed), server.workers()
     done: Counter[str] = Counter()
     seconds, memory, files = [], [], []
     begun = time.monotonic()
@@ -61,8 +62,8 @@ def _run(server: Running, options: argparse.Namespace) -> dict[str, object]:
     while (now := time.monotonic()) < end:
         if now >= due:
             seconds.append(now - begun)
-            memory.append(resident_mb(pids))
-            files.append(float(descriptors(pids)))
+            memory.append(resident_mb(*pids))
+            files.append(float(descriptors(*pids)))
             due = now + options.minutes * 60 / SAMPLES
         if done["rounds"] % RENEW == RENEW - 1:
             link.close()
@@ -73,7 +74,7 @@ def _run(server: Running, options: argparse.Namespace) -> dict[str, object]:
     return {
         "minutes": options.minutes,
         "done": dict(done),
-        "workers_alive": workers(server.pid) == pids,
+        "workers_alive": server.workers() == pids,
         "resident_mb_first": round(memory[0], 1),
         "resident_mb_warm": round(memory[warm], 1),
         "resident_mb_last": round(memory[-1], 1),

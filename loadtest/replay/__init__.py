@@ -1,1 +1,1 @@
-"""Real logs of a shop through a live server: what is learning worth?"""
+"""Real logs of a shop through a live server, to say what learning is worth."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import struct
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +27,6 @@ class Driven:
     rps: float
     seconds: float
     latencies_us: list[int]
-
-
-def frame(message: bytes) -> bytes:
-    """A message as gRPC puts it into a body."""
-    return b"\0" + struct.pack(">I", len(message)) + message
 
 
 def run(address: str, path: str, body: Path, calls: int, scratch: Path, core: int, width: tuple[int, int]) -> Driven:

@@ -9,9 +9,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import subprocess
-import sys
-import tempfile
 import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +18,7 @@ import numpy as np
 import yaml
 
 from loadtest.rig import processes
-from loadtest.rig.server import START_SECONDS, channel, free_ports, stop, wait_serving
+from loadtest.rig.server import channel, running
 from service.pb.lever.v1 import experiment_pb2, experiment_pb2_grpc
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1 import personalization_pb2_grpc as pb_grpc
@@ -64,25 +61,15 @@ def lever(*, web: bool = False) -> Iterator[Stand]:
     """A server, on request with a web port, for as long as the block; the calling process moves to the other core. Raises ServerError."""
     core, other = processes.cores()
     was = os.sched_getaffinity(0)
-    with tempfile.TemporaryDirectory(prefix="lever-loadtest-") as scratch:
-        port, http_port, web_port = free_ports(3)
-        folder, log = Path(scratch) / "data", Path(scratch) / "server.log"
-        command = [sys.executable, "-m", "service", "serve", "--data-dir", str(folder), "--workers", "1"]
-        command += ["--grpc-port", str(port), "--http-port", str(http_port)]
-        command += ["--web-port", str(web_port)] if web else []
-        with log.open("wb") as output:
-            served = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    with running(*(["--web-port", "0"] if web else [])) as server:
         try:
-            address = f"127.0.0.1:{port}"
-            wait_serving(address, START_SECONDS, served, log)
-            (worker,) = processes.children(served.pid, "service.server.worker")
-            web_processes = processes.children(served.pid, "service.server.http_worker")
-            for task in [served.pid, *processes.children(served.pid, ""), os.getpid()]:
+            (worker,) = server.workers()
+            web_processes = server.children("service.server.http_worker")
+            for task in [server.pid, *server.children(), os.getpid()]:
                 processes.pin(task, core if task == worker or task in web_processes else other)
-            made = Stand(address, f"127.0.0.1:{http_port}", worker, folder / "engine.sock", core, other)
-            yield replace(made, web=f"127.0.0.1:{web_port}", web_pid=web_processes[0]) if web else made
+            made = Stand(server.address, server.http, worker, server.data / "engine.sock", core, other)
+            yield replace(made, web=server.web, web_pid=web_processes[0]) if web else made
         finally:
-            stop(served)
             os.sched_setaffinity(0, was)
 
 

@@ -1,12 +1,11 @@
-"""What the system says of a process: its CPU, its memory, its children; and which core it may use."""
+"""What the system says of a process: its CPU, memory, descriptors, children; and which core it may use."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
@@ -28,31 +27,48 @@ def pin(pid: int, core: int) -> None:
             os.sched_setaffinity(int(task.name), {core})
 
 
-def cpu_s(pid: int) -> float:
-    """CPU seconds of a process so far, its threads' too, those that ended included."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) * TICK_S
+def stat(pid: int) -> list[str]:
+    """The fields of /proc/<pid>/stat from the state on (proc_pid_stat(5), number 3). OSError where there is no such process."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
-def rss_mb(pid: int) -> float:
-    """Resident memory of a process."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    return 0.0
+def command(pid: int) -> str:
+    """The command line, its words separated by spaces. OSError."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
 
 
-def children(pid: int, word: str) -> list[int]:
-    """Processes that `pid` started and whose command has `word` in it."""
+def alive(pid: int) -> bool:
+    """Whether it runs; one that ended and was not waited for does not."""
+    try:
+        return stat(pid)[0] != "Z"
+    except OSError:
+        return False
+
+
+def children(pid: int, word: str = "") -> list[int]:
+    """Running processes that `pid` started and whose command has `word` in it."""
     found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
+    for entry in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == pid and word in (entry / "cmdline").read_text():
-                found.append(int(entry.name))
+            state, parent = stat(child := int(entry.name))[:2]
+            if int(parent) == pid and state != "Z" and word in command(child):
+                found.append(child)
     return sorted(found)
+
+
+def cpu_s(*pids: int) -> float:
+    """CPU seconds of these processes so far, their threads' too, those that ended included."""
+    return sum(int(ticks) for pid in pids for ticks in stat(pid)[11:13]) * TICK_S
+
+
+def resident_mb(*pids: int) -> float:
+    """Resident memory of all these processes, MB."""
+    return sum(int(stat(pid)[21]) for pid in pids) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def descriptors(*pids: int) -> int:
+    """Open descriptors of all these processes."""
+    return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids)  # noqa: PTH208  # only counted
 
 
 def settled(read: Callable[[], int], seconds: float = 10.0, quiet: float = 1.5) -> int:
@@ -64,15 +80,3 @@ def settled(read: Callable[[], int], seconds: float = 10.0, quiet: float = 1.5) 
         if now != value:
             value, since = now, time.monotonic()
     return value
-
-
-def median(values: Iterable[float]) -> float:
-    """The median; nan of nothing."""
-    given = list(values)
-    return statistics.median(given) if given else float("nan")
-
-
-def quantile(values: Sequence[float], q: float) -> float:
-    """The value below which a share q lies (nearest rank)."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(q * len(ordered)))] if ordered else float("nan")

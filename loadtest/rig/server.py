@@ -4,41 +4,143 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import select
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from loadtest.rig.processes import alive, children
+
 MESSAGE_LIMIT = 32 << 20
 OPTIONS = (("grpc.max_receive_message_length", MESSAGE_LIMIT), ("grpc.max_send_message_length", MESSAGE_LIMIT))
 START_SECONDS = 120.0  # kernels are compiled on the first start of a machine
-STOP_SECONDS = 30.0
+STOP_SECONDS = 60.0
+READY = re.compile(r"gRPC on (\S+), http://(\S+)/metrics(?:, websites on http://([^\s,]+))?")
 
 
 class ServerError(Exception):
     """The server did not come up; the text is for people."""
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A server of our own: where it is, its supervisor's process id, and its log."""
+class Server:
+    """One `lever serve` in a folder of its own, which has its data and its log. Started again, it has the ports it had.
 
-    address: str
-    http: str
-    pid: int
-    log: Path
+    `options` are those of its command line; `variables` are added to this process's environment.
+    """
+
+    def __init__(self, folder: Path, *options: str, **variables: str) -> None:
+        self.folder, self.data, self.log = folder, folder / "data", folder / "server.log"
+        self.address = self.http = self.web = ""  # host:port of its three sides, known once it was ready
+        self._options, self._variables = options, variables
+        self._process: subprocess.Popen[str] | None = None
+        self._announced = False
+
+    @property
+    def process(self) -> subprocess.Popen[str]:
+        """The supervisor. ServerError before it was started."""
+        if self._process is None:
+            raise ServerError("the server was not started")
+        return self._process
+
+    @property
+    def pid(self) -> int:
+        """Of the supervisor."""
+        return self.process.pid
+
+    def start(self) -> Self:
+        """Start it; it is not ready yet."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "service", "serve", "--data-dir", str(self.data), *self._options]
+        ports = {"LEVER_GRPC_PORT": self.address, "LEVER_HTTP_PORT": self.http}
+        same = {name: place.rpartition(":")[2] for name, place in ports.items() if place}
+        env = {**os.environ, "LEVER_GRPC_PORT": "0", "LEVER_HTTP_PORT": "0", **self._variables, **same}
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env=env, text=True
+            )
+        self._announced = False
+        return self
+
+    def ready(self) -> Self:
+        """Return once it serves: when it says so first, later by its health. ServerError."""
+        if self._announced:
+            wait_serving(self.address, START_SECONDS, self.process, self.log)
+            return self
+        out = self.process.stdout
+        heard = out is not None and select.select([out], [], [], START_SECONDS)[0]
+        found = READY.search(out.readline()) if out is not None and heard else None
+        if found is None:
+            raise ServerError(f"the server is not ready; its log ends with:\n{tail(self.log)}")
+        self.address, self.http, self.web = found[1], found[2], found[3] or ""
+        self._announced = True
+        return self
+
+    def children(self, word: str = "") -> list[int]:
+        """Its running processes whose command has `word` in it."""
+        return children(self.pid, word)
+
+    def workers(self) -> list[int]:
+        """The processes that answer gRPC."""
+        return self.children("service.server.worker")
+
+    def stop(self) -> int:
+        """Ask it to end, and wait: it flushes what it has. The exit status."""
+        self.process.terminate()
+        try:
+            return self.process.wait(STOP_SECONDS)
+        finally:
+            self.kill()
+
+    def kill(self) -> None:
+        """SIGKILL of all its processes; nothing is left of it, and its ports are free."""
+        if self._process is None:
+            return
+        with self._process as process:
+            process.send_signal(signal.SIGSTOP)  # it shall start nothing new meanwhile
+            family = self.children() if process.poll() is None else []
+            for pid in (*family, process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        while any(alive(pid) for pid in family):
+            time.sleep(0.01)
+
+    @contextlib.contextmanager
+    def starting(self) -> Iterator[Self]:
+        """Started, whether it comes to be ready or not; nothing is left of it after the block."""
+        try:
+            yield self.start()
+        finally:
+            self.kill()
+
+    def __enter__(self) -> Self:
+        """Start it, and wait until it is ready."""
+        try:
+            return self.start().ready()
+        except BaseException:
+            self.kill()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        """However the block ended, all of it ends."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(STOP_SECONDS)
+        self.kill()
 
 
 @contextlib.contextmanager
-def server(target: str | None = None, workers: int = 1, data_dir: Path | None = None) -> Iterator[str]:
+def server(target: str | None = None) -> Iterator[str]:
     """The address of a server that is SERVING: `target` if given, else one that lives as long as the block.
 
     Raises ServerError where none comes up.
@@ -47,42 +149,16 @@ def server(target: str | None = None, workers: int = 1, data_dir: Path | None = 
         wait_serving(target, START_SECONDS)
         yield target
         return
-    with running(workers, data_dir) as own:
+    with running() as own:
         yield own.address
 
 
 @contextlib.contextmanager
-def running(
-    workers: int = 1, data_dir: Path | None = None, variables: Mapping[str, str] | None = None
-) -> Iterator[Running]:
-    """A server with these LEVER_ variables, for as long as the block. Raises ServerError."""
-    with tempfile.TemporaryDirectory(prefix="lever-loadtest-") as scratch:
-        folder = data_dir or Path(scratch) / "data"
-        port, http_port = free_ports(2)
-        command = [sys.executable, "-m", "service", "serve", "--data-dir", str(folder), "--workers", str(workers)]
-        command += ["--grpc-port", str(port), "--http-port", str(http_port)]
-        log = Path(scratch) / "server.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **(variables or {})}
-            )
-        try:
-            wait_serving(f"127.0.0.1:{port}", START_SECONDS, process, log)
-            yield Running(f"127.0.0.1:{port}", f"127.0.0.1:{http_port}", process.pid, log)
-        finally:
-            stop(process)
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask the server to end, and wait; it flushes what it has."""
-    if process.poll() is not None:
-        return
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+def running(*options: str, **variables: str) -> Iterator[Server]:
+    """A server over an empty folder, for as long as the block. Raises ServerError."""
+    scratch = tempfile.TemporaryDirectory(prefix="lever-loadtest-")
+    with scratch as folder, Server(Path(folder), *options, **variables) as own:
+        yield own
 
 
 def free_ports(count: int) -> list[int]:
@@ -98,7 +174,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def wait_serving(
-    address: str, seconds: float, process: subprocess.Popen[bytes] | None = None, log: Path | None = None
+    address: str, seconds: float, process: subprocess.Popen[str] | None = None, log: Path | None = None
 ) -> None:
     """Return once the server's health is SERVING."""
     deadline = time.monotonic() + seconds

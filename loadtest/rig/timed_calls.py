@@ -1,15 +1,12 @@
-"""Unary gRPC calls at times fixed in advance, over one plain HTTP/2 connection: some 30 us of client a call.
+"""Unary gRPC calls at times fixed in advance.
 
-A Python gRPC client costs more than the server it measures. Here a call is a constant block of headers and its body;
-an answer is timed when its last frame is read. Latency counts from the time a call was *meant* to be sent, so a
-stalled server is charged for every call that should have gone out meanwhile (no coordinated omission). RFC 9113.
+An answer is timed when its last frame is read. Latency counts from the time a call was *meant* to be sent, so a
+stalled server is charged for every call that should have gone out meanwhile (no coordinated omission).
 """
 
 from __future__ import annotations
 
 import select
-import socket
-import struct
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,33 +14,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.rig.h2load import frame
+from loadtest.rig.http2 import DATA, HEADERS, UNHELD, Connection, body
 
-DATA, HEADERS, RESET, SETTINGS, PING, GOAWAY, WINDOW = 0, 1, 3, 4, 6, 7, 8
-END_STREAM, ACK, END_HEADERS = 1, 1, 4
-WIDE = 2**31 - 1
 MOST_OPEN = 90  # calls on a connection; Lever's own bound is 100
-# HEADER_TABLE_SIZE 0: answers need no decoder of ours; INITIAL_WINDOW_SIZE: answers are never held back.
-_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_SETTINGS = struct.pack(">HIHI", 1, 0, 4, WIDE)
-
-
-def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    return struct.pack(">IBI", len(payload) << 8 | kind, flags, stream) + payload
-
-
-def _header_block(path: str, authority: str) -> bytes:
-    """HPACK without tables: :method POST, :scheme http, then literals (RFC 7541)."""
-
-    def text(value: str) -> bytes:
-        return bytes([len(value)]) + value.encode()
-
-    named = b"\x04" + text(path) + b"\x01" + text(authority)
-    return b"\x83\x86" + named + b"\x0f\x10" + text("application/grpc") + b"\x00" + text("te") + text("trailers")
-
-
-class WireError(Exception):
-    """The server ended the connection or broke the protocol."""
 
 
 @dataclass
@@ -82,7 +55,7 @@ class Wire:
     def close(self) -> None:
         """Hang up."""
         for line in self._lines:
-            line.socket.close()
+            line.connection.socket.close()
 
     def drive(
         self, times: Sequence[float], calls: Sequence[Call], keep: bool = False, patience_s: float = 5.0
@@ -90,7 +63,7 @@ class Wire:
         """Send call i at `times[i]` seconds from now, ascending; return when all are answered or patience ends."""
         answers = Answers(np.full(len(times), np.nan))
         begun = time.perf_counter()
-        by_socket = {line.socket: line for line in self._lines}
+        by_socket = {line.connection.socket: line for line in self._lines}
         sent, total = 0, len(times)
         while sent < total or any(line.open for line in self._lines):
             now = time.perf_counter() - begun
@@ -115,77 +88,33 @@ class _Line:
     """One connection."""
 
     def __init__(self, address: str) -> None:
-        host, _, port = address.rpartition(":")
-        self._authority = address
-        self._blocks: dict[str, bytes] = {}
-        self.socket = socket.create_connection((host, int(port)))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.socket.sendall(_HELLO + _frame(SETTINGS, 0, 0, _SETTINGS) + _frame(WINDOW, 0, 0, _open(WIDE - 65535)))
-        self._unread = b""
-        self._stream = 1
-        self._window = 65535  # bytes the server still takes on this connection
-        self._granted = 0  # bytes we have read since we last widened the server's window
+        self.connection = Connection(address, UNHELD)
+        self.connection.flush()
         self.open: dict[int, tuple[int, float]] = {}  # stream -> (number of the call, when it was meant to go)
         self._answered: dict[int, list[bytes]] = {}
 
     @property
     def free(self) -> bool:
         """Whether the server takes another call here."""
-        return self._window > 20_000 and len(self.open) < MOST_OPEN
+        return self.connection.window > 20_000 and len(self.open) < MOST_OPEN
 
     def send(self, number: int, meant: float, call: Call) -> None:
-        block = self._blocks.get(call.path)
-        if block is None:
-            block = self._blocks[call.path] = _header_block(call.path, self._authority)
-        body = frame(call.next())
-        stream, self._stream = self._stream, self._stream + 2
+        stream = self.connection.call(call.path, body(call.next()))
         self.open[stream] = (number, meant)
-        self._window -= len(body)
-        self.socket.sendall(_frame(HEADERS, END_HEADERS, stream, block) + _frame(DATA, END_STREAM, stream, body))
+        self.connection.flush()
 
     def read(self, answers: Answers, begun: float, keep: bool) -> None:
-        got = self.socket.recv(1 << 18)
-        if not got:
-            message = "the server hung up"
-            raise WireError(message)
-        data, at = self._unread + got, 0
-        while len(data) - at >= 9:
-            head, flags, stream = struct.unpack_from(">IBI", data, at)
-            end = at + 9 + (head >> 8)
-            if end > len(data):
-                break
-            self._take(head & 255, flags, stream, data[at + 9 : end], answers, begun, keep)
-            at = end
-        self._unread = data[at:]
-
-    def _take(
-        self, kind: int, flags: int, stream: int, payload: bytes, answers: Answers, begun: float, keep: bool
-    ) -> None:
-        if kind == DATA:
-            self._answered.setdefault(stream, []).append(payload)
-            self._granted += len(payload)
-            if self._granted > 1 << 30:
-                self.socket.sendall(_frame(WINDOW, 0, 0, _open(self._granted)))
-                self._granted = 0
-        elif kind in {HEADERS, RESET} and (kind == RESET or flags & END_STREAM):
-            number, meant = self.open.pop(stream, (-1, 0.0))
-            body = self._answered.pop(stream, None)
-            if kind == HEADERS and body is not None and number >= 0:  # an error has no message
-                answers.latencies[number] = time.perf_counter() - begun - meant
-                if keep:
-                    answers.bodies[number] = b"".join(body)[5:]
-        elif kind == WINDOW and stream == 0:
-            self._window += struct.unpack(">I", payload)[0]
-        elif kind == SETTINGS and not flags & ACK:
-            self.socket.sendall(_frame(SETTINGS, ACK, 0))
-        elif kind == PING and not flags & ACK:
-            self.socket.sendall(_frame(PING, ACK, 0, payload))
-        elif kind == GOAWAY:
-            raise WireError(f"the server says goodbye: {payload[8:].decode('utf-8', 'replace')}")
-
-
-def _open(bytes_more: int) -> bytes:
-    return struct.pack(">I", bytes_more)
+        """Take in what came. ConnectionError where the server hung up."""
+        for kind, stream, ends, payload in self.connection.read():
+            if kind == DATA:
+                self._answered.setdefault(stream, []).append(payload)
+            elif ends:
+                number, meant = self.open.pop(stream, (-1, 0.0))
+                parts = self._answered.pop(stream, None)
+                if kind == HEADERS and parts is not None and number >= 0:  # an error has no message
+                    answers.latencies[number] = time.perf_counter() - begun - meant
+                    if keep:
+                        answers.bodies[number] = b"".join(parts)[5:]
 
 
 def poisson(rng: np.random.Generator, rate: float, seconds: float) -> list[float]:

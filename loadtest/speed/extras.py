@@ -14,7 +14,7 @@ from typing import Any
 import hiredis
 import numpy as np
 
-from loadtest.rig import pinned, processes
+from loadtest.rig import pinned, processes, summaries
 from loadtest.rig.pinned import SUBJECTS, Stand
 from loadtest.rig.server import channel
 from service.pb.lever.v1 import personalization_pb2 as pb
@@ -39,7 +39,7 @@ def measure(lever: Stand) -> dict[str, float]:
     found["reward_rps"], found["reward_cpu_us"] = rewards(lever, "homepage-beta")
     found["reward_floor_rps"] = floor(lever.engine)
     delays = freshness(lever)
-    found |= {f"freshness_p{q}_ms": 1000 * processes.quantile(delays, q / 100) for q in (50, 99)}
+    found |= {f"freshness_p{q}_ms": 1000 * summaries.quantile(delays, q / 100) for q in (50, 99)}
     return {key: round(value, 3) for key, value in found.items()}
 
 

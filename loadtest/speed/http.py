@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from loadtest.rig import h2load, pinned, processes, report
+from loadtest.rig import h2load, http2, pinned, processes, report, summaries
 from loadtest.rig.echo import SELECT
 from loadtest.rig.pinned import Stand
 from loadtest.rig.server import START_SECONDS, ServerError
@@ -59,7 +59,7 @@ def _measure(options: argparse.Namespace, lever: Stand, scratch: Path) -> dict[s
     pinned.teach(lever.address, experiment)
     (request,) = pinned.requests(lever.address, experiment, 1)
     grpc_body, http_body = scratch / "select.bin", scratch / "flag.json"
-    grpc_body.write_bytes(h2load.frame(request.SerializeToString()))
+    grpc_body.write_bytes(http2.body(request.SerializeToString()))
     context: dict[str, object] = {"targetingKey": request.subject}
     context |= {name: getattr(value, str(value.WhichOneof("value"))) for name, value in request.context.items()}
     http_body.write_text(json.dumps({"context": context}))
@@ -87,8 +87,8 @@ def _measure(options: argparse.Namespace, lever: Stand, scratch: Path) -> dict[s
             raise h2load.DriverError(f"{name}: {answered} of {calls} calls were answered with a choice")
         samples[f"{name}_rps"].append(driven.rps)
         samples[f"{name}_cpu_us"].append(cpu / calls * 1e6)
-        samples[f"{name}_p50_ms"].append(processes.quantile(driven.latencies_us, 0.5) / 1000)
-        samples[f"{name}_p99_ms"].append(processes.quantile(driven.latencies_us, 0.99) / 1000)
+        samples[f"{name}_p50_ms"].append(summaries.quantile(driven.latencies_us, 0.5) / 1000)
+        samples[f"{name}_p99_ms"].append(summaries.quantile(driven.latencies_us, 0.99) / 1000)
 
     for _ in range(options.rounds):
         turn("select", lever.worker, options.calls // 4, select, lever.served)
@@ -108,6 +108,6 @@ def _knows(lever: Stand, experiment: str) -> bool:
 
 
 def _record(samples: dict[str, list[float]]) -> dict[str, float]:
-    made = {name: round(processes.median(values), 3) for name, values in samples.items()}
-    ratio = processes.median(a / b for a, b in zip(samples["ofrep_rps"], samples["select_rps"], strict=True))
+    made = {name: round(summaries.median(values), 3) for name, values in samples.items()}
+    ratio = summaries.median(a / b for a, b in zip(samples["ofrep_rps"], samples["select_rps"], strict=True))
     return made | {"ratio": round(ratio, 3)}

@@ -21,7 +21,7 @@ from bandits.policy import POLICIES, decide, decide_batch
 from bandits.posterior import Posterior, Sums
 from bandits.state import Rows, Rules, State, Totals
 from loadtest.rig import report
-from loadtest.rig.processes import quantile
+from loadtest.rig.summaries import quantile
 from loadtest.speed import peers
 
 SIZES = ((3, 26), (5, 8), (10, 16), (50, 32), (200, 64))

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from loadtest.rig import h2load, pinned, report
+from loadtest.rig import h2load, http2, pinned, report
 from loadtest.rig.echo import SELECT
 from loadtest.rig.pinned import Stand
 from loadtest.rig.server import ServerError, channel
-from loadtest.rig.timed_calls import Call, Wire, WireError, poisson
+from loadtest.rig.timed_calls import Call, Wire, poisson
 from loadtest.speed.extras import SELECT_BATCH
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1 import personalization_pb2_grpc as pb_grpc
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with pinned.lever() as lever:
             record = _measure(options, lever, out)
-    except (ServerError, WireError, h2load.DriverError, RuntimeError) as error:
+    except (ServerError, ConnectionError, h2load.DriverError, RuntimeError) as error:
         out.print(f"{type(error).__name__}: {error}", markup=False)
         return 1
     if options.out is not None:
@@ -81,7 +81,7 @@ def _capacity(lever: Stand, message: bytes) -> float:
     """Selects a second in a closed loop."""
     with tempfile.TemporaryDirectory() as scratch:
         body = Path(scratch) / "body.bin"
-        body.write_bytes(h2load.frame(message))
+        body.write_bytes(http2.body(message))
         found = [
             h2load.run(lever.address, SELECT, body, 6000, Path(scratch), lever.other, (4, 16)).rps for _ in range(3)
         ]

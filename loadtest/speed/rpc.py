@@ -23,7 +23,7 @@ import grpc
 import numpy as np
 from rich.console import Console
 
-from loadtest.rig import h2load, pinned, processes, report
+from loadtest.rig import h2load, http2, pinned, processes, report, summaries
 from loadtest.rig.background import Background, background
 from loadtest.rig.echo import COUNT, KINDS, SELECT
 from loadtest.rig.pinned import Stand
@@ -76,7 +76,7 @@ class Run:
 
     def middle(self, name: str, key: str) -> float:
         """The median over rounds."""
-        return processes.median(self.samples[name][key])
+        return summaries.median(self.samples[name][key])
 
 
 def parser() -> argparse.ArgumentParser:
@@ -137,7 +137,7 @@ def _measure(options: argparse.Namespace, lever: Stand, scratch: Path, out: Cons
     record = _record(run)
     if not options.quick:
         record |= extras.measure(lever)
-    record["rss_mb"] = round(processes.rss_mb(lever.worker), 1)
+    record["rss_mb"] = round(processes.resident_mb(lever.worker), 1)
     _show(run, record, out)
     return record | {"machine": report.machine(), "rounds": run.samples}
 
@@ -150,7 +150,7 @@ def _lever_targets(lever: Stand, scratch: Path) -> list[Target]:
         pinned.teach(lever.address, experiment)
         messages = pinned.bodies(pinned.requests(lever.address, experiment, 200))
         body = scratch / f"{algorithm}.bin"
-        body.write_bytes(h2load.frame(messages[0]))
+        body.write_bytes(http2.body(messages[0]))
         made.append(Target(algorithm, lever.address, lever.worker, body, messages, experiment))
     return made
 
@@ -198,8 +198,8 @@ def _full_speed(run: Run, target: Target, rewards: bool = False, warm: bool = Fa
         run.note(
             target.name, **{
                 f"rps{end}": calls / took, f"cpu_us{end}": cpu / calls * 1e6,
-                f"full_p50_ms{end}": processes.quantile(latencies, 0.5) / 1000,
-                f"full_p99_ms{end}": processes.quantile(latencies, 0.99) / 1000,
+                f"full_p50_ms{end}": summaries.quantile(latencies, 0.5) / 1000,
+                f"full_p99_ms{end}": summaries.quantile(latencies, 0.99) / 1000,
             },
         )  # fmt: skip
 
@@ -266,7 +266,7 @@ def _record(run: Run) -> dict[str, object]:
 def _ratio(run: Run, name: str, key: str) -> float:
     """The median over rounds of a value over the empty sync server's in the same round."""
     floor = run.samples["sync"][key.removesuffix("_rewards")]
-    return processes.median(a / b for a, b in zip(run.samples[name][key], floor, strict=False))
+    return summaries.median(a / b for a, b in zip(run.samples[name][key], floor, strict=False))
 
 
 def _show(run: Run, record: Mapping[str, object], out: Console) -> None:

@@ -22,7 +22,7 @@ import yaml
 
 from bandits.layout import X_SCALE
 from bandits.warmup import warm
-from loadtest.rig import processes, report
+from loadtest.rig import processes, report, summaries
 from loadtest.rig.pinned import EXAMPLE
 from service import logs
 from service.security.secrets import Secrets
@@ -124,7 +124,7 @@ def cost_us(select: Callable[..., object], names: Sequence[str]) -> float:
         for i in range(CALLS):
             select(names[i % len(names)], "visitor-1", CONTEXT, (), "", False, Mode.UNCOUNTED)
         found.append((time.thread_time_ns() - begun) / CALLS / 1000)
-    return processes.median(found)
+    return summaries.median(found)
 
 
 def history(url: str, service: Service, name: str, rows: int) -> None:
@@ -178,7 +178,7 @@ def _point(what: str, size: int) -> dict[str, float]:
             found = {"select_us": cost_us(again.use_cases.select, names)}  # asked in turn: each is out of the caches
             if len(names) > 1:
                 found["same_us"] = cost_us(again.use_cases.select, names[:1])  # the others are only there
-            return found | {"start_s": seconds, "rss_mb": processes.rss_mb(os.getpid())}
+            return found | {"start_s": seconds, "rss_mb": processes.resident_mb(os.getpid())}
         finally:
             for service in (again, *others):
                 service.stop()

@@ -1,1 +1,4 @@
-"""Generated code: `make proto` writes it, nobody edits it. tests/test_generated.py keeps it true to proto/."""
+"""Generated code: `make proto` writes it, nobody edits it.
+
+tests/test_generated.py keeps it true to proto/.
+"""

@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import pytest
 import redis
 
+from service.store.contract import Store
 from service.store.embedded import Embedded
 from service.store.memory import MemoryStore
 from service.store.redis import RedisStore
+from tests.rig.stores import Subject
 
 _prefixes = itertools.count(1)
-
-
-@dataclass
-class Subject:
-    """A store under test. `again` gives another user of the same store; `raw` looks inside, where there is an engine."""
-
-    store: MemoryStore | RedisStore
-    lose: Callable[[], object]
-    again: Callable[[], MemoryStore | RedisStore]
-    engine: Embedded | None = None
-    prefix: str = ""
-
-    @property
-    def raw(self) -> redis.Redis:
-        """A plain client of the engine."""
-        assert self.engine is not None
-        return redis.Redis.from_url(self.engine.url, protocol=2)
 
 
 def _on(engine: Embedded) -> Iterator[Subject]:
@@ -63,3 +47,8 @@ def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
 def engine_subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
     """Each store that is an engine, for what only an engine has."""
     yield from _on(request.getfixturevalue(request.param))
+
+
+@pytest.fixture
+def store(subject: Subject) -> Store:
+    return subject.store

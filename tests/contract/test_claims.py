@@ -15,8 +15,8 @@ from service.store.claims import MAX_CLAIMS
 from service.store.contract import Aggregate, Claim, Entry, Outcome, Store
 from service.store.memory import MemoryStore
 from service.store.rows import NO_METRIC
-from tests.contract.conftest import Subject
-from tests.contract.making import HOUR, REWARD_SIZE, claim, create, exposure, log, now, widened
+from tests.rig.rows import HOUR, REWARD_SIZE, claim, create, exposure, log, now, widened
+from tests.rig.stores import Subject
 
 APPLIED, DUPLICATE, LATE = Outcome.APPLIED, Outcome.DUPLICATE, Outcome.LATE
 FIRST, SUM, LAST, MAX = Aggregate.FIRST, Aggregate.SUM, Aggregate.LAST, Aggregate.MAX

@@ -9,16 +9,11 @@ from dataclasses import replace
 import pytest
 
 from service.errors import ConflictError, UnavailableError
-from service.store.contract import Aggregate, Checkpoint, Checkpointed, Entry, LostError, Outcome, Put, Seed, Store
-from tests.contract.conftest import Subject
-from tests.contract.making import HOUR, TRIAL_SIZE, claim, create, exposure, fold, head, log, now
+from service.store.contract import Aggregate, Checkpointed, Entry, LostError, Outcome, Put, Seed, Store
+from tests.rig.rows import HOUR, TRIAL_SIZE, claim, create, exposure, fold, head, loaded, log, now
+from tests.rig.stores import Subject
 
 STORED, SAME, DIVERGED, STALE = Checkpointed.STORED, Checkpointed.SAME, Checkpointed.DIVERGED, Checkpointed.STALE
-
-
-@pytest.fixture
-def store(subject: Subject) -> Store:
-    return subject.store
 
 
 # put, load
@@ -210,106 +205,6 @@ def test_many_rows_in_one_append(store: Store) -> None:
     assert len(log(store, "u")[-1].trials or b"") == 10_000 * TRIAL_SIZE
 
 
-# checkpoint
-
-
-def fill(store: Store, entries: int, start: int = 1) -> list[str]:
-    """Ids of the log after appending so many entries."""
-    t = now(store)
-    for i in range(start, start + entries):
-        store.append("u", "w", i, TRIAL_SIZE, head(1, i, t) * 4, HOUR)
-    return [entry.id for entry in log(store, "u")]
-
-
-def loaded(store: Store) -> Checkpoint:
-    found = store.load("u").checkpoint
-    assert found is not None
-    return found
-
-
-def test_a_checkpoint_comes_back_whole(store: Store) -> None:
-    create(store, "u")
-    ids = fill(store, 2)
-    fields = {f"cell {i}": bytes([i % 256]) * (i % 50) for i in range(20_000)} | {"": b"\0\r\n", "\u00e9": b"x"}
-    made = fold(ids[1], None, fields, rows=77)
-    assert store.checkpoint("u", made) is STORED
-    found = loaded(store)
-    assert found.fields == fields
-    assert (found.id, found.base, found.rows) == (ids[1], None, 77)
-    assert (found.size, found.digest) == (made.size, made.digest)
-
-
-def test_a_checkpoint_on_its_base_changes_only_what_changed(store: Store) -> None:
-    create(store, "u")
-    ids = fill(store, 3)
-    store.checkpoint("u", fold(ids[0], None, {"a": b"1", "b": b"2", "c": b"3"}))
-    changed = Checkpoint(ids[2], ids[0], 9, 7, "digest", {"b": b"22", "d": b"4444"}, removed=["c"])
-    assert store.checkpoint("u", changed) is STORED
-    assert loaded(store).fields == {"a": b"1", "b": b"22", "d": b"4444"}
-    many = {f"f{i}": b"" for i in range(20_000)}
-    assert store.checkpoint("u", fold(ids[3], ids[2], {"a": b"", "b": b"", "d": b""} | many)) is STORED
-    t = fill(store, 1, start=4)[-1]
-    assert store.checkpoint("u", Checkpoint(t, ids[3], 9, 0, "digest", {}, removed=[*many, "b", "d"])) is STORED
-    assert loaded(store).fields == {"a": b""}
-
-
-def test_a_checkpoint_on_another_base_is_stale(store: Store) -> None:
-    create(store, "u")
-    ids = fill(store, 3)
-    assert store.checkpoint("u", fold(ids[1], ids[0], {"a": b"1"})) is STALE  # nothing is stored
-    assert store.checkpoint("u", fold(ids[1], None, {"a": b"1"})) is STORED
-    assert store.checkpoint("u", fold(ids[3], ids[0], {"a": b"2"})) is STALE
-    assert store.checkpoint("u", fold(ids[0], ids[1], {"a": b"2"})) is STALE  # going back
-    assert store.checkpoint("u", fold(ids[0], None, {"a": b"2"})) is STALE
-    assert loaded(store).fields == {"a": b"1"}
-
-
-def test_a_checkpoint_without_base_replaces_an_older_one(store: Store) -> None:
-    create(store, "u")
-    ids = fill(store, 3)
-    store.checkpoint("u", fold(ids[0], None, {"a": b"1", "b": b"2"}))
-    assert store.checkpoint("u", fold(ids[1], None, {"c": b"3"})) is STORED
-    assert loaded(store).fields == {"c": b"3"}
-
-
-def test_a_checkpoint_of_an_entry_that_is_gone_is_stale(store: Store) -> None:
-    create(store, "u")
-    (id_,) = [entry.id for entry in log(store, "u")]
-    time, number = id_.split("-")
-    gone = f"{time}-{int(number) + 1}"
-    assert store.checkpoint("u", fold(gone, None, {"a": b"1"})) is STALE
-    assert store.load("u").checkpoint is None
-
-
-def test_two_readers_agree_or_the_difference_is_kept(store: Store) -> None:
-    create(store, "u")
-    ids = fill(store, 2)
-    ours, theirs = fold(ids[1], None, {"a": b"1"}), fold(ids[1], None, {"a": b"2"})
-    assert store.checkpoint("u", ours) is STORED
-    assert store.checkpoint("u", ours) is SAME
-    assert store.checkpoint("u", theirs) is DIVERGED
-    for later in (ours, fold(ids[2], ids[1], {"a": b"3"}), fold(ids[2], None, {"a": b"3"})):
-        assert store.checkpoint("u", later) is DIVERGED
-    assert loaded(store).fields == {"a": b"1"}
-
-
-def test_a_checkpoint_that_heals_replaces_whatever_is_stored_and_trims_nothing(store: Store) -> None:
-    create(store, "u")
-    ids = fill(store, 3)
-    store.checkpoint("u", fold(ids[1], None, {"a": b"1"}))
-    store.checkpoint("u", fold(ids[2], ids[1], {"a": b"2"}))
-    assert store.checkpoint("u", fold(ids[2], None, {"a": b"3"})) is DIVERGED
-    assert store.load("u").diverged
-    entries = log(store, "u")
-    for at, value in ((ids[2], b"4"), (ids[1], b"5"), (ids[2], b"6")):
-        healed = replace(fold(at, None, {"a": value}, keep=2 * now(store)), heal=True)
-        assert store.checkpoint("u", healed) is STORED
-        assert loaded(store).fields == {"a": value}
-        assert not store.load("u").diverged
-    assert log(store, "u") == entries
-    assert store.checkpoint("u", replace(fold("1-1", None, {}), heal=True)) is STALE
-
-
 def test_what_is_brought_back_stands_on_its_state_and_begins_an_epoch(subject: Subject) -> None:
     store = subject.store
     t = now(store)
@@ -361,21 +256,6 @@ def test_claims_are_told_as_they_are_kept(subject: Subject) -> None:
         300: (False, {1: (190, 20)}),
     }
     assert {(h.prefix, h.day) for h in held.values()} == {(2**64 - 1, t // (24 * HOUR))}
-
-
-def test_the_log_is_never_trimmed_past_the_checkpoint_before_last(store: Store) -> None:
-    create(store, "u")
-    ids = fill(store, 600)
-    late = 2 * now(store)  # nothing has to be kept for its age
-    assert store.checkpoint("u", fold(ids[400], None, {}, keep=late)) is STORED
-    assert len(log(store, "u")) == 601
-    assert store.checkpoint("u", fold(ids[500], ids[400], {}, keep=late)) is STORED
-    left = [entry.id for entry in log(store, "u")]
-    assert left == ids[-len(left) :]
-    assert ids[400] in left
-    assert len(left) < 601
-    assert store.checkpoint("u", fold(ids[600], ids[500], {}, keep=0)) is STORED
-    assert [entry.id for entry in log(store, "u")] == left  # everything was to be kept
 
 
 # loss

@@ -17,7 +17,7 @@ from service.serving.personalizer import Decision
 from service.serving.token import from_text
 from service.store.contract import Entry, Outcome
 from service.store.embedded import Embedded
-from tests.e2e.stage import Stage, choose, reward, stage
+from tests.rig.stage import Stage, choose, reward, stage
 
 OFFER = """
 experiment: NAME

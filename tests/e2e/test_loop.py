@@ -13,7 +13,7 @@ from service.serving.personalizer import Mode, Reason
 from service.serving.token import from_text
 from service.store.contract import Outcome
 from service.store.embedded import Embedded
-from tests.e2e.stage import Stage, choose, reward, stage
+from tests.rig.stage import Stage, choose, reward, stage
 
 EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
 

@@ -10,8 +10,8 @@ import grpc
 
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
-from tests.http.site import site
-from tests.http.worlds import HERO
+from tests.rig.experiments import HERO
+from tests.rig.site import site
 
 # Python runs this file first, in every process of the server.
 NEWER = """\

@@ -18,7 +18,7 @@ from service.server.assemble import Service
 from service.serving.personalizer import Mode
 from service.serving.rewarder import RewardEvent
 from service.store.embedded import Embedded
-from tests.e2e.stage import Stage, choose, reward, stage
+from tests.rig.stage import Stage, choose, reward, stage
 
 SELECTS = 200_000
 BATCH = 10_000

@@ -18,9 +18,8 @@ from service.serving.token import from_text
 from service.store import rows as layout
 from service.store.contract import Loaded, Outcome
 from service.store.embedded import Embedded
-from tests.e2e.stage import Stage, choose, stage
-from tests.oracles.state import OracleState, Row
-from tests.unit.bandits.test_state import cells
+from tests.oracles.state import OracleState, Row, cells
+from tests.rig.stage import Stage, choose, stage
 
 CONFIG = """
 experiment: pair

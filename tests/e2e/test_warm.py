@@ -10,7 +10,7 @@ import bandits
 from service.serving.personalizer import Mode
 from service.serving.token import from_text
 from service.store.embedded import Embedded
-from tests.e2e.stage import choose, reward, stage
+from tests.rig.stage import choose, reward, stage
 
 ALGORITHMS = ("auto", "beta", "nig", "linucb", "lints", "greedy", "squarecb", "uniform")
 CONFIG = """

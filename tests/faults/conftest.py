@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.stage import Ground, ground
+from tests.rig.ground import Ground, ground
 
 
 @pytest.fixture(params=["valkey", pytest.param("redis", marks=pytest.mark.long)], name="ground")

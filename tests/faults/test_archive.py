@@ -24,9 +24,9 @@ from service.store.archive import Archived, pack, unpack
 from service.store.contract import Checkpoint, Outcome
 from service.store.memory import MemoryStore
 from service.telemetry.metrics import Metrics
-from tests.e2e.stage import KEYS, Stage, choose
-from tests.faults.stage import Ground, eventually
-from tests.faults.test_stored import with_checkpoint
+from tests.rig.ground import Ground
+from tests.rig.stage import KEYS, Stage, choose
+from tests.rig.waiting import eventually
 
 APPLIED, LATE = Outcome.APPLIED, Outcome.LATE
 
@@ -128,7 +128,7 @@ def _honest(of: Checkpoint, fields: dict[str, bytes]) -> Checkpoint:
 def trimmed(ground: Ground) -> Archived:
     """An export of an experiment whose log begins at its checkpoint: 60 trials and 20 rewards before, 20 rewards after."""
     server = ground.service()
-    key = with_checkpoint(ground, server)
+    key = ground.with_checkpoint(server)
     store = ground.past()
     (uid,) = store.poll({}).registry.values()
     checkpoint = store.load(uid).checkpoint
@@ -207,7 +207,7 @@ def test_an_export_of_before_is_where_the_proof_of_a_trimmed_log_begins(ground: 
     before = exported(ground)
     file = tmp_path / "before.lever"
     file.write_bytes(pack([before]))
-    with_checkpoint(ground, ground.world.services[0])
+    ground.with_checkpoint(ground.world.services[0])
     with ground.raw as raw:
         assert raw.xtrim(f"lever:{{{before.uid}}}:log", minid=before.state.id, approximate=False)
     assert "the log was trimmed" in verify(ground).stdout

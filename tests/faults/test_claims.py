@@ -14,8 +14,8 @@ from service.serving.store_clock import StoreClock
 from service.store.contract import Outcome
 from service.store.memory import MemoryStore
 from service.telemetry.metrics import Metrics
-from tests.e2e.stage import KEYS, choose
-from tests.faults.stage import CONFIG, Ground
+from tests.rig.ground import CONFIG, Ground
+from tests.rig.stage import KEYS, choose
 
 APPLIED, DUPLICATE, LATE = Outcome.APPLIED, Outcome.DUPLICATE, Outcome.LATE
 MINUTES_5 = 300_000

@@ -10,8 +10,9 @@ from service.errors import ConflictError, NotFoundError, PreconditionError
 from service.server.assemble import Service
 from service.serving.rewarder import RewardEvent
 from service.store.contract import LostError, Outcome
-from tests.e2e.stage import choose
-from tests.faults.stage import CONFIG, Ground, eventually
+from tests.rig.ground import CONFIG, Ground
+from tests.rig.stage import choose
+from tests.rig.waiting import eventually
 
 APPLIED, DUPLICATE, LATE = Outcome.APPLIED, Outcome.DUPLICATE, Outcome.LATE
 

@@ -25,9 +25,8 @@ from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
 from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
 from service.store.redis import RedisStore
-from tests.faults.stage import eventually
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.rig.programs import ROOT
+from tests.rig.waiting import eventually
 
 
 @pytest.fixture
@@ -76,10 +75,7 @@ def test_a_server_starts_without_its_store_and_what_a_flushed_store_lost_is_rest
     # Down with everything; one server comes back before the store does.
     site.store.stop()
     first, second = site.servers
-    assert first.process is not None
-    assert second.process is not None
-    first.process.send_signal(signal.SIGTERM)
-    assert first.process.wait(60) in (0, 1)
+    assert first.stop() in (0, 1)
     first.start()
     first.ready()
     with channel(first.address) as link:
@@ -170,15 +166,12 @@ def test_export_and_import_from_the_terminal(site: Site, tmp_path: Path) -> None
 
 
 def test_a_worker_is_killed_and_the_other_server_goes_on(site: Site) -> None:
-    from loadtest.endurance.faults import _children
-
     victim, other = site.servers
-    assert victim.process is not None
     before = served(other.address, "chaos")
     with channel(other.address) as link:
         stub = PersonalizationServiceStub(link)
         made = select(stub)
-        for pid in _children(victim.process.pid, b"service.server.worker"):
+        for pid in victim.workers():
             os.kill(pid, signal.SIGKILL)
         assert all(select(stub).arm in "abcd" for _ in range(50))
         assert _reward(stub, made.decision_id) == "APPLIED"

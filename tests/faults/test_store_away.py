@@ -14,7 +14,8 @@ from service.errors import UnavailableError
 from service.server.assemble import Service
 from service.serving.rewarder import RewardEvent
 from service.store.contract import Outcome
-from tests.faults.stage import Ground, eventually
+from tests.rig.ground import Ground
+from tests.rig.waiting import eventually
 
 APPLIED, DUPLICATE = Outcome.APPLIED, Outcome.DUPLICATE
 

@@ -14,10 +14,10 @@ import redis
 from service.learning import checkpoints
 from service.learning.replica import Replica
 from service.management.verify import Examination, repair
-from service.server.assemble import Service
 from service.serving.rewarder import RewardEvent
 from service.store.contract import Checkpointed, Outcome
-from tests.faults.stage import Ground, eventually
+from tests.rig.ground import Ground
+from tests.rig.waiting import eventually
 
 APPLIED = Outcome.APPLIED
 
@@ -54,27 +54,12 @@ def other_type(raw: redis.Redis, key: str) -> None:
 DAMAGES = [flip, cut, gone, other_type]
 
 
-def with_checkpoint(ground: Ground, server: Service) -> str:
-    """A checkpoint is stored, and a tail after it; its key."""
-    tokens = ground.choose(server, 60)
-    ground.settle()
-    ground.click(server, tokens[:20])
-    ground.settle()
-    (replica,) = server.feed.replicas.values()
-    with server.feed.paused():
-        replica.cut = replica.whole()
-    eventually(lambda: replica.stored is not None)
-    ground.click(server, tokens[20:40])
-    ground.settle()
-    return f"{ground.world.prefix}:{{{replica.uid}}}:ck"
-
-
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_checkpoint_is_rebuilt_from_the_log_by_who_starts(
     ground: Ground, damage: Callable[[redis.Redis, str], None]
 ) -> None:
     server = ground.service()
-    key = with_checkpoint(ground, server)
+    key = ground.with_checkpoint(server)
     with ground.raw as raw:
         damage(raw, key)
     late = ground.service()
@@ -92,7 +77,7 @@ def test_a_damaged_checkpoint_is_replaced_by_who_serves(
     monkeypatch.setattr(checkpoints, "AUDIT_S", 0.05)
     monkeypatch.setattr(checkpoints, "AUDIT_SHARE", 0)
     server = ground.service()
-    key = with_checkpoint(ground, server)
+    key = ground.with_checkpoint(server)
     uid = next(iter(server.feed.replicas))
     with ground.raw as raw:
         raw.xtrim(key.replace(":ck", ":log"), minid=server.feed.replicas[uid].cursor, approximate=False)
@@ -113,7 +98,7 @@ def test_a_damaged_checkpoint_is_replaced_by_who_serves(
 
 def test_a_store_that_refuses_a_checkpoint_for_what_is_stored_is_looked_at_at_once(ground: Ground) -> None:
     server = ground.service()
-    key = with_checkpoint(ground, server)
+    key = ground.with_checkpoint(server)
     (replica,) = server.feed.replicas.values()
     with ground.raw as raw:
         other_type(raw, key)
@@ -125,7 +110,7 @@ def test_a_store_that_refuses_a_checkpoint_for_what_is_stored_is_looked_at_at_on
 
 def test_a_damaged_checkpoint_of_a_trimmed_log_is_said_and_the_last_snapshot_served(ground: Ground) -> None:
     server = ground.service()
-    key = with_checkpoint(ground, server)
+    key = ground.with_checkpoint(server)
     uid = next(iter(server.feed.replicas))
     with ground.raw as raw:
         raw.xtrim(key.replace(":ck", ":log"), maxlen=1, approximate=False)
@@ -139,7 +124,7 @@ def test_a_damaged_checkpoint_of_a_trimmed_log_is_said_and_the_last_snapshot_ser
 
 
 def test_a_log_that_is_no_log_hurts_only_its_experiment(ground: Ground) -> None:
-    from tests.faults.stage import CONFIG
+    from tests.rig.ground import CONFIG
 
     server = ground.service()
     server.experiments.put(CONFIG.format(name="other"), 0)
@@ -154,7 +139,7 @@ def test_a_log_that_is_no_log_hurts_only_its_experiment(ground: Ground) -> None:
     assert ground.click(server, tokens) == [APPLIED] * 20
     server.feed.refresh(60.0)
     assert server.feed.replicas[ids["hero"]].rows == 40
-    from tests.e2e.stage import choose
+    from tests.rig.stage import choose
 
     assert choose(server, "other", "ann").arm in "abc"
 
@@ -164,7 +149,7 @@ def test_servers_that_differ_stop_and_are_settled_by_verify(ground: Ground, monk
     monkeypatch.setattr(checkpoints, "AUDIT_S", 0.05)
     monkeypatch.setattr(checkpoints, "AUDIT_SHARE", 0)
     right, wrong = ground.service(), ground.service()
-    with_checkpoint(ground, right)
+    ground.with_checkpoint(right)
     uid = next(iter(wrong.feed.replicas))
     for server in (right, wrong):
         with server.feed.paused():
@@ -186,7 +171,7 @@ def test_servers_that_differ_stop_and_are_settled_by_verify(ground: Ground, monk
 
 def test_a_wrong_state_is_seen_by_verify(ground: Ground) -> None:
     server = ground.service()
-    with_checkpoint(ground, server)
+    ground.with_checkpoint(server)
     (uid,) = server.feed.replicas
     store = ground.past()
     replica = Examination(store, store, uid).settled()
@@ -197,7 +182,7 @@ def test_a_wrong_state_is_seen_by_verify(ground: Ground) -> None:
 
 def test_a_lost_or_changed_claim_is_seen_by_verify(ground: Ground) -> None:
     server = ground.service()
-    with_checkpoint(ground, server)
+    ground.with_checkpoint(server)
     (uid,) = server.feed.replicas
     store = ground.past()
     with ground.raw as raw:

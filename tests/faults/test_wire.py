@@ -8,7 +8,8 @@ from service.errors import UnavailableError
 from service.serving.rewarder import RewardEvent
 from service.store.contract import Outcome
 from service.store.scripts import Script
-from tests.faults.stage import Ground, eventually
+from tests.rig.ground import Ground
+from tests.rig.waiting import eventually
 
 from loadtest.rig.proxy import Fate, always  # isort: skip
 

@@ -22,7 +22,7 @@ from service.server.assemble import Tuning, build
 from service.serving.token import FORMAT, NONCE, WHAT, WHOSE, TokenKeys, from_text, to_text
 from service.store.memory import MemoryStore
 from service.telemetry.metrics import Metrics
-from tests.rpc.standin import LOCAL
+from tests.rig.lever import LOCAL
 
 KEYS = TokenKeys([b"a key that is used for tests only"])
 GOOD = KEYS.seal(b"n" * NONCE.size, bytes(WHOSE.size + WHAT.size + 12))

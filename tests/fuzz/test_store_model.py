@@ -22,7 +22,7 @@ from service.store.embedded import Embedded
 from service.store.memory import MemoryStore
 from service.store.redis import RedisStore
 from service.store.rows import NO_METRIC
-from tests.contract.making import HOUR, TRIAL_SIZE, claim, exposure, fold, head
+from tests.rig.rows import HOUR, TRIAL_SIZE, claim, exposure, fold, head
 
 LIMIT = 200
 NAMES = ("one", "two")

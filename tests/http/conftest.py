@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import pytest
 
 from service.security.api_keys import Key, new_secret
-from tests.http.site import Site, site
-from tests.http.worlds import ALL
-
-PAGE = "https://shop.example"
+from tests.rig.experiments import ALL
+from tests.rig.site import PAGE, Keyed, Site, site
 
 
 @pytest.fixture(scope="session")
@@ -19,17 +16,6 @@ def lever(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Without keys."""
     with site(tmp_path_factory.mktemp("open"), ALL) as made:
         yield made
-
-
-@dataclass
-class Keyed:
-    """A Lever with keys, and the keys."""
-
-    site: Site
-    secret: str
-    decide: str
-    public: str
-    beacon: str  # public, may only send events
 
 
 @pytest.fixture(scope="session")

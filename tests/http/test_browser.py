@@ -18,8 +18,10 @@ from urllib.parse import urlencode
 import pytest
 
 from service.security.api_keys import Key, new_secret
-from tests.http import nodes
-from tests.http.site import ROOT, eventually, site
+from tests.rig import node as nodes
+from tests.rig.programs import ROOT, program
+from tests.rig.site import site
+from tests.rig.waiting import eventually
 
 WEB = ROOT / "deploy/examples/web"
 VISITS = 500
@@ -48,7 +50,7 @@ def files(folder: Path) -> Iterator[str]:
 @pytest.mark.timeout(600)
 def test_the_better_hero_wins_in_a_real_browser(tmp_path: Path) -> None:
     """500 visitors, clicks 40 % against 5 %: of 20,000 simulated runs none had less than 82 of the last 100 right."""
-    executable = nodes.program("chromium")
+    executable = program("chromium")
     folder = nodes.workspace(tmp_path)
     shutil.copytree(WEB / "page", folder / "page")
     shutil.copy(nodes.HERE / "modules.html", folder)

@@ -13,17 +13,17 @@ from typing import Any
 
 import pytest
 
-from loadtest.rig.processes import children
 from service.http.app import WebApp
 from service.http.backend import Backend
 from service.serving.rewarder import RewardAnswer, RewardEvent
 from service.store.contract import Outcome
 from service.store.embedded import Embedded
 from service.telemetry.metrics import Metrics
-from tests.e2e.stage import stage
-from tests.http.site import Site, eventually
-from tests.http.worlds import HERO
-from tests.rpc.standin import Standin
+from tests.rig.experiments import HERO
+from tests.rig.site import Site
+from tests.rig.stage import stage
+from tests.rig.standin import Standin
+from tests.rig.waiting import eventually
 
 FLAG = b'{"context":{"targetingKey":"ann"}}'
 
@@ -134,9 +134,11 @@ def test_a_fault_of_ours_has_a_number_and_no_story(capfd: pytest.CaptureFixture[
 
 def test_a_web_process_that_is_killed_starts_again(lever: Site) -> None:
     decision = lever.flag("hero", "before").json["metadata"]["decisionId"]
-    (pid,) = children(lever.process.pid, "service.server.http_worker")
+    assert lever.server is not None
+    children = lever.server.children
+    (pid,) = children("service.server.http_worker")
     os.kill(pid, signal.SIGKILL)
-    eventually(lambda: children(lever.process.pid, "service.server.http_worker") not in ([], [pid]))
+    eventually(lambda: children("service.server.http_worker") not in ([], [pid]))
     # The supervisor holds the port: who asks meanwhile waits, and is answered.
     eventually(lambda: lever.flag("hero", "after").json.get("variant") in ("calm", "loud"), 60)
     assert lever.event(decision) == {"outcome": "APPLIED"}

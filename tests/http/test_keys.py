@@ -9,8 +9,7 @@ import pytest
 
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
-from tests.http.conftest import PAGE, Keyed
-from tests.http.site import Answer, Site
+from tests.rig.site import PAGE, Answer, Keyed, Site
 
 HERO = "/ofrep/v1/evaluate/flags/hero"
 BODY = {"context": {"targetingKey": "ann"}}
@@ -41,7 +40,7 @@ def test_keys_are_asked_for(keyed: Keyed) -> None:
 
 
 def test_ofreps_other_header_will_do(keyed: Keyed) -> None:
-    site = Site(keyed.site.process, keyed.site.folder, "", "", keyed.site.web)  # sends no key of its own
+    site = Site(keyed.site.web)  # sends no key of its own
     assert site.post(HERO, BODY, x_api_key=keyed.decide).status == 200
     assert site.post(HERO, BODY).status == 401
 
@@ -87,7 +86,7 @@ def test_a_public_key_sends_clicks_once_and_no_amounts(keyed: Keyed) -> None:
 
 def test_a_beacon_has_its_key_in_the_url(keyed: Keyed) -> None:
     decision = public_decision(keyed)
-    site = Site(keyed.site.process, keyed.site.folder, "", "", keyed.site.web)
+    site = Site(keyed.site.web)
     text = json.dumps({"events": [{"decision_id": decision}]})
     sent = site.post(f"/v1/events?key={keyed.beacon}", text, content_type="text/plain;charset=UTF-8", origin=PAGE)
     assert sent.json == {"results": [{"outcome": "APPLIED"}]}

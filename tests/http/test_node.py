@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.http import nodes
-from tests.http.conftest import Keyed
+from tests.rig import node as nodes
+from tests.rig.site import Keyed
 
 CLIENT_VISIBLE = {"decisionId", "propensity", "segment", "holdout", "version"}
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.http.site import Site, eventually
+from tests.rig.site import Site
+from tests.rig.waiting import eventually
 
 
 def test_a_flag_is_an_experiment(lever: Site) -> None:

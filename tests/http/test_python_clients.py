@@ -19,8 +19,9 @@ from openfeature.track import TrackingEventDetails
 from service.client.client import Choice, Lever
 from service.client.openfeature import LeverProvider
 from service.client.outbox import Outbox
-from tests.http.conftest import Keyed
-from tests.http.site import ROOT, Site, eventually
+from tests.rig.programs import ROOT
+from tests.rig.site import Keyed, Site
+from tests.rig.waiting import eventually
 
 ANN = EvaluationContext("ann", {"plan": "free", "visits": 3})
 

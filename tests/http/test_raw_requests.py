@@ -8,7 +8,7 @@ import socket
 
 import pytest
 
-from tests.http.site import Site
+from tests.rig.site import Site
 
 FLAG = json.dumps({"context": {"targetingKey": "raw"}}).encode()
 EVENTS = b'{"events":[{"decision_id":"forged"}]}'

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from tests.http.site import Site, eventually
+from tests.rig.site import Site
+from tests.rig.waiting import eventually
 
 
 def select(lever: Site, *experiments: object, subject: str = "ann", **context: object) -> list[dict[str, object]]:

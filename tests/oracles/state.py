@@ -6,8 +6,11 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+import numpy as np
+
 from bandits.buckets import Bucket
-from bandits.state import Rules
+from bandits.cells import SQUARE_HIGH, SQUARE_LOW, column_offset, count_offset
+from bandits.state import Rules, State
 
 
 @dataclass(frozen=True)
@@ -94,3 +97,31 @@ class OracleState:
             if group == 0 and row.old == 0 and row.new != 0:
                 delay = max(row.entered - row.time, 0)
                 out["delay", *when, row.segment, min(31, (delay // 16).bit_length())] += 1
+
+
+def cells(state: State) -> dict[tuple[object, ...], int]:
+    """The state's non-zero cells under the oracle's names."""
+    out: dict[tuple[object, ...], int] = defaultdict(int)
+    rules = state.rules
+    for b, s, a in np.argwhere(state.index >= 0).tolist():
+        counts, learn = (m[state.index[b, s, a]].tolist() for m in (state.counts, state.learn))
+        slot = (state.buckets[b].start, state.buckets[b].width, s, a)
+        for g in range(4):
+            out["trials", *slot, g] = counts[g]
+            for m in range(rules.metrics):
+                at = count_offset(m, g)
+                out["rewarded", *slot, g, m], out["total", *slot, g, m] = counts[at], counts[at + 1]
+                out["square", *slot, g, m] = (counts[at + SQUARE_HIGH] << 32) + counts[at + SQUARE_LOW]
+        out["q", *slot], out["qq", *slot] = learn[:2]
+        for j in range(rules.columns):
+            at = column_offset(j)
+            out["qx", *slot, j] = learn[at]
+            for i in range(j + 1):
+                out["xx", *slot, i, j] = learn[at + 1 + i]
+    for s, g, m, bucket in np.argwhere(state.subjects).tolist():
+        value = int(state.subjects[s, g, m, bucket])
+        key = ("subject trials", s, g, bucket) if m == 0 else ("subject total", s, g, bucket, m - 1)
+        out[key] = value
+    for b, s, k in np.argwhere(state.delays).tolist():
+        out["delay", state.buckets[b].start, state.buckets[b].width, s, k] = int(state.delays[b, s, k])
+    return {k: v for k, v in out.items() if v}

@@ -24,24 +24,16 @@ from service.security.api_keys import MAX_KEYS, SCOPES, Access, Key, new_secret,
 from service.security.secrets import Secrets
 from service.serving.token import TokenKeys
 from service.telemetry.metrics import Metrics
-from tests.rpc.standin import Standin, served
+from tests.rig.credentials import bearer, write_keys
+from tests.rig.standin import Standin, served
 
 TEXTS = {scope: new_secret() for scope in SCOPES}
-
-
-def write(path: Path, *keys: Key) -> Path:
-    path.write_text("keys:\n" + "\n".join(key.line() for key in keys))
-    return path
 
 
 @pytest.fixture
 def access(tmp_path: Path) -> Access:
     keys = [Key.of(text, scope, frozenset({scope})) for scope, text in TEXTS.items()]
-    return Access(write(tmp_path / "keys.yaml", *keys))
-
-
-def bearer(key: str) -> tuple[tuple[str, str], ...]:
-    return (("authorization", f"Bearer {key}"),)
+    return Access(write_keys(tmp_path / "keys.yaml", *keys))
 
 
 def calls(channel: grpc.Channel) -> dict[str, Callable[..., Any]]:
@@ -114,7 +106,7 @@ def test_keys_change_under_a_running_server(access: Access, tmp_path: Path) -> N
     with served(Standin(), access=access) as (channel, _):
         select = calls(channel)["decide Select"]
         select(metadata=bearer(TEXTS["decide"]), timeout=20)
-        write(tmp_path / "keys.yaml", Key.of(new, "later", frozenset({"decide"})))
+        write_keys(tmp_path / "keys.yaml", Key.of(new, "later", frozenset({"decide"})))
         assert access.refresh()
         assert not access.refresh()
         assert access.names == ("later",)
@@ -138,9 +130,9 @@ def test_a_broken_file_changes_nothing_and_is_told_once(access: Access, tmp_path
 
 
 def test_a_supervisors_own_key_survives_a_reload(tmp_path: Path) -> None:
-    own, path = new_secret(), write(tmp_path / "keys.yaml", Key.of(new_secret(), "web", frozenset({"decide"})))
+    own, path = new_secret(), write_keys(tmp_path / "keys.yaml", Key.of(new_secret(), "web", frozenset({"decide"})))
     access = Access(path, (Key.of(own, "supervisor", frozenset({"admin"})),))
-    write(path, Key.of(new_secret(), "other", frozenset({"decide"})))
+    write_keys(path, Key.of(new_secret(), "other", frozenset({"decide"})))
     assert access.refresh()
     assert access.scopes(f"Bearer {own}") == frozenset({"admin"})
     assert access.names == ("other",)

@@ -19,7 +19,7 @@ from service.process import fast_path
 from service.rpc import fast_unary
 from service.rpc.fast_unary import FastUnary
 from service.telemetry.metrics import Metrics
-from tests.rpc.standin import Standin, served
+from tests.rig.standin import Standin, served
 
 SELECT = "/lever.v1.PersonalizationService/Select"
 

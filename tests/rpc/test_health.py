@@ -8,7 +8,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from tests.rpc.standin import Standin, served
+from tests.rig.standin import Standin, served
 
 ASKED = health_pb2.HealthCheckRequest
 

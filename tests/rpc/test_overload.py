@@ -15,7 +15,7 @@ from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
 from service.rpc.server import Limits
 from service.telemetry.metrics import MAX_SERIES, Counter, Gauge, Metrics
-from tests.rpc.standin import Standin, served
+from tests.rig.standin import Standin, served
 
 HOLD = pb.SelectRequest(experiment="hold", subject="ann")
 

@@ -21,7 +21,7 @@ from service.rpc.server import PERSONALIZATION, STORE, Limits
 from service.serving.rewarder import RewardEvent
 from service.store.contract import Outcome
 from service.telemetry.metrics import Metrics
-from tests.rpc.standin import Standin, served
+from tests.rig.standin import Standin, served
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

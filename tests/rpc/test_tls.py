@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import ipaddress
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from service.errors import InvalidError
 from service.pb.lever.v1 import personalization_pb2 as pb
@@ -23,47 +16,11 @@ from service.process.settings import settings
 from service.rpc.server import Server
 from service.security.certificates import Files, credentials
 from service.telemetry.metrics import Metrics
-from tests.rpc.standin import LOCAL, Standin, StandinExperiments
+from tests.rig.credentials import Pair, certificate, write_certificate
+from tests.rig.lever import LOCAL
+from tests.rig.standin import Standin, StandinExperiments
 
 REQUEST = pb.SelectRequest(experiment="hero", subject="ann")
-
-
-@dataclass(frozen=True)
-class Pair:
-    cert: bytes
-    key: bytes
-
-
-def make(name: str) -> Pair:
-    """A certificate for 127.0.0.1 that is its own authority."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = dt.datetime.now(dt.UTC)
-    cert = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return Pair(cert.public_bytes(serialization.Encoding.PEM), private)
-
-
-def put(folder: Path, pair: Pair, client_ca: Pair | None = None) -> Files:
-    files = Files(folder / "cert.pem", folder / "key.pem", folder / "ca.pem" if client_ca else None)
-    files.cert.write_bytes(pair.cert)
-    files.key.write_bytes(pair.key)
-    if client_ca and files.client_ca:
-        files.client_ca.write_bytes(client_ca.cert)
-    return files
 
 
 @contextmanager
@@ -93,28 +50,28 @@ def refused(port: int, trusted: Pair, own: Pair | None = None) -> bool:
 
 
 def test_tls_serves_who_trusts_it_and_nobody_in_plaintext(tmp_path: Path) -> None:
-    pair = make("server")
-    with secured(put(tmp_path, pair)) as port:
+    pair = certificate("server")
+    with secured(write_certificate(tmp_path, pair)) as port:
         assert select(port, pair) == "calm"
-        assert refused(port, make("another"))
+        assert refused(port, certificate("another"))
         with grpc.insecure_channel(f"127.0.0.1:{port}", options=LOCAL) as channel, pytest.raises(grpc.RpcError):
             PersonalizationServiceStub(channel).Select(REQUEST, timeout=20)
 
 
 def test_mtls_asks_clients_for_a_certificate(tmp_path: Path) -> None:
-    pair, client, stranger = make("server"), make("client"), make("stranger")
-    with secured(put(tmp_path, pair, client)) as port:
+    pair, client, stranger = certificate("server"), certificate("client"), certificate("stranger")
+    with secured(write_certificate(tmp_path, pair, client)) as port:
         assert select(port, pair, client) == "calm"
         assert refused(port, pair)
         assert refused(port, pair, stranger)
-        put(tmp_path, pair, stranger)
+        write_certificate(tmp_path, pair, stranger)
         assert select(port, pair, stranger) == "calm"
         assert refused(port, pair, client)
 
 
 def test_a_replaced_certificate_is_taken_and_half_of_one_is_not(tmp_path: Path) -> None:
-    old, new = make("old"), make("new")
-    files = put(tmp_path, old)
+    old, new = certificate("old"), certificate("new")
+    files = write_certificate(tmp_path, old)
     with secured(files) as port:
         assert select(port, old) == "calm"
         files.cert.write_bytes(new.cert)
@@ -127,14 +84,14 @@ def test_a_replaced_certificate_is_taken_and_half_of_one_is_not(tmp_path: Path) 
 
 
 def test_files_that_do_not_belong_together_are_named(tmp_path: Path) -> None:
-    pair, other = make("one"), make("other")
-    files = put(tmp_path, pair, other)
+    pair, other = certificate("one"), certificate("other")
+    files = write_certificate(tmp_path, pair, other)
     assert files.client_ca
     for path, content, field in (
         (files.cert, b"no", "tls_cert"), (files.key, b"no", "tls_key"), (files.key, other.key, "tls_key"),
         (files.client_ca, b"no", "tls_client_ca"),
     ):  # fmt: skip
-        put(tmp_path, pair, other)
+        write_certificate(tmp_path, pair, other)
         path.write_bytes(content)
         with pytest.raises(InvalidError) as caught:
             credentials(files)
@@ -142,7 +99,7 @@ def test_files_that_do_not_belong_together_are_named(tmp_path: Path) -> None:
 
 
 def test_off_loopback_takes_tls_or_an_explicit_wish(tmp_path: Path) -> None:
-    files = put(tmp_path, make("server"))
+    files = write_certificate(tmp_path, certificate("server"))
     tls = {"tls_cert": files.cert, "tls_key": files.key}
     assert settings({"grpc_host": "0.0.0.0", **tls}, {}).tls_cert == files.cert  # noqa: S104
     assert settings({"grpc_host": "0.0.0.0", "insecure": True}, {}).insecure  # noqa: S104

@@ -12,7 +12,7 @@ from bandits.ope import Logged
 
 
 def welch(control: tuple[float, float, int], treatment: tuple[float, float, int]) -> tuple[float, float, int]:
-    """Relative lift, its variance times n, and n, from (sum, sum of squares, n): notes on GrowthBook's test, D1."""
+    """Relative lift, its variance times n, and n, from (sum, sum of squares, n), as GrowthBook's tests have them."""
     (mc, vc, nc), (mt, vt, nt) = (
         (s / n, (q - s * s / n) / (n - 1), n) for s, q, n in ((control), (treatment))
     )  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
 
 import numpy as np
 import pytest
@@ -14,13 +13,12 @@ from bandits.cells import (
     DELAY_BINS,
     SQUARE_HIGH,
     SQUARE_LOW,
-    column_offset,
     count_offset,
     delay_bin,
     grid,
 )
 from bandits.state import Rows, Rules, State, Totals
-from tests.oracles.state import OracleState, Row, oracle_grid
+from tests.oracles.state import OracleState, Row, cells, oracle_grid
 
 RULES = Rules(segments=3, arms=4, metrics=2, columns=5, primary=0, low=-20, high=50, horizon_ms=100_000)
 
@@ -64,34 +62,6 @@ def add(state: State, rows: list[Row]) -> None:
     state.add_trials(columns(trials, width))
     triples = np.array([(r.metric, r.old, r.new, r.exposes, max(r.entered - r.time, 0)) for r in rewards], np.int64)
     state.add_rewards(columns(rewards, width), Totals(*triples.reshape(-1, 5).T.copy()))
-
-
-def cells(state: State) -> dict[tuple[object, ...], int]:
-    """The state's non-zero cells under the oracle's names."""
-    out: dict[tuple[object, ...], int] = defaultdict(int)
-    rules = state.rules
-    for b, s, a in np.argwhere(state.index >= 0).tolist():
-        counts, learn = (m[state.index[b, s, a]].tolist() for m in (state.counts, state.learn))
-        slot = (state.buckets[b].start, state.buckets[b].width, s, a)
-        for g in range(4):
-            out["trials", *slot, g] = counts[g]
-            for m in range(rules.metrics):
-                at = count_offset(m, g)
-                out["rewarded", *slot, g, m], out["total", *slot, g, m] = counts[at], counts[at + 1]
-                out["square", *slot, g, m] = (counts[at + SQUARE_HIGH] << 32) + counts[at + SQUARE_LOW]
-        out["q", *slot], out["qq", *slot] = learn[:2]
-        for j in range(rules.columns):
-            at = column_offset(j)
-            out["qx", *slot, j] = learn[at]
-            for i in range(j + 1):
-                out["xx", *slot, i, j] = learn[at + 1 + i]
-    for s, g, m, bucket in np.argwhere(state.subjects).tolist():
-        value = int(state.subjects[s, g, m, bucket])
-        key = ("subject trials", s, g, bucket) if m == 0 else ("subject total", s, g, bucket, m - 1)
-        out[key] = value
-    for b, s, k in np.argwhere(state.delays).tolist():
-        out["delay", state.buckets[b].start, state.buckets[b].width, s, k] = int(state.delays[b, s, k])
-    return {k: v for k, v in out.items() if v}
 
 
 @pytest.mark.parametrize("seed", range(5))

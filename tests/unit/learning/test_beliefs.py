@@ -12,23 +12,8 @@ from service.learning.beliefs import Beliefs
 from service.server.assemble import Service, Tuning, build
 from service.store.memory import MemoryStore
 from service.telemetry.metrics import Metrics
-from tests.e2e.stage import KEYS, choose, reward
-
-CONFIG = """
-experiment: {name}
-arms: [{{id: a}}, {{id: b}}, {{id: c{state}}}]
-default_arm: a
-algorithm: {algorithm}
-features:
-  plan: {{type: category, values: [free, paid]}}
-segments:
-  - {{id: paid, when: {{plan: paid}}}}
-metrics: [{{id: spend, unit: 0.01, min: 0, max: 50, window: 1h}}]
-"""
-
-
-def config(name: str = "hero", algorithm: str = "auto", state: str = "") -> str:
-    return CONFIG.format(name=name, algorithm=algorithm, state=state)
+from tests.rig.experiments import spending
+from tests.rig.stage import KEYS, choose, one_valued, reward
 
 
 @pytest.fixture
@@ -37,10 +22,6 @@ def service() -> Iterator[Service]:
     made.start()
     yield made
     made.stop()
-
-
-def values(metrics: Metrics, family: str) -> dict[tuple[str, ...], float]:
-    return {key: value for key, (value,) in metrics.samples()[family]}
 
 
 def taught(service: Service, name: str = "hero") -> None:
@@ -55,70 +36,72 @@ def taught(service: Service, name: str = "hero") -> None:
 
 @pytest.mark.parametrize("algorithm", ["auto", "nig", "lints"])
 def test_the_gauges_are_the_reports(service: Service, algorithm: str) -> None:
-    service.experiments.put(config(algorithm=algorithm), 0)
+    service.experiments.put(spending(algorithm=algorithm), 0)
     taught(service)
     metrics = Metrics()
     Beliefs(service.directory, metrics).turn()
     told_report = service.feed.inspect("hero", report)
     told = {("hero", s.segment, arm.arm): arm for s in told_report.segments for arm in s.arms}
-    assert values(metrics, "lever_posterior_mean") == {key: arm.posterior_mean for key, arm in told.items()}
-    assert values(metrics, "lever_probability_best") == {key: arm.probability_best for key, arm in told.items()}
-    least = values(metrics, "lever_propensity_min")
+    assert one_valued(metrics, "lever_posterior_mean") == {key: arm.posterior_mean for key, arm in told.items()}
+    assert one_valued(metrics, "lever_probability_best") == {key: arm.probability_best for key, arm in told.items()}
+    least = one_valued(metrics, "lever_propensity_min")
     assert set(least) == {("hero", "default"), ("hero", "paid")}
     assert all(0 < value <= 1 / 3 for value in least.values())
 
 
 def test_the_least_propensity_is_that_of_the_least_likely_arm(service: Service) -> None:
-    service.experiments.put(config(algorithm="nig"), 0)
+    service.experiments.put(spending(algorithm="nig"), 0)
     taught(service)
     metrics = Metrics()
     Beliefs(service.directory, metrics).turn()
     for slot, segment in zip(service.directory.by_name["hero"].slots, ("default", "paid"), strict=True):
-        assert values(metrics, "lever_propensity_min")["hero", segment] == min(slot.pmf)
+        assert one_valued(metrics, "lever_propensity_min")["hero", segment] == min(slot.pmf)
 
 
 def test_what_is_gone_is_told_no_more(service: Service) -> None:
     for name in ("hero", "other"):
-        service.experiments.put(config(name), 0)
+        service.experiments.put(spending(name), 0)
     metrics = Metrics()
     told = Beliefs(service.directory, metrics, every_s=0.0)
     told.turn()
-    assert len(values(metrics, "lever_posterior_mean")) == 12
-    service.experiments.put(config(state=", state: paused"), 1)
+    assert len(one_valued(metrics, "lever_posterior_mean")) == 12
+    service.experiments.put(spending(state=", state: paused"), 1)
     service.experiments.delete("other", 1)
     service.feed.refresh(60.0)
     told.turn()
     rest = {("hero", segment, arm) for segment in ("default", "paid") for arm in ("a", "b")}
-    assert set(values(metrics, "lever_posterior_mean")) == set(values(metrics, "lever_probability_best")) == rest
-    assert set(values(metrics, "lever_propensity_min")) == {("hero", "default"), ("hero", "paid")}
+    assert (
+        set(one_valued(metrics, "lever_posterior_mean")) == set(one_valued(metrics, "lever_probability_best")) == rest
+    )
+    assert set(one_valued(metrics, "lever_propensity_min")) == {("hero", "default"), ("hero", "paid")}
 
 
 def test_an_experiment_is_looked_at_again_when_it_is_due(service: Service) -> None:
-    service.experiments.put(config(), 0)
+    service.experiments.put(spending(), 0)
     soon, late = Metrics(), Metrics()
     lookers = [Beliefs(service.directory, soon, every_s=0.0), Beliefs(service.directory, late)]
     for looker in lookers:
         looker.turn()
-    before = values(soon, "lever_posterior_mean")
+    before = one_valued(soon, "lever_posterior_mean")
     taught(service)
     for looker in lookers:
         looker.turn()
-    assert values(late, "lever_posterior_mean") == before
-    assert values(soon, "lever_posterior_mean") != before
+    assert one_valued(late, "lever_posterior_mean") == before
+    assert one_valued(soon, "lever_posterior_mean") != before
 
 
 def test_segments_that_no_longer_fit_are_left_out(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(beliefs, "MAX_SERIES", 8)
     for name in ("hero", "other"):
-        service.experiments.put(config(name), 0)
+        service.experiments.put(spending(name), 0)
     metrics = Metrics()
     told = Beliefs(service.directory, metrics, every_s=0.0)
     told.turn()
-    assert len(values(metrics, "lever_posterior_mean")) == 6
-    assert len(values(metrics, "lever_propensity_min")) == 2
+    assert len(one_valued(metrics, "lever_posterior_mean")) == 6
+    assert len(one_valued(metrics, "lever_propensity_min")) == 2
     service.experiments.delete("hero", 1)
     service.feed.refresh(60.0)
     taught(service, "other")
     told.turn()
-    assert {key[0] for key in values(metrics, "lever_posterior_mean")} == {"other"}
-    assert len(values(metrics, "lever_posterior_mean")) == 6
+    assert {key[0] for key in one_valued(metrics, "lever_posterior_mean")} == {"other"}
+    assert len(one_valued(metrics, "lever_posterior_mean")) == 6

@@ -17,7 +17,7 @@ from service.serving.rewarder import RewardEvent
 from service.store.contract import Entry, Poll
 from service.store.memory import MemoryStore
 from service.telemetry.metrics import Metrics
-from tests.e2e.stage import KEYS, choose, reward
+from tests.rig.stage import KEYS, choose, reward
 
 CONFIG = """
 experiment: {name}

@@ -1,0 +1,119 @@
+"""The contract of checkpoints, for every store: bases, agreement, trimming."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from service.store.contract import Checkpoint, Checkpointed, Store
+from tests.rig.rows import HOUR, TRIAL_SIZE, create, fold, head, loaded, log, now
+
+# checkpoint
+
+
+STORED, SAME, DIVERGED, STALE = Checkpointed.STORED, Checkpointed.SAME, Checkpointed.DIVERGED, Checkpointed.STALE
+
+
+def fill(store: Store, entries: int, start: int = 1) -> list[str]:
+    """Ids of the log after appending so many entries."""
+    t = now(store)
+    for i in range(start, start + entries):
+        store.append("u", "w", i, TRIAL_SIZE, head(1, i, t) * 4, HOUR)
+    return [entry.id for entry in log(store, "u")]
+
+
+def test_a_checkpoint_comes_back_whole(store: Store) -> None:
+    create(store, "u")
+    ids = fill(store, 2)
+    fields = {f"cell {i}": bytes([i % 256]) * (i % 50) for i in range(20_000)} | {"": b"\0\r\n", "\u00e9": b"x"}
+    made = fold(ids[1], None, fields, rows=77)
+    assert store.checkpoint("u", made) is STORED
+    found = loaded(store)
+    assert found.fields == fields
+    assert (found.id, found.base, found.rows) == (ids[1], None, 77)
+    assert (found.size, found.digest) == (made.size, made.digest)
+
+
+def test_a_checkpoint_on_its_base_changes_only_what_changed(store: Store) -> None:
+    create(store, "u")
+    ids = fill(store, 3)
+    store.checkpoint("u", fold(ids[0], None, {"a": b"1", "b": b"2", "c": b"3"}))
+    changed = Checkpoint(ids[2], ids[0], 9, 7, "digest", {"b": b"22", "d": b"4444"}, removed=["c"])
+    assert store.checkpoint("u", changed) is STORED
+    assert loaded(store).fields == {"a": b"1", "b": b"22", "d": b"4444"}
+    many = {f"f{i}": b"" for i in range(20_000)}
+    assert store.checkpoint("u", fold(ids[3], ids[2], {"a": b"", "b": b"", "d": b""} | many)) is STORED
+    t = fill(store, 1, start=4)[-1]
+    assert store.checkpoint("u", Checkpoint(t, ids[3], 9, 0, "digest", {}, removed=[*many, "b", "d"])) is STORED
+    assert loaded(store).fields == {"a": b""}
+
+
+def test_a_checkpoint_on_another_base_is_stale(store: Store) -> None:
+    create(store, "u")
+    ids = fill(store, 3)
+    assert store.checkpoint("u", fold(ids[1], ids[0], {"a": b"1"})) is STALE  # nothing is stored
+    assert store.checkpoint("u", fold(ids[1], None, {"a": b"1"})) is STORED
+    assert store.checkpoint("u", fold(ids[3], ids[0], {"a": b"2"})) is STALE
+    assert store.checkpoint("u", fold(ids[0], ids[1], {"a": b"2"})) is STALE  # going back
+    assert store.checkpoint("u", fold(ids[0], None, {"a": b"2"})) is STALE
+    assert loaded(store).fields == {"a": b"1"}
+
+
+def test_a_checkpoint_without_base_replaces_an_older_one(store: Store) -> None:
+    create(store, "u")
+    ids = fill(store, 3)
+    store.checkpoint("u", fold(ids[0], None, {"a": b"1", "b": b"2"}))
+    assert store.checkpoint("u", fold(ids[1], None, {"c": b"3"})) is STORED
+    assert loaded(store).fields == {"c": b"3"}
+
+
+def test_a_checkpoint_of_an_entry_that_is_gone_is_stale(store: Store) -> None:
+    create(store, "u")
+    (id_,) = [entry.id for entry in log(store, "u")]
+    time, number = id_.split("-")
+    gone = f"{time}-{int(number) + 1}"
+    assert store.checkpoint("u", fold(gone, None, {"a": b"1"})) is STALE
+    assert store.load("u").checkpoint is None
+
+
+def test_two_readers_agree_or_the_difference_is_kept(store: Store) -> None:
+    create(store, "u")
+    ids = fill(store, 2)
+    ours, theirs = fold(ids[1], None, {"a": b"1"}), fold(ids[1], None, {"a": b"2"})
+    assert store.checkpoint("u", ours) is STORED
+    assert store.checkpoint("u", ours) is SAME
+    assert store.checkpoint("u", theirs) is DIVERGED
+    for later in (ours, fold(ids[2], ids[1], {"a": b"3"}), fold(ids[2], None, {"a": b"3"})):
+        assert store.checkpoint("u", later) is DIVERGED
+    assert loaded(store).fields == {"a": b"1"}
+
+
+def test_a_checkpoint_that_heals_replaces_whatever_is_stored_and_trims_nothing(store: Store) -> None:
+    create(store, "u")
+    ids = fill(store, 3)
+    store.checkpoint("u", fold(ids[1], None, {"a": b"1"}))
+    store.checkpoint("u", fold(ids[2], ids[1], {"a": b"2"}))
+    assert store.checkpoint("u", fold(ids[2], None, {"a": b"3"})) is DIVERGED
+    assert store.load("u").diverged
+    entries = log(store, "u")
+    for at, value in ((ids[2], b"4"), (ids[1], b"5"), (ids[2], b"6")):
+        healed = replace(fold(at, None, {"a": value}, keep=2 * now(store)), heal=True)
+        assert store.checkpoint("u", healed) is STORED
+        assert loaded(store).fields == {"a": value}
+        assert not store.load("u").diverged
+    assert log(store, "u") == entries
+    assert store.checkpoint("u", replace(fold("1-1", None, {}), heal=True)) is STALE
+
+
+def test_the_log_is_never_trimmed_past_the_checkpoint_before_last(store: Store) -> None:
+    create(store, "u")
+    ids = fill(store, 600)
+    late = 2 * now(store)  # nothing has to be kept for its age
+    assert store.checkpoint("u", fold(ids[400], None, {}, keep=late)) is STORED
+    assert len(log(store, "u")) == 601
+    assert store.checkpoint("u", fold(ids[500], ids[400], {}, keep=late)) is STORED
+    left = [entry.id for entry in log(store, "u")]
+    assert left == ids[-len(left) :]
+    assert ids[400] in left
+    assert len(left) < 601
+    assert store.checkpoint("u", fold(ids[600], ids[500], {}, keep=0)) is STORED
+    assert [entry.id for entry in log(store, "u")] == left  # everything was to be kept

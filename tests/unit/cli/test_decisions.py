@@ -1,0 +1,93 @@
+"""The commands select, expose and reward."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import typer
+
+from service.cli.decisions import parse_context
+from service.pb.lever.v1 import personalization_pb2 as ppb
+from tests.rig.canned import Canned, lever
+
+# --- select, expose, reward
+
+
+def decision(**fields: Any) -> ppb.SelectResponse:
+    values = {"decision_id": "-tok_" + "x" * 150, "arm": "calm", "payload_json": '{"headline":"Grüezi"}'}
+    rest = {"propensity": 0.421875, "segment": "enterprise", "experiment_version": 3, "reason": ppb.REASON_POLICY}
+    return ppb.SelectResponse(**{**values, **rest, **fields})
+
+
+def test_select_prints_one_line_a_fact(canned: Canned) -> None:
+    canned.answers["select"] = decision()
+    result = lever("select", "hero", "ann")
+    assert result.exit_code == 0, result.output
+    assert dict(line.split(maxsplit=1) for line in result.stdout.splitlines()) == {
+        "arm": "calm",
+        "payload": '{"headline":"Grüezi"}',
+        "propensity": "0.421875",
+        "segment": "enterprise",
+        "reason": "policy",
+        "version": "3",
+        "decision": "-tok_" + "x" * 150,
+    }
+
+
+def test_select_sends_what_was_typed(canned: Canned) -> None:
+    canned.answers["select"] = decision(reason=ppb.REASON_NO_ELIGIBLE_ARM, stale=True)
+    pairs = ["-c", "visits=3", "-c", "returning=true", "-c", "industry=software", "--context", "zip:=007"]
+    flags = ["--arm", "calm", "--arm", "bold", "--deferred", "--mode", "uncounted", "--previous", "-tok"]
+    result = lever("select", "hero", "ann", *pairs, *flags, "--json")
+    assert result.exit_code == 0, result.output
+    assert canned.asked == [
+        ppb.SelectRequest(
+            experiment="hero",
+            subject="ann",
+            context={
+                "visits": ppb.FeatureValue(number=3),
+                "returning": ppb.FeatureValue(flag=True),
+                "industry": ppb.FeatureValue(text="software"),
+                "zip": ppb.FeatureValue(text="007"),
+            },
+            arms=["calm", "bold"],
+            previous_decision_id="-tok",
+            deferred=True,
+            mode=ppb.MODE_UNCOUNTED,
+        )
+    ]
+    assert json.loads(result.stdout)["reason"] == "NO_ELIGIBLE_ARM"
+    assert "store is away" in result.stderr
+
+
+def test_context_values() -> None:
+    pairs = ["a=1", "b=-2.5e-3", "c=.5", "d=TRUE", "e=nan", "f=1_000", "g:=true", "h=", "i=x=y", "j=inf"]
+    typed = {"a": 1.0, "b": -0.0025, "c": 0.5, "d": True, "e": "nan", "f": "1_000", "g": "true", "h": "", "i": "x=y"}
+    assert parse_context(pairs) == {**typed, "j": "inf"}
+
+
+@pytest.mark.parametrize("pairs", [["a"], ["=1"], [":=1"], ["a=1", "a:=2"]])
+def test_context_that_cannot_be_read(pairs: list[str], nobody: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        parse_context(pairs)
+    typed = [word for pair in pairs for word in ("-c", pair)]
+    assert lever("select", "hero", "ann", *typed, "--server", nobody).exit_code == 2
+
+
+def test_reward_and_expose(canned: Canned) -> None:
+    canned.answers["reward"] = ppb.RewardResponse(outcome=ppb.OUTCOME_APPLIED)
+    canned.answers["expose"] = ppb.ExposeResponse(outcome=ppb.OUTCOME_DUPLICATE)
+    assert lever("reward", "tok").stdout == "applied\n"
+    # Ids are base64url and may begin with dashes; values may be negative.
+    assert lever("reward", "-mtok", "-12.5", "--metric", "order", "--event", "e1").stdout == "applied\n"
+    assert lever("reward", "--tok").stdout == "applied\n"
+    assert lever("expose", "-tok").stdout == "duplicate: it had been counted before\n"
+    assert canned.asked == [
+        ppb.RewardRequest(decision_id="tok"),
+        ppb.RewardRequest(decision_id="-mtok", value=-12.5, metric="order", event_id="e1"),
+        ppb.RewardRequest(decision_id="--tok"),
+        ppb.ExposeRequest(decision_id="-tok"),
+    ]
+    assert lever("reward", "tok", "much").exit_code == 2

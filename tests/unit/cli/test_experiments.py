@@ -1,0 +1,98 @@
+"""The commands apply, list, show and delete."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from service.pb.lever.v1 import experiment_pb2 as epb
+from tests.rig.canned import Canned, bad_request, experiment, lever
+
+# --- apply, list, show, delete
+
+
+def test_apply_says_what_became_of_each_file(canned: Canned, tmp_path: Path) -> None:
+    for name in ("b.yml", "a.yaml", "c.json", "notes.txt"):
+        (tmp_path / name).write_text(name)
+    became = {"a.yaml": (1, True), "b.yml": (4, True), "c.json": (2, False)}
+
+    def put(request: Any) -> epb.PutExperimentResponse:
+        version, changed = became[request.config]
+        stands = experiment(name=request.config[0], version=version)
+        return epb.PutExperimentResponse(experiment=stands, changed=changed)
+
+    canned.answers["put"] = put
+    result = lever("apply", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "a  created  version 1\nb  changed  version 4\nc  unchanged  version 2\n"
+    assert not any(request.HasField("expected_version") for request in canned.asked)
+
+
+def test_apply_names_file_and_line_and_goes_on(canned: Canned, tmp_path: Path) -> None:
+    bad, good = tmp_path / "bad.yaml", tmp_path / "good.yaml"
+    bad.write_text("bad")
+    good.write_text("good")
+
+    def put(request: Any) -> epb.PutExperimentResponse:
+        if request.config == "bad":
+            raise bad_request(("arms[1].id", "is used twice"), ("metrics", "is missing"), at0="12")
+        return epb.PutExperimentResponse(experiment=experiment(), changed=True)
+
+    canned.answers["put"] = put
+    result = lever("apply", bad, good)
+    assert result.exit_code == 1
+    assert result.stdout == "hero  created  version 1\n"
+    assert result.stderr.splitlines() == [
+        f"{bad}:12: arms[1].id: is used twice",
+        f"{bad}: metrics: is missing",
+        "(INVALID_ARGUMENT, INVALID)",
+    ]
+
+
+def test_apply_refuses_what_is_not_there(tmp_path: Path) -> None:
+    assert lever("apply", tmp_path / "none.yaml").exit_code == 2
+    empty = lever("apply", tmp_path)
+    assert empty.exit_code == 1
+    assert "no .yaml, .yml, .json files in" in empty.stderr
+
+
+def test_apply_reports_a_file_that_is_not_text(canned: Canned, tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00")
+    result = lever("apply", tmp_path / "x.yaml")
+    assert result.exit_code == 1
+    assert "x.yaml: 'utf-8' codec can't decode" in result.stderr
+    assert not canned.asked
+
+
+def test_list(canned: Canned) -> None:
+    canned.answers["list"] = epb.ListExperimentsResponse(
+        experiments=[experiment(), experiment(name="offer", version=7)]
+    )
+    lines = lever("list").stdout.splitlines()
+    assert lines[0].split() == ["experiment", "state", "algorithm", "arms", "version", "applied"]
+    assert lines[2].split() == ["offer", "active", "linucb", "2", "7", "2023-11-14", "22:13:20", "UTC"]
+    as_json = json.loads(lever("list", "--json").stdout)
+    assert [one["name"] for one in as_json] == ["hero", "offer"]
+    assert as_json[1]["version"] == 7  # not "7", as protobuf's own JSON has it
+    canned.answers["list"] = epb.ListExperimentsResponse()
+    assert "No experiments yet" in lever("list").stdout
+    assert json.loads(lever("list", "--json").stdout) == []
+
+
+def test_show_prints_what_can_be_applied_again(canned: Canned) -> None:
+    canned.answers["get"] = epb.GetExperimentResponse(experiment=experiment(version=3))
+    shown = lever("show", "hero").stdout
+    assert shown == "# hero: active, linucb, version 3, applied 2023-11-14 22:13:20 UTC\nexperiment: hero\n"
+    assert json.loads(lever("show", "hero", "--json").stdout)["arms"] == ["calm", "bold"]
+    assert [request.name for request in canned.asked] == ["hero", "hero"]
+
+
+def test_delete_asks_first(canned: Canned) -> None:
+    canned.answers["delete"] = epb.DeleteExperimentResponse()
+    assert lever("delete", "hero", stdin="n\n").exit_code == 1
+    assert lever("delete", "hero", stdin="").exit_code == 1
+    assert not canned.asked
+    assert lever("delete", "hero", stdin="y\n").exit_code == 0
+    assert lever("delete", "hero", "--yes", "--version", "3").stdout == "hero  deleted\n"
+    assert [r.expected_version if r.HasField("expected_version") else None for r in canned.asked] == [None, 3]

@@ -1,0 +1,83 @@
+"""The command report: tables, bars, JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from service.cli.report import bar, number
+from service.pb.lever.v1 import experiment_pb2 as epb
+from tests.rig.canned import Canned, lever
+
+# --- report
+
+
+def report(**fields: Any) -> epb.GetReportResponse:
+    shown: dict[str, Any] = {"trials": 12345, "rewarded": 987, "reward_sum": 987.0, "mean": 0.08, "traffic_share": 0.75}
+    believed: dict[str, Any] = {
+        "credible_low": 0.075,
+        "credible_high": 0.085,
+        "posterior_mean": 0.0799,
+        "probability_best": 0.875,
+    }
+    calm = epb.ArmReport(arm="calm", state="active", **shown, **believed, expected_loss=0.00012)
+    bold = epb.ArmReport(arm="[b]old", state="paused", holdout_trials=200, holdout_reward_sum=14)
+    segments = [epb.SegmentReport(segment="enterprise", arms=[calm, bold])]
+    return epb.GetReportResponse(
+        name="hero", version=3, algorithm="linucb", metric="click", segments=segments, **fields
+    )
+
+
+def test_report_is_a_table_per_segment(canned: Canned) -> None:
+    canned.answers["report"] = report()
+    result = lever("report", "hero")
+    assert result.exit_code == 0, result.output
+    out = result.stdout
+    assert "hero  version 3  linucb  metric click" in out
+    assert "segment enterprise" in out
+    row = next(line for line in out.splitlines() if line.startswith("calm"))
+    for cell in (
+        "active",
+        "12,345",
+        "75.0%",
+        "987",
+        "0.0800",
+        "0.0799",
+        "0.0750 to 0.0850",
+        "████████▊",
+        "87.5%",
+        "0.0001",
+    ):
+        assert cell in row, cell
+    assert next(line for line in out.splitlines() if line.startswith("[b]old"))  # markup in an id is only text
+    assert "holdout: 200 trials, mean 0.0700" in out
+    assert "…" not in out  # nothing is cut
+    assert result.stderr == ""
+
+
+def test_report_as_json(canned: Canned) -> None:
+    canned.answers["report"] = report(stale=True)
+    result = lever("report", "hero", "--json")
+    assert "store is away" in result.stderr
+    told = json.loads(result.stdout)
+    assert told["stale"] is True
+    arm = told["segments"][0]["arms"][0]
+    assert (arm["trials"], arm["probability_best"], arm["holdout_trials"]) == (12345, 0.875, 0)
+
+
+def test_report_as_json_has_no_nan(canned: Canned) -> None:
+    answer = report()
+    answer.segments[0].arms[0].credible_low = float("nan")
+    canned.answers["report"] = answer
+    assert json.loads(lever("report", "hero", "--json").stdout)["segments"][0]["arms"][0]["credible_low"] is None
+
+
+def test_bar() -> None:
+    assert [bar(0), bar(1), bar(0.5), bar(0.06)] == [" " * 10, "█" * 10, "█████     ", "▋         "]
+    assert bar(0.5, blocks=False) == "#####     "
+    assert bar(1.0000001) == "█" * 10
+
+
+def test_number() -> None:
+    values = (0, 0.00001, 0.0123456, 0.5, 12.3456, -3.25, 1234567.8)
+    assert [number(v) for v in values] == ["0", "0", "0.0123", "0.5000", "12.35", "-3.25", "1,234,568"]
