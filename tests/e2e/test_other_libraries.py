@@ -39,7 +39,7 @@ def test_choices_and_rewards_on_libraries_that_nobody_tested(tmp_path: Path) -> 
             assert stub.Reward(asked, timeout=20).outcome == pb.OUTCOME_APPLIED
         trials = lever.await_trials("hero", 2)
         assert sum(rewarded for _, rewarded in trials.values()) == 1
-        lines = [json.loads(line) for line in (tmp_path / "stderr.log").read_text().splitlines()]
+        lines = [json.loads(line) for line in (tmp_path / "server.log").read_text().splitlines()]
     told = sorted(
         line["event"].partition(",")[0] for line in lines if "is not a tested version" in line.get("reason", "")
     )
