@@ -137,7 +137,7 @@ def site(
     files.mkdir()
     for name, text in experiments.items():
         (files / f"{name}.yaml").write_text(text)
-    with Server(folder, "--web-port", "0", "--experiments", str(files), *options) as server:
+    with Server(folder, "--web-port", "0", "--experiments", str(files), *options, **(variables or {})) as server:
         made = Site(server.web, server.address, server.http, key, server)
         made.await_experiments(experiments)
         yield made
