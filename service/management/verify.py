@@ -155,7 +155,7 @@ class Examination:
         alive = recount.expected(self._loaded.epoch, self._now, horizon)
         missing = alive - seen
         if missing:
-            verdict.faults.append(f"{len(missing)} rewarded decisions have no claim: they could be counted again")
+            verdict.faults.append(f"{len(missing)} rewarded decisions have no record: they could be counted again")
         if beyond:
             verdict.limits.append(f"{beyond} records are older than the log that is kept")
         verdict.proved.append("records = log")
