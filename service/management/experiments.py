@@ -11,7 +11,7 @@ from service.experiment.compiled import Experiment, build, read
 from service.experiment.parse import parse
 from service.experiment.spec import Spec
 from service.learning.feed import Feed
-from service.management.use_cases import Experiments
+from service.management.protocols import Experiments
 from service.serving.published import Published
 from service.serving.store_clock import StoreClock
 from service.store.contract import Checkpoint, Entry, LostError, Put, Seed, Store

@@ -19,7 +19,7 @@ from service.analysis.log_table import entries
 from service.analysis.trials_from_log import gather, trials_of
 from service.errors import ExhaustedError, InvalidError, LeverError, NotFoundError, UnavailableError, Violation
 from service.experiment.compiled import read
-from service.management.use_cases import Offline
+from service.management.protocols import Offline
 from service.management.warm_start import Warmed, warm_start
 from service.process.child import die_with
 from service.store.contract import Store

@@ -12,7 +12,7 @@ from service.analysis.evaluation import Evaluation
 from service.analysis.report import ArmReport
 from service.errors import InvalidError, PreconditionError
 from service.experiment.compiled import Experiment
-from service.management.use_cases import Experiments, Offline
+from service.management.protocols import Experiments, Offline
 from service.pb.lever.v1 import experiment_pb2 as pb
 from service.pb.lever.v1 import experiment_pb2_grpc as pb_grpc
 from service.security.api_keys import HEADER, Access

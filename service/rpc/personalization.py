@@ -14,7 +14,7 @@ from service.errors import InvalidError, LeverError, UnavailableError
 from service.experiment.features.column import Value
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1 import personalization_pb2_grpc as pb_grpc
-from service.rpc.columns import columns
+from service.rpc import batch
 from service.rpc.guard import Guard
 from service.rpc.status import code_of, duration, number_of, violations_of
 from service.serving.personalizer import Mode
@@ -98,15 +98,11 @@ class PersonalizationServicer(pb_grpc.PersonalizationServiceServicer):
                 check_subject(f"subjects[{index}]", subject)
         if len(request.context) > FEATURES:
             raise InvalidError.field("context", f"has more than {FEATURES} features")
-        batch = self._select_batch(
-            request.experiment, subjects, columns(request.context, len(subjects)), _arms(request.arms),
+        decisions = self._select_batch(
+            request.experiment, subjects, batch.columns(request.context, len(subjects)), _arms(request.arms),
             request.deferred, mode,
         )  # fmt: skip
-        return pb.SelectBatchResponse(
-            decision_ids=batch.tokens, arms=batch.arms.tolist(), arm_ids=batch.arm_ids, payloads_json=batch.payloads,
-            propensities=batch.propensities.tolist(), segments=batch.segments.tolist(), segment_ids=batch.segment_ids,
-            reasons=batch.reasons.tolist(), holdout=batch.holdout, stale=batch.stale, experiment_version=batch.version,
-        )  # fmt: skip
+        return batch.answer(decisions)
 
     def Expose(self, request: pb.ExposeRequest, context: grpc.ServicerContext) -> pb.ExposeResponse:
         """A deferred decision was shown."""

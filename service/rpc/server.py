@@ -16,7 +16,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
-from service.management.use_cases import Experiments, Offline
+from service.management.protocols import Experiments, Offline
 from service.pb.lever.v1 import experiment_pb2_grpc, personalization_pb2_grpc
 from service.rpc.admission import admission
 from service.rpc.dispatch import Dispatcher, Method

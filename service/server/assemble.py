@@ -9,7 +9,7 @@ from functools import partial
 from service.learning.feed import Feed
 from service.learning.snapshot_file import SnapshotFile
 from service.management.experiments import StoredExperiments
-from service.management.use_cases import Experiments, Offline
+from service.management.protocols import Experiments, Offline
 from service.security.secrets import Secrets
 from service.serving.personalizer import Personalizer
 from service.serving.published import Published

@@ -1,4 +1,4 @@
-"""The columns of a batch, from repeated fields to arrays."""
+"""SelectBatch on the wire: the columns of a question to arrays, and an answer's arrays to columns."""
 
 from __future__ import annotations
 
@@ -10,9 +10,19 @@ from numpy.typing import NDArray
 from service.errors import InvalidError
 from service.experiment.features.column import Column
 from service.pb.lever.v1 import personalization_pb2 as pb
+from service.serving.batch import BatchDecision
 
 KINDS = ("numbers", "texts", "flags")
 TEXT_BYTES = 1_024
+
+
+def answer(batch: BatchDecision) -> pb.SelectBatchResponse:
+    """The columns of an answer, one element a subject in each."""
+    return pb.SelectBatchResponse(
+        decision_ids=batch.tokens, arms=batch.arms.tolist(), arm_ids=batch.arm_ids, payloads_json=batch.payloads,
+        propensities=batch.propensities.tolist(), segments=batch.segments.tolist(), segment_ids=batch.segment_ids,
+        reasons=batch.reasons.tolist(), holdout=batch.holdout, stale=batch.stale, experiment_version=batch.version,
+    )  # fmt: skip
 
 
 def columns(context: Iterable[pb.FeatureColumn], n: int) -> dict[str, Column]:
