@@ -19,6 +19,7 @@ from bandits.expansion import Design, plain
 from bandits.hierarchy import effects, invert_all, residuals, towards
 from bandits.linucb import POINTS, half_normal
 from bandits.posterior import Floats, Kind, Posterior, Sums, pack
+from bandits.prior import Priors, with_priors
 
 ALPHA = 0.8
 ALPHA_MANY = 0.4  # where there are many arms: to learn all of them would take longer than there is
@@ -41,6 +42,7 @@ class Side(NamedTuple):
     choice: Choice | None = None  # None: chosen from these very sums
     groups: Floats | None = None  # f8[G,K]: which arms share a value of an attribute, 1 or 0
     least: float = -math.inf  # that a trial can earn, in units of the sums
+    priors: Priors | None = None  # of single arms
 
 
 class Fit(NamedTuple):
@@ -48,6 +50,7 @@ class Fit(NamedTuple):
 
     theta: Floats  # f8[K,d]
     noise: Floats  # f8[K], a variance
+    mean: Floats  # f8[K,d], of the prior
 
 
 def auto(sums: Sums, settings: Settings, arms: Arms, side: Side | None = None) -> Posterior:
@@ -55,13 +58,18 @@ def auto(sums: Sums, settings: Settings, arms: Arms, side: Side | None = None) -
     side = side or Side()
     design = side.design or plain(sums.xr.shape[1])
     choice = side.choice or chosen(sums, design)
-    sums, design, t = prepared(sums, Side(design, choice))
+    seen, main, t = prepared(sums, Side(design, choice))
+    believed = prepared(with_priors(sums, side.priors), Side(design, choice), t)[0] if side.priors else seen
+    sums, design = seen, main
     columns = sums.xr.shape[1]
     prior = prior_of(choice, design, columns)
     fit = regression(sums, prior, side.groups)
     width = prior_of(Choice(min(choice.ridge, WIDTH_RIDGE), choice.ratio), design, columns)
-    cov, unused = np.zeros_like(sums.xx), np.zeros_like(sums.xr)
-    invert_all(sums.xx, sums.xr, width, arms, cov, unused)
+    own = np.array(sorted(side.priors or {}), np.int64)
+    cov, solved = np.zeros_like(sums.xx), np.zeros_like(sums.xr)
+    invert_all(believed.xx, believed.xr, prior, own, cov, solved)
+    towards(cov, solved, prior, fit.mean, own, fit.theta)
+    invert_all(believed.xx, believed.xr, width, arms, cov, solved)
     cov *= fit.noise[:, None, None]
     theta, cov = back(fit.theta, cov, t)
     par = np.zeros((sums.n.size, 3))
@@ -133,7 +141,7 @@ def regression(sums: Sums, prior: Floats, groups: Floats | None) -> Fit:
     # With what the prior takes: a fit of more coefficients than trials leaves no residual, but there is noise.
     rss[seen] += [_sum(row) for row in prior * (theta[seen] - mean[seen]) ** 2]
     pooled = max((_sum(rss) + 2.0 * slot.variance) / (max(slot.trials, 0.0) + 2.0), LEAST_B)
-    return Fit(theta, (rss + PRIOR_TRIALS * pooled) / (np.maximum(sums.n, 0.0) + PRIOR_TRIALS))
+    return Fit(theta, (rss + PRIOR_TRIALS * pooled) / (np.maximum(sums.n, 0.0) + PRIOR_TRIALS), mean)
 
 
 def _means(sums: Sums, prior: Floats, base: Floats, groups: Floats | None, seen: Arms) -> Floats:

@@ -6,15 +6,13 @@ import numpy as np
 
 from bandits.belief import Arms, Settings, pool, ridge
 from bandits.posterior import Floats, Kind, Posterior, Sums, pack
+from bandits.prior import Priors
 
 
-def greedy(sums: Sums, settings: Settings, arms: Arms) -> Posterior:
-    """LinUCB whose width is 0: all weight to the highest m_k, and epsilon as the floor. With or without features.
-
-    The covariance is kept, for reports.
-    """
+def greedy(sums: Sums, settings: Settings, arms: Arms, priors: Priors | None = None) -> Posterior:
+    """LinUCB whose width is 0: all weight to the highest m_k, and epsilon as the floor. With or without features."""
     slot = pool(sums)
-    fit = ridge(sums, settings, arms, slot.mean)
+    fit = ridge(sums, settings, arms, priors)
     dof: Floats = np.full(sums.n.size, np.inf)
     cov, par = slot.noise**2 * fit.inverse, np.zeros((sums.n.size, 3))
     spread = 1.0 - (1.0 - settings["epsilon"]) * (1.0 - settings["floor"])

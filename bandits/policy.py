@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from types import MappingProxyType
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +18,21 @@ from bandits.greedy import greedy
 from bandits.layout import X_SCALE
 from bandits.pmf import decide, decide_rows, fill
 from bandits.posterior import Posterior, Sums
+from bandits.prior import Priors
 from bandits.revenue import revenue
 from bandits.squarecb import squarecb
 
 __all__ = ["POLICIES", "Policy", "Setting", "decide", "decide_batch", "draw", "probabilities"]
 
-Derive = Callable[[Sums, Mapping[str, float], NDArray[np.int64]], Posterior]
+
+class Derive(Protocol):
+    """From sums to a posterior; see Policy."""
+
+    def __call__(
+        self, sums: Sums, settings: Mapping[str, float], arms: NDArray[np.int64], priors: Priors | None = None
+    ) -> Posterior: ...
+
+
 Informed = Callable[[Sums, Mapping[str, float], NDArray[np.int64], Side], Posterior]
 
 
@@ -51,12 +60,15 @@ class Policy:
         """The settings, and the defaults of those that are missing."""
         return {name: setting.default for name, setting in self.settings.items()} | dict(settings)
 
-    def derive(self, sums: Sums, settings: Mapping[str, float], arms: NDArray[np.int64]) -> Posterior:
+    def derive(
+        self, sums: Sums, settings: Mapping[str, float], arms: NDArray[np.int64], priors: Priors | None = None
+    ) -> Posterior:
         """What is believed about every arm number in `arms`; settings that are missing have their defaults.
 
         Pooled quantities are over all arms of the sums, also those not in `arms`; an arm not in `arms` keeps its prior.
+        `priors` of single arms move these alone.
         """
-        return self.believe(sums, self.complete(settings), arms)
+        return self.believe(sums, self.complete(settings), arms, priors)
 
 
 def probabilities(post: Posterior, x: NDArray[np.float64], arms: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -89,6 +101,12 @@ def decide_batch(
     decide_rows(post.packed, rows, arms, units, salt, chosen, propensity)
 
 
+def _auto(
+    sums: Sums, settings: Mapping[str, float], arms: NDArray[np.int64], priors: Priors | None = None
+) -> Posterior:
+    return auto(sums, settings, arms, Side(priors=priors))
+
+
 def _table() -> Mapping[str, Policy]:
     floor = Setting(0.01, 0.0, 0.5, "Share of the traffic that is spread evenly over all arms.")
     no_floor = Setting(0.0, 0.0, 0.5, floor.help)
@@ -104,7 +122,6 @@ def _table() -> Mapping[str, Policy]:
         "b0": variance,
         "floor": floor,
     }
-    reported = {name: setting.default for name, setting in nig.items()}
     policies = (
         Policy(
             "auto",
@@ -114,7 +131,7 @@ def _table() -> Mapping[str, Policy]:
                 "detector": Setting(1.0, 0.0, 1.0, "1: what lies before a detected change is left out; 0: it counts."),
                 "floor": Setting(nan, 0.0, 0.5, f"{floor.help} Unset: 0.01, falling to 0.002 as trials come in."),
             },
-            believe=auto,
+            believe=_auto,
             informed=auto,
         ),
         Policy(
@@ -187,10 +204,8 @@ def _table() -> Mapping[str, Policy]:
             },
             believe=revenue,
         ),
-        Policy(
-            "uniform", contextual=False, settings={"floor": no_floor}, believe=partial(belief.uniform, prior=reported)
-        ),
-        Policy("fixed", contextual=False, settings={"floor": no_floor}, believe=partial(belief.fixed, prior=reported)),
+        Policy("uniform", contextual=False, settings={"floor": no_floor}, believe=belief.uniform),
+        Policy("fixed", contextual=False, settings={"floor": no_floor}, believe=belief.fixed),
     )
     return MappingProxyType({policy.name: policy for policy in policies})
 

@@ -20,23 +20,22 @@ from bandits._jit import jit
 from bandits.belief import LEAST_B, Arms, Settings, context_free
 from bandits.draw import uniform
 from bandits.posterior import ARMS, HEADER, Floats, Kind, Posterior, Sums
+from bandits.prior import Priors, with_priors
 
 DRAWS = 4096
 SALT_CHANCE, SALT_VALUE, SALT_SPREAD, SALT_POWER = 1, 2, 3, 16
 TINY = 1e-100
 
 
-def revenue(sums: Sums, settings: Settings, arms: Arms) -> Posterior:
+def revenue(sums: Sums, settings: Settings, arms: Arms, priors: Priors | None = None) -> Posterior:
     """The posterior: par (a, b) of the chance, and (mean, scale, dof) of the value where other policies have beliefs.
 
     Orders are trials whose total is not zero. `m0`, the prior mean of a value, is that of all orders.
     """
-    every = [math.fsum(column.tolist()) for column in (sums.rewarded, sums.s1, sums.s2)]
-    orders, s1, s2 = every
-    m0 = s1 / orders if orders > 0.0 else 0.0
-    spread = max(s2 / orders - m0 * m0, 0.0) if orders > 0.0 else 0.0
+    m0, spread = _value(sums)
+    sums = with_priors(sums, priors)
     kappa0, a0 = settings["kappa0"], settings["a0"]
-    b0 = max(LEAST_B, a0 * spread)
+    b0 = max(LEAST_B * m0 * m0, a0 * spread)
     par, belief = np.zeros((sums.n.size, 3)), np.zeros((sums.n.size, 3))
     par[:, 0], par[:, 1] = settings["prior_a"], settings["prior_b"]
     c = np.zeros_like(sums.n)
@@ -51,6 +50,16 @@ def revenue(sums: Sums, settings: Settings, arms: Arms) -> Posterior:
     belief[:, 2] = 2.0 * a
     par[:, 2] = belief[:, 2]
     return context_free(Kind.REVENUE, par, belief, settings)
+
+
+def _value(sums: Sums) -> tuple[float, float]:
+    """Mean and variance of an order's value over all arms, without their priors.
+
+    Two orders that nobody has seen come first; where there is no order yet, one may be worth all that is declared.
+    """
+    orders, s1, s2 = (math.fsum(column.tolist()) for column in (sums.rewarded, sums.s1, sums.s2))
+    m0 = s1 / orders if orders > 0.0 else 1.0
+    return m0, (max(s2 - orders * m0 * m0, 0.0) + 2.0 * 0.25 * m0 * m0) / (max(orders, 0.0) + 2.0)
 
 
 @jit

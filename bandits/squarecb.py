@@ -1,7 +1,7 @@
 """SquareCB, inverse-gap weighting (Foster and Rakhlin 2020, arXiv:2002.04926, algorithm 1).
 
 With b the arm of the highest posterior mean: p_k = 1 / (K + gamma (m_b - m_k)) for the others, the rest for b.
-gamma = scale n^exponent. Means are of rewards normalised to [-1, 1].
+gamma = scale n^exponent. Means are in units of the size of a reward that is not 0.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from bandits._jit import jit
 from bandits.belief import Arms, Settings, pool, ridge
 from bandits.posterior import Floats, Kind, Posterior, Sums, pack
+from bandits.prior import Priors
 
 
-def squarecb(sums: Sums, settings: Settings, arms: Arms) -> Posterior:
-    """The posterior; its alpha is gamma."""
+def squarecb(sums: Sums, settings: Settings, arms: Arms, priors: Priors | None = None) -> Posterior:
+    """The posterior; its alpha is gamma over the size of a reward."""
     slot = pool(sums)
-    fit = ridge(sums, settings, arms, slot.mean)
-    gamma = settings["gamma_scale"] * max(slot.trials, 0.0) ** settings["gamma_exponent"]
+    fit = ridge(sums, settings, arms, priors)
+    gamma = settings["gamma_scale"] * max(slot.trials, 0.0) ** settings["gamma_exponent"] / slot.size
     dof: Floats = np.full(sums.n.size, np.inf)
     cov, par = slot.noise**2 * fit.inverse, np.zeros((sums.n.size, 3))
     return pack(Kind.SQUARECB, par, fit.theta, cov, dof, gamma, np.zeros(0), settings["floor"])

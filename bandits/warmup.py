@@ -18,7 +18,7 @@ from bandits.pending import decide_pending, decide_rows_pending, note
 from bandits.policy import POLICIES, Policy, decide, decide_batch, probabilities
 from bandits.posterior import Sums
 from bandits.state import Rows, Rules, State, Totals
-from bandits.summary import summary
+from bandits.summary import Span, seen, summary
 
 ARMS, COLUMNS, TRIALS = 3, 4, 6
 
@@ -60,6 +60,7 @@ def _choose(sums: Sums) -> None:
     units = np.arange(2, dtype=np.uint64)
     out, chosen, propensity = np.empty(ARMS), np.empty(2, np.int64), np.empty(2)
     x = np.ones(COLUMNS)
+    summary(seen(sums, x), Span(0.0, 1.0, True), arms)
     for policy in POLICIES.values():
         post = policy.derive(sums, {}, arms)
         pmf = probabilities(post, x, arms)
@@ -68,7 +69,6 @@ def _choose(sums: Sums) -> None:
         decide_batch(post, rows, arms, units, 2, chosen, propensity)
         draw(pmf, arms, 1, 2)
         draw_many(pmf, arms, units, 2, chosen, propensity)
-        summary(post, x, arms)
         if policy.informed is not None:
             _inform(policy, sums, arms, cells, rows, units)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bandits.cells import HELD, POLICY, REWARDED, TOTAL, count_offset
-from bandits.summary import Summary, summary
+from bandits.summary import Summary
 from service.experiment.compiled import Experiment
 from service.learning.replica import Replica
 from service.serving.snapshot import Slot, Snapshot
@@ -88,7 +88,7 @@ def _arms(
 ) -> tuple[ArmReport, ...]:
     # In a segment that serves the default, what was shown was shown without a draw.
     believed = {int(arm): i for i, arm in enumerate(slot.arms)}
-    beliefs = summary(slot.posterior, slot.mean, slot.arms) if len(slot.arms) else None
+    beliefs = slot.beliefs(exp.primary)
     trials_in_all = int(counts[:, POLICY].sum())
     return tuple(
         _arm(exp, number, counts[number], trials_in_all, beliefs, believed.get(number))
@@ -109,13 +109,11 @@ def _arm(
     trials, earned = int(counts[POLICY]), float(counts[here + TOTAL]) * metric.unit
     believed = [float(column[at]) for column in beliefs] if beliefs is not None and at is not None else [0.0] * 5
     mean, low, high, best, loss = believed
-    # Scores are normal or Student t and know no bounds; a mean of this metric has them.
-    lowest, highest = min(metric.minimum, 0.0), max(metric.maximum, 0.0)
     arm = exp.arms[number]
     return ArmReport(
         arm=arm.id, state=arm.state, trials=trials, rewarded=int(counts[here + REWARDED]), reward_sum=earned,
-        mean=earned / trials if trials else 0.0, credible_low=max(low * metric.scale, lowest), credible_high=min(high * metric.scale, highest),
-        probability_best=best, expected_loss=loss * metric.scale,
+        mean=earned / trials if trials else 0.0, credible_low=low * metric.scale,
+        credible_high=high * metric.scale, probability_best=best, expected_loss=loss * metric.scale,
         traffic_share=trials / trials_in_all if trials_in_all else 0.0,
         holdout_trials=int(counts[HELD]), holdout_reward_sum=float(counts[held + TOTAL]) * metric.unit,
         posterior_mean=mean * metric.scale,

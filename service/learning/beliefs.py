@@ -15,7 +15,6 @@ import numpy as np
 import structlog
 
 from bandits.pmf import fill
-from bandits.summary import summary
 from service.experiment.compiled import Experiment
 from service.process.priority import give_way
 from service.serving.published import Published
@@ -99,8 +98,8 @@ class Beliefs:
         exported.slots[slot.segment], exported.arms[slot.segment] = slot, keys
         self._series += len(keys) - len(before)
         self._drop(set(before) - set(keys), set() if keys else {place})
-        if keys:
-            beliefs = summary(slot.posterior, slot.mean, slot.arms)
+        beliefs = slot.beliefs(experiment.primary) if keys else None
+        if beliefs is not None:
             scale = experiment.primary.scale
             for key, mean, best in zip(keys, beliefs.mean.tolist(), beliefs.best.tolist(), strict=True):
                 self._metrics.posterior_mean.set(mean * scale, key)

@@ -13,8 +13,9 @@ from bandits.auto import Side, restrict
 from bandits.pending import decide_pending, decide_rows_pending, note
 from bandits.policy import Policy, decide, decide_batch, probabilities
 from bandits.posterior import Posterior, Sums
-from bandits.prior import with_priors
-from service.experiment.compiled import Experiment
+from bandits.prior import Priors
+from bandits.summary import Seen, Span, Summary, seen, summary
+from service.experiment.compiled import Experiment, Metric
 
 _SUBSETS = 256  # cached pmfs of arm subsets, a slot
 _RECENT = 4096  # decisions remembered until the fold has them, a slot
@@ -50,7 +51,8 @@ class Slot:
     posterior: Posterior
     contextual: bool
     pmf: NDArray[np.float64]  # over `arms`, for a context-free policy; empty for a contextual one
-    mean: NDArray[np.float64]  # the slot's average features, for reports; d
+    mean: NDArray[np.float64]  # the slot's average features; d
+    seen: Seen  # what the arms' own trials say at these, for reports
     members: frozenset[int]
     subsets: dict[tuple[int, ...], NDArray[np.float64]] = field(default_factory=dict)
     pending: Pending | None = None
@@ -63,25 +65,24 @@ class Slot:
         policy: Policy,
         settings: Mapping[str, float],
         sums: Sums,
-        priors: Mapping[int, tuple[float, float]] | None = None,
+        priors: Priors | None = None,
         side: Side | None = None,
     ) -> Slot:
         """Derive a slot from its sums (over learning columns), the arms' priors and the rest; a pure function."""
         design = side.design if side is not None else None
+        main = sums if design is None else restrict(sums, design)
         if policy.informed is not None:
-            posterior = policy.informed(with_priors(sums, priors or {}), settings, arms, side or Side())
+            posterior = policy.informed(sums, settings, arms, (side or Side())._replace(priors=priors))
         else:
-            sums = sums if design is None else restrict(sums, design)
-            posterior = policy.derive(with_priors(sums, priors or {}), settings, arms)
-        if design is not None and posterior.design is None:
-            sums = restrict(sums, design)
-        total = sums.xx[:, 0, :].sum(axis=0)
-        mean = total / total[0] if total[0] > 0 else np.eye(1, sums.xr.shape[1])[0]
+            sums = main
+            posterior = policy.derive(sums, settings, arms, priors)
+        mean = average(main if posterior.design is None else sums)
         pmf = np.zeros(0) if policy.contextual or len(arms) == 0 else probabilities(posterior, mean, arms)
         arms.flags.writeable = False
         pending = Pending(posterior) if policy.informed is not None else None
+        own = seen(main, average(main), priors)
         members = frozenset(arms.tolist())
-        return cls(segment, arms, posterior, policy.contextual, pmf, mean, members, pending=pending)
+        return cls(segment, arms, posterior, policy.contextual, pmf, mean, own, members, pending=pending)
 
     def decide(
         self, x: NDArray[np.int16], arms: NDArray[np.int64], unit: int, salt: int, out: NDArray[np.float64], now_ms: int
@@ -112,6 +113,10 @@ class Slot:
             else:
                 decide_rows_pending(pending, *given)
 
+    def beliefs(self, metric: Metric) -> Summary | None:
+        """What is believed of the eligible arms, over the primary metric's scale; None where there are none."""
+        return summary(self.seen, span_of(metric), self.arms) if len(self.arms) else None
+
     def pmf_of(self, arms: NDArray[np.int64]) -> NDArray[np.float64]:
         """The context-free policy's pmf over some of the eligible arms, exact for just these; computed once."""
         if len(arms) == len(self.arms):
@@ -123,6 +128,19 @@ class Slot:
             if len(self.subsets) < _SUBSETS:
                 self.subsets[key] = known
         return known
+
+
+def span_of(metric: Metric) -> Span:
+    """What the mean of a trial can be, over the metric's scale: one without a reward earns 0."""
+    low, high = min(metric.minimum, 0.0), max(metric.maximum, 0.0)
+    return Span(low / metric.scale, high / metric.scale, metric.minimum >= 0.0 and round(high / metric.unit) == 1)
+
+
+def average(sums: Sums) -> NDArray[np.float64]:
+    """The average features of all trials; those of a visitor of whom nothing is known where there are none."""
+    total = sums.xx[:, 0, :].sum(axis=0)
+    mean: NDArray[np.float64] = total / total[0] if total[0] > 0 else np.eye(1, sums.xr.shape[1])[0]
+    return mean
 
 
 @dataclass(frozen=True, slots=True)

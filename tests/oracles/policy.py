@@ -95,6 +95,30 @@ def ridge(sums: Sums, k: int, weight: float, m0: float) -> tuple[Floats, Floats]
     return inverse @ (sums.xr[k] + prior), inverse
 
 
+def left(sums: Sums, k: int, weight: float, m0: float) -> float:
+    """What one arm's regression leaves of its squares, and what its prior takes."""
+    theta, _ = ridge(sums, k, weight, m0)
+    residual = sums.s2[k] - 2 * theta @ sums.xr[k] + theta @ sums.xx[k] @ theta
+    away = theta - np.eye(len(theta))[0] * m0
+    return float(residual + weight * away @ away)
+
+
+def unseen(sums: Sums) -> float:
+    """The variance of a trial before it is seen."""
+    n, c, s1, s2 = (float(column.sum()) for column in sums[:4])
+    if c == 0:
+        return 0.25
+    value, spread = s1 / c, s2 / c - (s1 / c) ** 2
+    unrewarded = (n - c + 0.5) / (n + 1) if spread > 1e-10 * value**2 else 1.0
+    return spread + 0.25 * unrewarded * value**2
+
+
+def noise(sums: Sums) -> float:
+    """The pooled noise: two trials that nobody has seen before those that were."""
+    n, _, s1, s2 = (float(column.sum()) for column in sums[:4])
+    return float(np.sqrt((s2 - s1 * s1 / n + 2 * unseen(sums)) / (n + 2)))
+
+
 def floored(p: Floats, floor: float) -> Floats:
     """The pmf with `floor` of its mass spread evenly."""
     return (1 - floor) * p + floor / len(p)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bandits.policy import POLICIES
+from bandits.policy import POLICIES, probabilities
 from bandits.posterior import Sums
 from bandits.prior import with_priors
-from bandits.summary import summary
+from bandits.summary import Span, seen, summary
 
 
 def empty(arms: int, columns: int) -> Sums:
@@ -33,11 +33,14 @@ def test_a_prior_of_a_yes_or_no_metric_is_so_many_trials() -> None:
 @pytest.mark.parametrize("name", ["beta", "nig", "linucb", "lints"])
 def test_every_policy_believes_its_priors(name: str) -> None:
     arms = np.arange(3)
-    sums = with_priors(empty(3, 1), {0: (0.2, 200.0), 1: (0.4, 200.0), 2: (0.3, 200.0)})
-    posterior = POLICIES[name].derive(sums, {}, arms)
-    believed = summary(posterior, np.ones(1), arms)
-    assert np.asarray(believed[0]) == pytest.approx([0.2, 0.4, 0.3], abs=0.01)
-    assert int(np.argmax(believed[3])) == 1
+    priors = {0: (0.2, 200.0), 1: (0.4, 200.0), 2: (0.3, 200.0)}
+    posterior = POLICIES[name].derive(empty(3, 1), {"floor": 0.0}, arms, priors)
+    p = probabilities(posterior, np.ones(1), arms)
+    assert p[1] > 0.6
+    assert p[1] > p[2] >= p[0]
+    believed = summary(seen(empty(3, 1), np.ones(1), priors), Span(0.0, 1.0, True), arms)
+    assert believed.mean == pytest.approx([0.2, 0.4, 0.3], abs=0.01)
+    assert int(np.argmax(believed.best)) == 1
 
 
 def test_a_prior_varies_as_the_rewards_do() -> None:

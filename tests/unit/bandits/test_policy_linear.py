@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -92,15 +90,16 @@ def test_mabwisers_advertisements() -> None:
 def test_regressions_against_lapack(columns: int, weight: float, pooled: int) -> None:
     sums, _ = oracle.world(1, arms=4, columns=columns)
     mean = float(sums.s1.sum() / sums.n.sum())
-    fit = ridge(sums, {"lambda": weight, "pooled": pooled}, np.array([0, 1, 3]), mean)
+    fit = ridge(sums, {"lambda": weight, "pooled": pooled}, np.array([0, 1, 3]))
     for k in (0, 1, 3):
         theta, inverse = oracle.ridge(sums, k, weight, mean * pooled)
         assert fit.theta[k] == pytest.approx(theta, abs=1e-11)
         assert fit.inverse[k] == pytest.approx(inverse, abs=1e-11)
-        precision = sums.xx[k] + weight * np.eye(columns)
-        assert fit.square[k] == pytest.approx(theta @ precision @ theta, rel=1e-10)
+        assert fit.left[k] == pytest.approx(oracle.left(sums, k, weight, mean * pooled), rel=1e-9)
+    every = [oracle.left(sums, k, weight, mean * pooled) for k in range(4)]
+    assert fit.pooled == pytest.approx((sum(every) + 2 * oracle.noise(sums) ** 2) / (sums.n.sum() + 2), rel=1e-9)
     # Arm 2 was not asked for: it has the prior.
-    assert fit.theta[2, 0] == mean * pooled
+    assert fit.theta[2, 0] == pytest.approx(mean * pooled)
     assert not fit.theta[2, 1:].any()
     assert fit.inverse[2] == pytest.approx(np.eye(columns) / weight)
 
@@ -110,7 +109,7 @@ def test_regression_of_collinear_columns_stays_positive() -> None:
     x[:, 2] = x[:, 1] = np.random.default_rng(2).uniform(size=1000)
     sums = oracle.sums_of(x * 1.0, np.zeros(1000, np.int64), x[:, 1], 1)
     large = Sums(*(1e6 * column for column in sums))
-    fit = ridge(large, {"lambda": 1e-3, "pooled": 1.0}, np.array([0]), 0.0)
+    fit = ridge(large, {"lambda": 1e-3, "pooled": 0.0}, np.array([0]))
     values = np.linalg.eigvalsh(fit.inverse[0])
     assert values.min() > 0
     assert values.max() == pytest.approx(1000.0, rel=1e-3)  # the direction that was never seen keeps its prior
@@ -121,15 +120,16 @@ def test_lints_against_its_definition() -> None:
     sums, cells = oracle.world(3, trials=60)
     arms = np.arange(4)
     post = POLICIES["lints"].derive(sums, {"floor": 0.0, "a0": 3.0}, arms)
-    n, s1, s2 = sums.n.sum(), sums.s1.sum(), sums.s2.sum()
-    mean = s1 / n
-    b0 = 3.0 * (s2 / n - mean**2)
+    mean = sums.s1.sum() / sums.n.sum()
+    left = [oracle.left(sums, k, 1.0, mean) for k in range(4)]
+    pooled = (sum(left) + 2 * oracle.noise(sums) ** 2) / (sums.n.sum() + 2)
     for k in range(4):
         theta, inverse = oracle.ridge(sums, k, 1.0, mean)
         a = 3.0 + sums.n[k] / 2
-        b = b0 + 0.5 * (sums.s2[k] + mean**2 - theta @ np.linalg.inv(inverse) @ theta)
         assert post.theta[k] == pytest.approx(theta, abs=1e-12)
-        assert post.cov[k] == pytest.approx(b / a * inverse, abs=1e-12)
+        first = max(pooled, oracle.unseen(sums) / 2)
+        noise = max((3.0 * first + 0.5 * left[k]) / a, pooled)  # an arm's own, never less than that of all
+        assert post.cov[k] == pytest.approx(noise * inverse, abs=1e-12)
         assert post.dof[k] == 2 * a
     for row in cells[:5]:
         exact = oracle.greatest(oracle.Students(*score_of(post, row / 4096.0), post.dof))[0]
@@ -156,10 +156,9 @@ def test_linucb_against_its_definition() -> None:
     sums, cells = oracle.world(6, trials=60)
     arms = np.array([0, 2, 3])
     post = POLICIES["linucb"].derive(sums, {"alpha": 1.7}, arms)
-    n, s1, s2 = sums.n.sum(), sums.s1.sum(), sums.s2.sum()
-    noise = math.sqrt((s2 - s1**2 / n + 0.5) / (n + 2))
     for k in arms:
-        theta, inverse = oracle.ridge(sums, int(k), 1.0, s1 / n)
+        noise = np.sqrt(max(oracle.noise(sums) ** 2, 2 * oracle.unseen(sums) / (sums.n[k] + 4)))
+        theta, inverse = oracle.ridge(sums, int(k), 1.0, sums.s1.sum() / sums.n.sum())
         assert post.theta[k] == pytest.approx(theta, abs=1e-12)
         assert post.cov[k] == pytest.approx(noise**2 * inverse, abs=1e-12)
     for row in cells[:20]:

@@ -7,7 +7,6 @@ import pytest
 
 from bandits.policy import POLICIES, probabilities
 from bandits.posterior import Sums
-from bandits.summary import summary
 from tests.oracles import policy as oracle
 
 
@@ -35,7 +34,8 @@ def test_squarecb_against_its_definition() -> None:
     sums, cells = oracle.world(2)
     arms = np.array([0, 1, 3])
     post = POLICIES["squarecb"].derive(sums, {"gamma_scale": 5.0, "gamma_exponent": 0.4}, arms)
-    mean, gamma = sums.s1.sum() / sums.n.sum(), 5.0 * sums.n.sum() ** 0.4
+    size = np.sqrt(sums.s2.sum() / sums.rewarded.sum())
+    mean, gamma = sums.s1.sum() / sums.n.sum(), 5.0 * sums.n.sum() ** 0.4 / size
     for row in cells[:20]:
         x = row / 4096.0
         score = np.array([oracle.ridge(sums, int(k), 1.0, mean)[0] @ x for k in arms])
@@ -55,7 +55,8 @@ def test_revenue_against_two_hundred_thousand_draws() -> None:
     arms = np.arange(3)
     post = POLICIES["revenue"].derive(sums, {"floor": 0.0}, arms)
     rng, n = np.random.default_rng(3), 200_000
-    m0, spread = sums.s1.sum() / 62, sums.s2.sum() / 62 - (sums.s1.sum() / 62) ** 2
+    m0 = sums.s1.sum() / 62
+    spread = (sums.s2.sum() - 62 * m0**2 + 2 * 0.25 * m0**2) / 64  # two orders that nobody has seen come first
     product = np.empty((3, n))
     for k in range(3):
         c, s1, s2 = sums.rewarded[k], sums.s1[k], sums.s2[k]
@@ -70,12 +71,6 @@ def test_revenue_against_two_hundred_thousand_draws() -> None:
     assert (
         p.tolist() == probabilities(POLICIES["revenue"].derive(sums, {"floor": 0.0}, arms), np.ones(1), arms).tolist()
     )
-    got = summary(post, np.ones(1), arms)
-    assert got.best.tolist() == p.tolist()
-    assert got.mean == pytest.approx(product.mean(axis=1), rel=0.03)
-    assert got.low == pytest.approx(np.quantile(product, 0.025, axis=1), rel=0.08)
-    assert got.high == pytest.approx(np.quantile(product, 0.975, axis=1), rel=0.08)
-    assert (got.loss >= 0).all()
 
 
 def test_revenue_knows_what_it_has_not_seen() -> None:

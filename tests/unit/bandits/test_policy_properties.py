@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from bandits.auto import Side
 from bandits.policy import POLICIES, Policy, decide, probabilities
 from bandits.posterior import Kind, Sums, pack
-from bandits.summary import summary
 from bandits.warmup import warm
 from tests.oracles import policy as oracle
 
@@ -93,7 +92,6 @@ def test_inputs_are_read_only_and_unchanged(name: str, seed: int) -> None:
     out = np.empty(4)
     decide(post.packed, cells, every, 1, 2, out)
     probabilities(post, x, every)
-    summary(post, x, every)
     assert pickle.dumps(post) == kept
     assert all((a == b).all() for a, b in zip(sums, before, strict=True))
 

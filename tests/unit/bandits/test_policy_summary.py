@@ -1,4 +1,4 @@
-"""Summaries, beliefs and the special functions under them, against scipy."""
+"""Beliefs of the Normal-Inverse-Gamma policy and the special functions under all of them, against scipy."""
 
 from __future__ import annotations
 
@@ -8,50 +8,10 @@ from scipy import special as reference
 from scipy import stats
 
 from bandits import beta, special, student
-from bandits.policy import POLICIES
+from bandits.policy import POLICIES, probabilities
 from bandits.posterior import Sums
 from bandits.rule import rule
-from bandits.summary import summary
 from tests.oracles import policy as oracle
-
-EVERY = np.arange(4)
-
-
-def test_beta_summary() -> None:
-    a, b = np.array([12.0, 40.5, 3.0, 900.0]), np.array([30.0, 80.0, 1.5, 2100.0])
-    post = POLICIES["beta"].derive(oracle.counts(a + b - 2, a - 1), {"floor": 0.5}, EVERY)
-    got = summary(post, np.ones(1), EVERY)
-    best, greatest = oracle.greatest(oracle.Betas(a, b))
-    assert got.mean == pytest.approx(a / (a + b), abs=1e-14)
-    assert got.low == pytest.approx(stats.beta(a, b).ppf(0.025), abs=1e-11)
-    assert got.high == pytest.approx(stats.beta(a, b).ppf(0.975), abs=1e-11)
-    assert got.best == pytest.approx(best, abs=1e-10)  # without the floor
-    assert got.loss == pytest.approx(greatest - a / (a + b), abs=1e-10)
-
-
-@pytest.mark.parametrize("name", ["nig", "uniform", "fixed", "linucb", "lints"])
-def test_other_summaries(name: str) -> None:
-    sums, cells = oracle.world(5, trials=60)
-    post = POLICIES[name].derive(sums, {}, EVERY)
-    x = cells[2] / 4096.0
-    got = summary(post, x, EVERY)
-    seen = x[: post.theta.shape[1]]
-    centre, scale = post.theta @ seen, np.sqrt(np.einsum("i,kij,j->k", seen, post.cov, seen))
-    laws = oracle.Students(centre, scale, post.dof)
-    best, greatest = oracle.greatest(laws)
-    assert got.mean == pytest.approx(centre, abs=1e-14)
-    assert got.low == pytest.approx(laws.ppf(0.025), abs=1e-8)
-    assert got.high == pytest.approx(laws.ppf(0.975), abs=1e-8)
-    assert got.best == pytest.approx(best, abs=1e-8)
-    assert got.loss == pytest.approx(greatest - centre, abs=1e-8)
-
-
-def test_summary_of_one_arm() -> None:
-    for policy in POLICIES.values():
-        got = summary(policy.derive(oracle.counts([9], [4]), {}, np.arange(1)), np.ones(1), np.arange(1))
-        assert got.best.tolist() == [1.0]
-        assert got.loss[0] == pytest.approx(0.0, abs=1e-12)
-        assert got.low[0] < got.mean[0] < got.high[0]
 
 
 def test_nig_against_its_definition() -> None:
@@ -73,8 +33,14 @@ def test_nig_defaults_are_pooled() -> None:
     untried = Sums(*(np.concatenate([column, np.zeros_like(column[:1])]) for column in sums))
     post = POLICIES["nig"].derive(untried, {}, np.arange(5))
     n, mean = sums.n.sum(), sums.s1.sum() / sums.n.sum()
-    variance = sums.s2.sum() / n - mean**2
-    assert post.par[4] == pytest.approx([mean, np.sqrt(variance), 4.0])
+    noise, first = oracle.noise(sums), max(oracle.noise(sums) ** 2, oracle.unseen(sums) / 2)
+    assert post.par[4] == pytest.approx([mean, np.sqrt(first), 4.0])
+    for k in range(4):  # an arm's own noise, but never less than that of all together
+        n, s1, s2 = sums.n[k], sums.s1[k], sums.s2[k]
+        found = (s1 + mean) / (n + 1)
+        b = 2 * first + 0.5 * (s2 + mean**2 - (n + 1) * found**2)
+        own = max(b / (2 + n / 2), noise**2)
+        assert post.par[k] == pytest.approx([found, np.sqrt(own / (n + 1)), 4 + n], rel=1e-12)
 
 
 def test_nig_survives_a_large_mean() -> None:
@@ -84,6 +50,14 @@ def test_nig_survives_a_large_mean() -> None:
     sums = Sums(column, column, column * mean, column * (mean**2 + spread**2), column[:, None, None], column[:, None])
     scale = POLICIES["nig"].derive(sums, {}, np.arange(1)).par[0, 1]
     assert scale == pytest.approx(spread / np.sqrt(n), rel=1e-3)
+
+
+def test_an_arm_without_rewards_is_as_uncertain_as_the_others_make_it() -> None:
+    """Fifty trials each, one reward in all: it used to be .993 for the arm that has it."""
+    sums = oracle.counts([50, 50, 50], [1, 0, 0])
+    p = probabilities(POLICIES["nig"].derive(sums, {"floor": 0.0}, np.arange(3)), np.ones(1), np.arange(3))
+    assert p[1] == pytest.approx(p[2], abs=1e-12)
+    assert 0.5 < p[0] < 0.9
 
 
 @pytest.mark.parametrize(("a", "b"), [(0.5, 0.5), (2.0, 0.5), (100.0, 0.5), (3.0, 700.0), (2000.0, 21000.0)])
