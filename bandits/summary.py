@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits import quadrature
-from bandits._jit import FLOATS, FLOATS2, FLOATS2_OUT, FLOATS3, entry
+from bandits._jit import FLOATS, FLOATS2, FLOATS2_OUT, FLOATS3, FLOATS_OUT, entry
 from bandits.linear import factorise
 from bandits.pmf import BETA_STEP
 from bandits.posterior import BETA_NODES, Floats, Sums
@@ -25,6 +25,7 @@ from bandits.rule import rule
 SMALL = 1e-3  # prior precision of the constant: what is left of an arm without trials
 RIDGE = 1.0  # of the features: where an arm was shown to few, its mean is not extrapolated
 SURE = 1e12  # trials that a belief is worth at the most
+SPREADS = (1.0, 0.3, 0.1)  # of arms about their family's mean, in means
 
 
 class Seen(NamedTuple):
@@ -131,25 +132,78 @@ def _prior_trial(slot: Floats, span: Span) -> tuple[float, float]:
 
 
 def summary(given: Seen, span: Span, arms: NDArray[np.int64]) -> Summary:
-    """The beliefs about `arms` (i8[n]): Beta distributions, compared by exact quadrature."""
-    out = np.empty((5, arms.size))
-    summarise(shapes(given, span)[arms], rule(BETA_NODES), out)
-    width = span.high - span.low
-    mean, low, high = (span.low + width * out[row] for row in range(3))
-    return Summary(mean, low, high, out[3], width * out[4])
+    """The beliefs about `arms` (i8[n]): Beta distributions, compared by exact quadrature.
+
+    Mean and interval are an arm's own. Which is the best is asked of arms as a family, at several spreads of it.
+    """
+    own, panel, width = shapes(given, span)[arms], rule(BETA_NODES), span.high - span.low
+    ends, best, loss = np.empty((3, arms.size)), np.zeros(arms.size), np.zeros(arms.size)
+    intervals(own, panel, ends)
+    for weight, shape in families(own):
+        odds = np.empty(arms.size)
+        greatest = contest(shape, panel, odds)
+        best += weight * odds
+        loss += weight * np.maximum(greatest - shape[:, 0] / shape.sum(axis=1), 0.0)
+    mean, low, high = (span.low + width * row for row in ends)
+    return Summary(mean, low, high, best / best.sum(), width * loss)
+
+
+def families(own: Floats) -> list[tuple[float, Floats]]:
+    """What all arms tell of each: (weight, shapes f8[n,2]) for every spread, by how likely the trials are under it.
+
+    Arms of one experiment are alike. To compare them as if each could be anything is to find a winner too often: of
+    many arms that are looked at many times one is ahead by luck.
+    """
+    s, n = np.maximum(own[:, 0] - 0.5, 0.0), np.maximum(own[:, 0] + own[:, 1] - 1.0, 0.0)
+    s = np.minimum(s, n)
+    found = []
+    for spread in SPREADS:
+        a0, b0 = _family(s, n, spread)
+        likely = [
+            _log_beta(a0 + x, b0 + m - x) - _log_beta(a0, b0) for x, m in zip(s.tolist(), n.tolist(), strict=True)
+        ]
+        found.append((math.fsum(likely), np.stack([a0 + s, b0 + n - s], axis=1)))
+    most = max(weight for weight, _ in found)
+    total = math.fsum(math.exp(weight - most) for weight, _ in found)
+    return [(math.exp(weight - most) / total, np.ascontiguousarray(shape)) for weight, shape in found]
+
+
+def _family(s: Floats, n: Floats, spread: float) -> tuple[float, float]:
+    """a and b of the family from which arms of this spread come; its mean is theirs, those of more trials first."""
+    weight, half = n, 0.5 / (math.fsum(n.tolist()) + 1.0)
+    share = np.divide(s, n, out=np.zeros_like(s), where=n > 0.0)
+    for _ in range(4):
+        total = math.fsum(weight.tolist())
+        middle = math.fsum((weight * share).tolist()) / total if total > 0.0 else 0.5
+        mean = (1.0 - 2.0 * half) * middle + half  # as if half a trial had paid: never 0 or 1
+        less = min(mean, 1.0 - mean)
+        worth = max((1.0 - less) / (less * spread * spread) - 1.0, 1.0)
+        weight = n / (n + worth)
+    return mean * worth, (1.0 - mean) * worth
+
+
+def _log_beta(a: float, b: float) -> float:
+    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
 
 
 @entry(FLOATS2, FLOATS, FLOATS2_OUT, nogil=True)
-def summarise(given: Floats, rule: Floats, out: Floats) -> None:
-    """Fill out (f8[5,n]) with the rows of a Summary, on the span from 0 to 1; `given` as from shapes()."""
-    table = np.empty((7, given.shape[0]))
-    for i in range(given.shape[0]):
-        table[quadrature.SHAPE, i], table[quadrature.SECOND, i] = given[i, 0], given[i, 1]
-    greatest = quadrature.greatest(quadrature.BETA, table, rule, BETA_STEP, out[3])
-    for i in range(given.shape[0]):
-        mean = given[i, 0] / (given[i, 0] + given[i, 1])
+def intervals(own: Floats, rule: Floats, out: Floats) -> None:
+    """Fill out (f8[3,n]) with mean, low and high, on the span from 0 to 1; `own` as from shapes()."""
+    table = np.empty((7, own.shape[0]))
+    for i in range(own.shape[0]):
+        table[quadrature.SHAPE, i], table[quadrature.SECOND, i] = own[i, 0], own[i, 1]
+    quadrature.prepare(quadrature.BETA, table)
+    for i in range(own.shape[0]):
+        mean = own[i, 0] / (own[i, 0] + own[i, 1])
         low = quadrature.natural(quadrature.BETA, quadrature.quantile(quadrature.BETA, table, i, 0.025, rule))
         high = quadrature.natural(quadrature.BETA, quadrature.quantile(quadrature.BETA, table, i, 0.975, rule))
-        out[0, i] = mean
-        out[1, i], out[2, i] = min(low, mean, given[i, 2]), max(high, mean, given[i, 2])
-        out[4, i] = max(0.0, greatest - mean)
+        out[0, i], out[1, i], out[2, i] = mean, min(low, mean, own[i, 2]), max(high, mean, own[i, 2])
+
+
+@entry(FLOATS2, FLOATS, FLOATS_OUT, nogil=True)
+def contest(shape: Floats, rule: Floats, out: Floats) -> float:
+    """Fill out (f8[n]) with P(each is the greatest) of Betas (a, b) = shape (f8[n,2]); returns E[greatest]."""
+    table = np.empty((7, shape.shape[0]))
+    for i in range(shape.shape[0]):
+        table[quadrature.SHAPE, i], table[quadrature.SECOND, i] = shape[i, 0], shape[i, 1]
+    return quadrature.greatest(quadrature.BETA, table, rule, BETA_STEP, out)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from bandits.posterior import Sums
-from bandits.summary import RIDGE, SMALL, Span, Summary, seen, shapes, summary
+from bandits.summary import RIDGE, SMALL, SPREADS, Span, Summary, seen, shapes, summary
 from tests.oracles import policy as oracle
 from tests.oracles.policy import Floats
 
@@ -26,12 +26,31 @@ def said(sums: Sums, span: Span = YES_NO, x: Floats | None = None) -> Summary:
 def test_a_yes_or_no_metric_has_the_posterior_of_jeffreys() -> None:
     n, s = np.array([42.0, 120.5, 4.5, 3000.0]), np.array([12.0, 40.5, 0.0, 2999.0])
     got, a, b = said(oracle.counts(n, s)), s + 0.5, n - s + 0.5
-    best, greatest = oracle.greatest(oracle.Betas(a, b))
     assert got.mean == pytest.approx(a / (a + b), abs=1e-14)
     assert got.low == pytest.approx(np.minimum(stats.beta(a, b).ppf(0.025), s / n), abs=1e-11)
     assert got.high == pytest.approx(np.maximum(stats.beta(a, b).ppf(0.975), s / n), abs=1e-11)
-    assert got.best == pytest.approx(best, abs=1e-9)
-    assert got.loss == pytest.approx(greatest - a / (a + b), abs=1e-9)
+
+
+def test_the_best_is_asked_of_a_family() -> None:
+    """P(best) and loss: the mean over spreads of the family, weighted by the likelihood of the trials under each."""
+    n, s = np.array([400.0, 900.0, 700.0]), np.array([12.0, 45.0, 20.0])
+    got, every = said(oracle.counts(n, s)), []
+    for spread in SPREADS:
+        weight = n
+        for _ in range(4):
+            raw = (weight * s / n).sum() / weight.sum()
+            mean = raw + (0.5 - raw) / (n.sum() + 1)
+            worth = (1 - mean) / (mean * spread**2) - 1  # sd of a Beta of this worth: spread x mean
+            weight = n / (n + worth)
+        a, b = mean * worth, (1 - mean) * worth
+        assert stats.beta(a, b).std() == pytest.approx(spread * mean)
+        likely = stats.betabinom(n.astype(int), a, b).logpmf(s.astype(int)).sum()
+        best, greatest = oracle.greatest(oracle.Betas(a + s, b + n - s))
+        every.append((likely, best, greatest - (a + s) / (a + b + n)))
+    weight = np.exp([likely - every[0][0] for likely, _, _ in every])
+    weight /= weight.sum()
+    assert got.best == pytest.approx(sum(w * best for w, (_, best, _) in zip(weight, every, strict=True)), abs=1e-8)
+    assert got.loss == pytest.approx(sum(w * loss for w, (_, _, loss) in zip(weight, every, strict=True)), abs=1e-8)
 
 
 def test_one_formula_gives_the_same_where_rewards_are_rare() -> None:
