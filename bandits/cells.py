@@ -2,7 +2,7 @@
 
 A block belongs to one (bucket, segment, arm) and has two vectors:
 counts  [trials of each group] then, for each metric, for each group: rewarded, sum, squares high, squares low
-learn   [sum q, sum q^2] then, for each feature column j: sum q x_j, sum x_0 x_j, ..., sum x_j x_j
+learn   [sum q, sum q^2] then, for each feature column j: sum q x_j, sum x_0 x_j, ..., sum x_j x_j; q as in grid.py
 Squares of totals are kept as two sums (the square's upper bits and its lower 32) so that neither can overflow.
 """
 
@@ -22,8 +22,6 @@ REWARDED, TOTAL, SQUARE_HIGH, SQUARE_LOW = 0, 1, 2, 3
 
 SUBJECT_BUCKETS = 256
 DELAY_BINS = 32
-
-Q_SCALE = 32767  # a learning reward of 1.0
 
 
 def counts_size(metrics: int) -> int:
@@ -57,20 +55,3 @@ def delay_bin(delay_ms: int) -> int:
         rest >>= 1
         k += 1
     return k
-
-
-@jit
-def grid(total: int, low: int, high: int) -> int:
-    """The learning reward of a total: clipped to [low, high], on a signed grid through zero, rounded half to even.
-
-    All in units of `reward.unit`. A total of exactly 0 is no reward and stays 0, even where low > 0.
-    """
-    if total == 0:
-        return 0
-    clipped = min(max(total, low), high)
-    scale = max(abs(low), abs(high))
-    doubled = 2 * clipped * Q_SCALE
-    q = (doubled + scale) // (2 * scale)
-    if (doubled + scale) % (2 * scale) == 0 and q % 2 != 0:
-        q -= 1
-    return q

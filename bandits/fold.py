@@ -33,9 +33,9 @@ from bandits.cells import (
     column_offset,
     count_offset,
     delay_bin,
-    grid,
 )
 from bandits.expansion import expand
+from bandits.grid import PRODUCT, SQUARE, shifted, taught
 from bandits.layout import X_SCALE
 
 Ints = NDArray[np.int64]
@@ -109,18 +109,19 @@ def fold_trials(
 
 
 @jit
-def _add_learning(learn: Ints, old_q: int, new_q: int, x: NDArray[np.int16]) -> None:
-    step = new_q - old_q
-    learn[0] += step
-    learn[1] += new_q * new_q - old_q * old_q
-    learn[column_offset(0)] += step * X_SCALE
+def _add_learning(learn: Ints, old_q: int, new_q: int, x: NDArray[np.int16], grid: Ints) -> None:
+    product, square = grid[PRODUCT], grid[SQUARE]
+    learn[0] += new_q - old_q
+    learn[1] += shifted(new_q * new_q, square) - shifted(old_q * old_q, square)
+    learn[column_offset(0)] += shifted(new_q * X_SCALE, product) - shifted(old_q * X_SCALE, product)
     for j in range(x.shape[0]):
         if x[j] != 0:
-            learn[column_offset(j + 1)] += step * np.int64(x[j])
+            xj = int(x[j])
+            learn[column_offset(j + 1)] += shifted(new_q * xj, product) - shifted(old_q * xj, product)
 
 
 @entry(
-    INTS2_OUT, INTS2_OUT, INTS4_OUT, INTS3_OUT, *[INTS] * 5, CELLS2, *[INTS] * 5, INT, INT, INT, INTS, INTS2, INT,
+    INTS2_OUT, INTS2_OUT, INTS4_OUT, INTS3_OUT, *[INTS] * 5, CELLS2, *[INTS] * 5, INT, INTS, INTS, INTS2, INT,
     nogil=True,
 )  # fmt: skip
 def fold_rewards(
@@ -140,8 +141,7 @@ def fold_rewards(
     exposes: Ints,
     delay: Ints,
     primary: int,
-    low: int,
-    high: int,
+    grid: Ints,
     place: Ints,
     terms: Ints,
     columns: int,
@@ -149,7 +149,7 @@ def fold_rewards(
     """Add n reward rows (metric < 0: an exposure only). See fold_trials; delays [buckets, segments, 32] is added to.
 
     period [n] is the row's time bucket; old and new totals in `reward.unit`; exposes 0 or 1; delay in ms.
-    primary is the number of the metric that teaches, low and high its bounds in its unit.
+    primary is the number of the metric that teaches, grid its Grid.packed.
     """
     z, wide = np.zeros(columns, np.int64), np.zeros(columns - 1, np.int16)
     for row in range(block.shape[0]):
@@ -175,11 +175,11 @@ def fold_rewards(
         if group <= HELD:
             subjects[segment[row], group, 1 + metric[row], bucket[row]] += after - before
         if metric[row] == primary and group in (POLICY, HISTORY):
-            was, now = grid(before, low, high), grid(after, low, high)
+            was, now = taught(before, grid), taught(after, grid)
             if terms.shape[0]:
-                _add_learning(learn[block[row]], was, now, wide)
+                _add_learning(learn[block[row]], was, now, wide, grid)
             else:
-                _add_learning(learn[block[row]], was, now, x[row])
+                _add_learning(learn[block[row]], was, now, x[row], grid)
             if group == POLICY and before == 0 and after != 0:
                 delays[period[row], segment[row], delay_bin(delay[row])] += 1
 

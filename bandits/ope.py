@@ -4,7 +4,8 @@ Definitions as in Saito, Aihara, Matsutani, Narita: "Open Bandit Dataset and Pip
 probability / logged propensity:
 IPS    mean(w r)
 SNIPS  sum(w r) / sum(w)
-DM     mean(sum_a target(a) q(x, a)), q a ridge regression an arm, fitted on the other folds
+DM     mean(sum_a target(a) q(x, a)), q a ridge regression an arm, fitted on the other folds; a point without an interval,
+       as the spread of q over rows says nothing of q's own error: such an interval held the truth in 0 to 15 % of logs
 DR     DM + mean(w (r - q(x, a)))
 """
 
@@ -59,7 +60,10 @@ class Support(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """One estimator's answer; the intervals are normal, bootstrap and anytime-valid ones, each of 95 %."""
+    """One estimator's answer; the intervals are normal, bootstrap and anytime-valid ones, each of 95 %.
+
+    Error and intervals are nan where none can be given.
+    """
 
     name: str
     value: float
@@ -91,7 +95,7 @@ def support(log: Logged) -> Support:
     n, w = log.arm.size, weights(log)
     total, squares = float(w.sum()), float((w * w).sum())
     if total <= 0.0:
-        return Support(n, 0.0, 0.0, 0.0, 1.0, "the log never shows what the policy would choose")
+        return Support(n, 0.0, 0.0, 0.0, 1.0, "the log never shows an arm that the policy would choose")
     never = np.bincount(log.arm, minlength=log.target.shape[1]) == 0
     rare = float(w[log.propensity < SHOWS / n].sum()) / n
     unsupported = float(log.target[:, never].sum()) / n + rare
@@ -104,16 +108,16 @@ def _refusal(w: Floats, ess: float, share: float, mean: float, unsupported: floa
     if ess < LEAST_ESS:
         return f"the effective sample size of {w.size:,} rows is {ess:,.1f}, at least {LEAST_ESS:.0f} is needed"
     if share > MOST_SHARE:
-        return f"a single row carries {share:.0%} of all weight, at most {MOST_SHARE:.0%} may be"
+        return f"one trial alone makes up {share:.0%} of the estimate, more than the {MOST_SHARE:.0%} that are allowed"
     if unsupported > MOST_UNSUPPORTED:
         return (
-            f"{min(unsupported, 1.0):.0%} of the policy's choices go where the log was expected to show an arm fewer "
-            f"than {SHOWS} times, at most {MOST_UNSUPPORTED:.0%} may"
+            f"{min(unsupported, 1.0):.0%} of the policy's choices are arms that the log had little chance to show (fewer "
+            f"than {SHOWS} times), more than the {MOST_UNSUPPORTED:.0%} that are allowed"
         )
     if abs(mean - 1.0) > _TILT * float(w.std()) / math.sqrt(w.size) + 1e-6:
         return (
-            f"the weights average {mean:.3f} instead of 1: the policy chooses arms that could not be drawn, or the "
-            "propensities are not those that the arms were drawn with"
+            f"its trials weigh {mean:.3f} on average, where it should be 1: either the policy chooses arms that could not "
+            "have been drawn, or the logged propensities are not the true ones"
         )
     return ""
 
@@ -168,6 +172,6 @@ def estimates(log: Logged) -> tuple[Estimate, ...]:
     return (
         estimate("IPS", w * log.reward, one),
         estimate("SNIPS", w * log.reward, w),
-        estimate("DM", value, one),
+        Estimate("DM", float(value.mean()), *[math.nan] * 7),
         estimate("DR", value + w * (log.reward - shown), one),
     )

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits.buckets import Bucket, containing, fine_width, next_settle, settle
-from bandits.cells import DELAY_BINS, Q_SCALE, SUBJECT_BUCKETS, counts_size, learn_size
+from bandits.cells import DELAY_BINS, SUBJECT_BUCKETS, counts_size, learn_size
 from bandits.expansion import Design, plain
 from bandits.fold import fold_rewards, fold_trials, gather
+from bandits.grid import FINE, Grid, grid_of
 from bandits.layout import X_SCALE
 from bandits.posterior import Sums
 
@@ -35,6 +36,7 @@ class Rules(NamedTuple):
     high: int
     horizon_ms: int
     products: Design | None = None  # None: no products, every learning column is a main one
+    grid: int = FINE  # of what totals teach, or COARSE
 
     @property
     def design(self) -> Design:
@@ -85,6 +87,7 @@ class State:
         self.counts = np.zeros((0, counts_size(rules.metrics)), np.int64)
         self.learn = np.zeros((0, learn_size(rules.columns)), np.int64)
         self.subjects = np.zeros((rules.segments, 2, 1 + rules.metrics, SUBJECT_BUCKETS), np.int64)
+        self._grid: Grid = grid_of(rules.low, rules.high, rules.grid)
         self.rejected = 0  # rows that named a number the rules do not have; always 0 unless the log is damaged
         self.cuts: frozenset[int] = frozenset()  # times that no merge of buckets may cross
         self._free: list[int] = []
@@ -97,7 +100,7 @@ class State:
         old = self.rules
         if any(new < was for new, was in zip(rules[:4], old[:4], strict=True)):
             raise ValueError(f"sizes never shrink: {old} to {rules}")
-        self.rules = rules
+        self.rules, self._grid = rules, grid_of(rules.low, rules.high, rules.grid)
         self.index = _grown(self.index, (len(self.buckets), rules.segments, rules.arms), -1)
         self.delays = _grown(self.delays, (len(self.buckets), rules.segments, DELAY_BINS))
         self.counts = _grown(self.counts, (len(self.counts), counts_size(rules.metrics)))
@@ -132,7 +135,7 @@ class State:
                 self.counts, self.learn, self.subjects, self.delays, block, period,
                 rows.segment, rows.flags, rows.bucket, self._fit(rows.x),
                 totals.metric, totals.old, totals.new, totals.exposes, totals.delay,
-                rules.primary, rules.low, rules.high, design.place, design.terms, rules.columns,
+                rules.primary, self._grid.packed, design.place, design.terms, rules.columns,
             )  # fmt: skip
 
     def settle(self, now_ms: int) -> None:
@@ -238,7 +241,11 @@ class State:
         )  # fmt: skip
         # A killed server can lose trials whose rewards arrived: never more rewards than trials.
         n = np.maximum(n, rewarded)
-        return Sums(n, rewarded, s1 / Q_SCALE, s2 / Q_SCALE**2, xx / X_SCALE**2, xr / (Q_SCALE * X_SCALE))
+        one, product, square = self._grid.one, self._grid.product, self._grid.square
+        s1, s2, xr = s1 / one, s2 * square / one**2, xr * product / (one * X_SCALE)
+        # Squares of the smallest rewards may have been rounded to nothing: they are no less than those of their mean.
+        s2 = np.maximum(s2, np.divide(s1 * s1, rewarded, out=np.zeros(arms), where=rewarded > 0.0))
+        return Sums(n, rewarded, s1, s2, xx / X_SCALE**2, xr)
 
     def weights(self, now_ms: int, half_life_ms: int | None, cut_ms: int = 0) -> NDArray[np.float64] | None:
         """Forgetting: a bucket counts 2^-(age of its middle / half-life), and 0 where it ends before the cut.

@@ -73,7 +73,7 @@ def evaluate(trials: Trials, policy: str, progress: Progress = lambda _: None) -
     target = read_policy(policy, trials.arms)
     n = len(trials)
     if n == 0:
-        refused = ope.Support(0, 0.0, 0.0, 0.0, 1.0, "the log has no trials that a policy drew")
+        refused = ope.Support(0, 0.0, 0.0, 0.0, 1.0, "it has no trials that a policy drew")
         return Evaluation(target.name, refused, None, (), trials.left_out, trials.open_rows)
     fold = ope.folds(n)
     pmf = target_pmf(trials, target, fold, lambda share: progress(0.8 * share))

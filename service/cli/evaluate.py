@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from service.pb.lever.v1.experiment_pb2 import EvaluateResponse, PolicyEstimate
 
 _TIMEOUT_S = 660.0  # a server reads its whole log
+_STILL = {"fixed", "uniform"}  # policies that do not learn
 _HEADINGS = ("estimate", "error", "95 % interval", "bootstrap", "at any time")
 
 Progress = Callable[[float], None]
@@ -192,7 +194,10 @@ def _plain(found: Evaluation) -> dict[str, object]:
         "algorithm": found.policy,
         "refused": found.support.refused or None,
         "support": {k: v for k, v in found.support._asdict().items() if k != "refused"},
-        "estimates": [one._asdict() for one in estimates],
+        "estimates": [
+            {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in one._asdict().items()}
+            for one in estimates
+        ],
         "left_out": dict(found.left_out),
         "open_trials": found.open_rows,
     }
@@ -212,8 +217,21 @@ def _show(found: Evaluation) -> None:
     if found.logged is not None:
         screen.print()
         screen.print(estimates_table(found))
+        for note in _notes(found):
+            typer.echo(note)
     if said.refused:
         typer.echo(f"\nThe log cannot tell what {found.policy} would have earned: {said.refused}.", err=True)
+
+
+def _notes(found: Evaluation) -> Iterator[str]:
+    """What has to be said of the numbers."""
+    if any(math.isnan(one.error) for one in found.estimates):
+        yield "DM has no interval: how far its model is off cannot be told from the log. DR corrects it where it can."
+    if found.estimates and found.policy not in _STILL:
+        yield (
+            f"{found.policy} learns: what is estimated is approximately this policy, as the log taught it and then held "
+            "still."
+        )
 
 
 def estimates_table(found: Evaluation) -> Table:
@@ -227,8 +245,8 @@ def estimates_table(found: Evaluation) -> Table:
     for one in (found.logged, *found.estimates):
         if one is not None:
             spans = ((one.low, one.high), (one.boot_low, one.boot_high), (one.any_low, one.any_high))
-            cells = (f"{number(low)} to {number(high)}" for low, high in spans)
-            table.add_row(one.name, f"{one.value:.6g}", number(one.error), *cells)
+            cells = [number(one.error), *(f"{number(low)} to {number(high)}" for low, high in spans)]
+            table.add_row(one.name, f"{one.value:.6g}", *(["none"] * 4 if math.isnan(one.error) else cells))
     return table
 
 
@@ -245,8 +263,9 @@ def draw(found: Evaluation, out: Path) -> None:
     axes = figure.subplots()
     for place, one in enumerate(reversed(shown)):
         colour = "0.4" if one.name == "logged" else "C0"
-        axes.plot([one.any_low, one.any_high], [place, place], color=colour, linewidth=1)
-        axes.plot([one.low, one.high], [place, place], color=colour, linewidth=4)
+        if not math.isnan(one.error):
+            axes.plot([one.any_low, one.any_high], [place, place], color=colour, linewidth=1)
+            axes.plot([one.low, one.high], [place, place], color=colour, linewidth=4)
         axes.plot([one.value], [place], "o", color=colour)
     axes.set_yticks(range(len(shown)), [one.name for one in reversed(shown)])
     axes.set_xlabel("reward per trial; thick: 95 % interval, thin: at any time")

@@ -31,6 +31,8 @@ from service.experiment.spec import (
 )
 from service.text.fields import nearest
 
+COARSE_GRID, FINE_GRID = 1, 2  # bandits.grid, which takes long to import
+
 
 class Numbers(msgspec.Struct, frozen=True):
     """Everything ever seen, by number, in its newest form; `features` also has those that were dropped.
@@ -44,6 +46,7 @@ class Numbers(msgspec.Struct, frozen=True):
     columns: tuple[ColumnSpec, ...]
     features: dict[str, FeatureSpec]
     products: tuple[ProductSpec, ...] = ()
+    grid: int = COARSE_GRID  # of what rewards teach; records that do not say are older than the fine one
 
     @property
     def learning_columns(self) -> int:
@@ -60,7 +63,7 @@ def number(spec: Spec, old: Numbers | None) -> Numbers:
     Raises InvalidError for changes that sums already kept forbid, and where there are more numbers than fit.
     """
     violations = _refused(spec, old) if old else []
-    empty = Numbers((), (SegmentSpec(DEFAULT_SEGMENT),), (), (ColumnSpec("", CONSTANT),), {})
+    empty = Numbers((), (SegmentSpec(DEFAULT_SEGMENT),), (), (ColumnSpec("", CONSTANT),), {}, grid=FINE_GRID)
     before = old or empty
     kept_arms = tuple(_gone(arm) for arm in before.arms)
     numbers = Numbers(
@@ -70,6 +73,7 @@ def number(spec: Spec, old: Numbers | None) -> Numbers:
         columns=_columns(spec, before.columns),
         features=before.features | spec.features,
         products=before.products,
+        grid=before.grid,
     )
     violations += _too_many(numbers, spec)
     if violations:

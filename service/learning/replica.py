@@ -256,6 +256,7 @@ def rules_of(experiment: Experiment) -> Rules:
         segments=len(experiment.segments.ids), arms=len(experiment.arms), metrics=len(experiment.metrics),
         columns=experiment.design.columns, primary=metric.number, low=low, high=high,
         horizon_ms=experiment.horizon_ms, products=experiment.design,
+        grid=experiment.numbers.grid,
     )  # fmt: skip
 
 

@@ -30,11 +30,28 @@ class Row:
     entered: int = 0
 
 
-def oracle_grid(total: int, low: int, high: int) -> int:
-    """round-half-even(clip(total) / s), s = max(|low|, |high|) / 32767, by exact fractions; no reward stays 0."""
+def oracle_grid(total: int, rules: Rules) -> int:
+    """What a total teaches, by exact fractions; no reward stays 0.
+
+    Coarse: round-half-even(clip(total) / s), s = max(|low|, |high|) / 32767. Fine: the total, in at most 28 bits.
+    """
     if total == 0:
         return 0
-    return round(Fraction(min(max(total, low), high) * 32767, max(abs(low), abs(high))))
+    clipped, largest = min(max(total, rules.low), rules.high), max(abs(rules.low), abs(rules.high))
+    if rules.grid == 1:
+        return round(Fraction(clipped * 32767, largest))
+    return shift(clipped, max(len(f"{largest:b}") - 28, 0))
+
+
+def shift(value: int, bits: int) -> int:
+    """value / 2^bits, rounded half to even."""
+    return round(Fraction(value, 2**bits))
+
+
+def oracle_shifts(rules: Rules) -> tuple[int, int]:
+    """Bits that go of q x, so that 2^31 rows of |x| < 2^15 fit into 63 bits, and of q^2."""
+    bits = min(len(f"{max(abs(rules.low), abs(rules.high)):b}"), 28)
+    return (0, 0) if rules.grid == 1 else (max(bits - 16, 0), max(2 * bits - 31, 0))
 
 
 def expand(row: tuple[int, ...], rules: Rules) -> tuple[int, ...]:
@@ -89,11 +106,12 @@ class OracleState:
         if group < 2:
             out["subject total", row.segment, group, row.bucket, row.metric] += row.new - row.old
         if row.metric == self.rules.primary and teaches:
-            new, old = (oracle_grid(t, self.rules.low, self.rules.high) for t in (row.new, row.old))
+            new, old = (oracle_grid(t, self.rules) for t in (row.new, row.old))
+            product, square = oracle_shifts(self.rules)
             out["q", *slot] += new - old
-            out["qq", *slot] += new**2 - old**2
+            out["qq", *slot] += shift(new**2, square) - shift(old**2, square)
             for j in range(len(x)):
-                out["qx", *slot, j] += (new - old) * x[j]
+                out["qx", *slot, j] += shift(new * x[j], product) - shift(old * x[j], product)
             if group == 0 and row.old == 0 and row.new != 0:
                 delay = max(row.entered - row.time, 0)
                 out["delay", *when, row.segment, min(31, (delay // 16).bit_length())] += 1

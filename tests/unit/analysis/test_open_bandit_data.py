@@ -102,5 +102,5 @@ def test_the_reverse_is_refused(wheel: Path) -> None:
         if name == "obd-men":
             assert round(support.ess) == 656
     assert "is 2.1, at least" in reasons["obd-women"]
-    assert "11% of the policy's choices go where" in reasons["obd-men"]
-    assert "37% of the policy's choices go where" in reasons["obd-all"]
+    assert "11% of the policy's choices are arms that" in reasons["obd-men"]
+    assert "37% of the policy's choices are arms that" in reasons["obd-all"]

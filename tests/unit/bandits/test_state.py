@@ -15,10 +15,10 @@ from bandits.cells import (
     SQUARE_LOW,
     count_offset,
     delay_bin,
-    grid,
 )
+from bandits.grid import COARSE, FINE, grid_of, taught
 from bandits.state import Rows, Rules, State, Totals
-from tests.oracles.state import OracleState, Row, cells, oracle_grid
+from tests.oracles.state import OracleState, Row, cells, oracle_grid, oracle_shifts, shift
 
 RULES = Rules(segments=3, arms=4, metrics=2, columns=5, primary=0, low=-20, high=50, horizon_ms=100_000)
 
@@ -66,12 +66,13 @@ def add(state: State, rows: list[Row]) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_every_cell_equals_the_slow_twin(seed: int) -> None:
+    rules = (RULES, RULES._replace(grid=COARSE), RULES._replace(high=10**6), RULES._replace(low=-(2**31) + 1))[seed % 4]
     rows = make_rows(seed, 400)
-    state = State(RULES)
+    state = State(rules)
     for i in range(0, len(rows), 37):
         add(state, rows[i : i + 37])
         state.settle(100_000 * i)
-    assert cells(state) == OracleState(RULES, rows).cells(state.buckets)
+    assert cells(state) == OracleState(rules, rows).cells(state.buckets)
     assert state.rejected == 0
 
 
@@ -136,16 +137,54 @@ def test_rows_that_name_unknown_numbers_are_counted_and_left_out() -> None:
     assert state.fields() != {}
 
 
-@given(st.integers(-(2**31), 2**31), st.integers(-(2**20), 0), st.integers(1, 2**20))
+TOTALS = st.integers(-(2**31), 2**31) | st.integers(-100, 100)
+ENDS = st.integers(0, 2**31 - 1) | st.integers(0, 2**12)
+
+
+@given(TOTALS, ENDS, ENDS, st.sampled_from([COARSE, FINE]))
 @settings(deadline=None)
-def test_grid_is_exact_rounding_half_to_even(total: int, low: int, high: int) -> None:
-    assert grid(total, low, high) == oracle_grid(total, low, high)
+def test_what_a_total_teaches(total: int, below: int, above: int, version: int) -> None:
+    rules = RULES._replace(low=-below, high=above + 1, grid=version)
+    made = grid_of(rules.low, rules.high, version)
+    assert taught(total, made.packed) == oracle_grid(total, rules)
+    assert (made.product, made.square) == tuple(2.0**bits for bits in oracle_shifts(rules))
 
 
-def test_grid_of_a_rating_keeps_no_reward_apart_from_the_lowest() -> None:
-    assert grid(0, 1, 5) == 0
-    assert grid(1, 1, 5) == round(32767 / 5)
-    assert grid(5, 1, 5) == 32767
+@given(TOTALS, ENDS, ENDS)
+@settings(deadline=None)
+def test_no_cell_overflows_and_no_reward_is_lost(total: int, below: int, above: int) -> None:
+    """2^31 rows of the largest reward and of features at their limit fit; up to 2^28 units a total is itself."""
+    rules = RULES._replace(low=-below, high=above + 1)
+    made, (product, square) = grid_of(rules.low, rules.high, FINE), oracle_shifts(rules)
+    for extreme in (rules.low, rules.high):
+        q = oracle_grid(extreme, rules)
+        for cell in (q, shift(q * 32767, product), shift(-q * 32767, product), shift(q * q, square)):
+            assert abs(cell) * 2**31 < 2**63
+    if max(below, above + 1) < 2**28:
+        assert taught(total, made.packed) == min(max(total, rules.low), rules.high) * (total != 0)
+        assert made.one == max(below, above + 1)
+
+
+def test_a_coarse_rating_keeps_no_reward_apart_from_the_lowest() -> None:
+    old, new = grid_of(1, 5, COARSE).packed, grid_of(1, 5, FINE).packed
+    assert [taught(total, old) for total in (0, 1, 5)] == [0, round(32767 / 5), 32767]
+    assert [taught(total, new) for total in (0, 1, 5)] == [0, 1, 5]
+
+
+@pytest.mark.parametrize("high", [1, 50, 10**5, 2**25, 2**31 - 1])
+def test_a_reward_a_hundred_thousandth_of_the_largest_teaches(high: int) -> None:
+    """Under the coarse grid it was nothing."""
+    state = State(RULES._replace(low=0, high=high))
+    small = max(high // 100_000, 1)
+    rng = random.Random(1)
+    rows = [
+        Row(5, 0, 0, 0, 0, (rng.randint(-4096, 4096), 0, 0, 0), metric=0, new=small, exposes=True) for _ in range(2000)
+    ]
+    add(state, rows)
+    sums, value = state.sums(0), small / high
+    assert sums.s1[0] == pytest.approx(2000 * value, rel=1e-3)
+    assert sums.s2[0] == pytest.approx(2000 * value**2, rel=0.02)
+    assert sums.xr[0, 1] == pytest.approx(value * sum(row.x[0] / 4096 for row in rows), rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -157,8 +196,8 @@ def test_delay_bins(delay: int, expected: int) -> None:
 
 def test_cells_hold_their_bounds() -> None:
     """The largest total and the largest reward on the grid, as often as a cell is promised to hold them."""
-    state = State(RULES)
     top = 2**31 - 1
+    state = State(RULES._replace(high=top))
     add(state, [Row(5, 0, 0, 0, 0, (4096,) * 4, metric=0, new=top, exposes=True)])
     state.counts *= 2**31
     state.learn *= 2**31

@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bandits.grid import COARSE, FINE
 from service.errors import InvalidError
 from service.experiment.compiled import Experiment, build, read
 from service.experiment.parse import parse
+from service.learning.replica import rules_of
 
 BASE: dict[str, Any] = {
     "experiment": "hero",
@@ -218,3 +220,14 @@ def test_numbers_are_never_reused_and_old_columns_keep_their_encoding(
         live = {arm["id"] for arm in config["arms"]}
         assert {arm.id for arm in new.arms if arm.state == "active"} == live
         old = new
+
+
+def test_what_rewards_teach_keeps_its_grid_for_life() -> None:
+    """A record of before the fine grid does not name one: its sums are on the coarse one, whatever is applied later."""
+    fresh = applied(BASE)
+    assert (rules_of(fresh).grid, rules_of(applied(BASE, fresh)).grid) == (FINE, FINE)
+    text = msgspec.json.encode(BASE).decode()
+    record = msgspec.json.decode(build(parse(text), text, "ab", 0, None))
+    assert record["numbers"].pop("grid") == FINE
+    old = read(msgspec.json.encode(record))
+    assert (rules_of(old).grid, rules_of(applied(BASE, old)).grid) == (COARSE, COARSE)

@@ -1,0 +1,48 @@
+"""`loadtest coverage`: worlds are what they say, and a few hundred experiments come out as promised."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bandits.policy import POLICIES
+from bandits.summary import Summary
+from loadtest.coverage import BASES, Look, Tally, World, draw, play, simulate
+
+
+def test_a_world_has_the_base_rate_that_it_was_asked_for() -> None:
+    worlds = [draw(np.random.default_rng(seed), 0.05, orders=False) for seed in range(400)]
+    assert np.median([world.chance.mean() for world in worlds]) == pytest.approx(0.05, rel=0.15)
+    assert {world.truth.size for world in worlds} == set(range(2, 9))
+
+
+def test_an_experiment_is_played_to_its_end() -> None:
+    for orders in (False, True):
+        world = World(0.3, np.array([[0.2, 0.4], [0.2, 0.4]]), 3000, orders)
+        looks = list(play(world, POLICIES["uniform"], np.random.default_rng(1)))
+        assert looks[-1].trials.sum() == 3000
+        assert looks[-1].said.low == pytest.approx(world.truth, rel=0.3)
+        assert looks[-1].said.mean == pytest.approx(world.truth, rel=0.2)
+
+
+def test_what_is_counted() -> None:
+    world = World(0.05, np.array([[0.04, 0.06]] * 2), 1000, False)
+    said = Summary(*np.array([[0.04, 0.05], [0.03, 0.055], [0.05, 0.057], [0.95, 0.05], [0.0, 0.0]]))
+    tally = Tally()
+    tally.see(Look(world, np.array([20.0, 500.0]), np.array([1.0, 30.0]), said))  # too early: 20 trials
+    tally.see(Look(world, np.array([200.0, 500.0]), np.array([0.0, 30.0]), said))  # too early: one arm with rewards
+    assert tally.row()["p_best_true"] is None
+    tally.see(Look(world, np.array([200.0, 500.0]), np.array([8.0, 30.0]), said))
+    row = tally.row()
+    assert row["report_interval_coverage"] == {"0.05": 0.5}
+    assert (row["p_best_said"], row["p_best_true"]) == (1, 0.0)
+
+
+def test_reports_are_true() -> None:
+    """200 experiments; coverage of so few has a standard error of two to three hundredths."""
+    row = simulate(200, "beta", 3)
+    found = row["report_interval_coverage"]
+    assert isinstance(found, dict)
+    assert set(found) == {f"{base:g}" for base in BASES}
+    assert all(0.88 < share <= 1.0 for share in found.values())
+    assert float(str(row["p_best_true"])) >= 0.9
