@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits._jit import jit
+from bandits.layout import COARSE_GRID
 
-COARSE, FINE = 1, 2  # an experiment keeps the one it was made with
 STEPS = 32767  # of the coarse grid
 MOST_BITS = 28  # of q
 PRODUCT_BITS = 16  # of q, in sums with features
@@ -52,7 +52,7 @@ class Grid(NamedTuple):
 def grid_of(low: int, high: int, version: int) -> Grid:
     """The grid of a metric whose totals teach within [low, high] units."""
     largest = max(abs(low), abs(high))
-    if version == COARSE:
+    if version == COARSE_GRID:
         return Grid(np.array([low, high, STEPS, 0, 0, 0], np.int64), float(STEPS))
     drop = max(largest.bit_length() - MOST_BITS, 0)
     bits = largest.bit_length() - drop

@@ -9,6 +9,10 @@ from typing import Final
 
 X_SCALE: Final = 4096  # a feature of 1.0; a power of two, so that no bit is lost on the way to a float and back
 
+# What a reward teaches, see grid.py: an experiment keeps the grid that it was made with.
+COARSE_GRID: Final = 1
+FINE_GRID: Final = 2
+
 # What a row says about its decision.
 HOLDOUT: Final = 1  # the subject is in the holdout
 DEFERRED: Final = 2  # not a trial before it is exposed

@@ -17,8 +17,8 @@ from bandits.buckets import Bucket, containing, fine_width, next_settle, settle
 from bandits.cells import DELAY_BINS, SUBJECT_BUCKETS, counts_size, learn_size
 from bandits.expansion import Design, plain
 from bandits.fold import fold_rewards, fold_trials, gather
-from bandits.grid import FINE, Grid, grid_of
-from bandits.layout import X_SCALE
+from bandits.grid import Grid, grid_of
+from bandits.layout import FINE_GRID, X_SCALE
 from bandits.posterior import Sums
 
 Ints = NDArray[np.int64]
@@ -36,7 +36,7 @@ class Rules(NamedTuple):
     high: int
     horizon_ms: int
     products: Design | None = None  # None: no products, every learning column is a main one
-    grid: int = FINE  # of what totals teach, or COARSE
+    grid: int = FINE_GRID  # of what totals teach, or COARSE_GRID
 
     @property
     def design(self) -> Design:

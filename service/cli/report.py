@@ -1,4 +1,4 @@
-"""`lever report`: what was shown, what it earned and what the policy believes."""
+"""`lever report`: what was shown, what it earned and what that says of its arms."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ROOM_FOR_BARS = 110
 
 
 def report(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) -> None:
-    """Report per segment and arm: trials, rewards, and what the policy believes.
+    """Report per segment and arm: trials, rewards, and what they say of it.
 
     Observed is the mean; believed are the expected value with its 95 % credible interval, the probability of being the
     best arm, and the loss expected from serving this arm to everyone.

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from bandits.layout import COARSE_GRID, FINE_GRID
 from service.errors import InvalidError, Violation
 from service.experiment.features.registry import TYPES, feature_columns
 from service.experiment.products import ProductSpec, products
@@ -30,8 +31,6 @@ from service.experiment.spec import (
     Spec,
 )
 from service.text.fields import nearest
-
-COARSE_GRID, FINE_GRID = 1, 2  # bandits.grid, which takes long to import
 
 
 class Numbers(msgspec.Struct, frozen=True):

@@ -80,7 +80,7 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
         return pb.AcceptLossResponse()
 
     def GetReport(self, request: pb.GetReportRequest, context: grpc.ServicerContext) -> pb.GetReportResponse:
-        """What was shown and earned, and what the policy believes."""
+        """What was shown and earned, and what that says of the arms."""
         report = self._experiments.report(_named(request.name))
         return pb.GetReportResponse(
             name=report.name, version=report.version, algorithm=report.algorithm, metric=report.metric,

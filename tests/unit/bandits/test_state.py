@@ -16,7 +16,9 @@ from bandits.cells import (
     count_offset,
     delay_bin,
 )
-from bandits.grid import COARSE, FINE, grid_of, taught
+from bandits.grid import grid_of, taught
+from bandits.layout import COARSE_GRID as COARSE
+from bandits.layout import FINE_GRID as FINE
 from bandits.state import Rows, Rules, State, Totals
 from tests.oracles.state import OracleState, Row, cells, oracle_grid, oracle_shifts, shift
 

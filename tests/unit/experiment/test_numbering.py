@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bandits.grid import COARSE, FINE
+from bandits.layout import COARSE_GRID as COARSE
+from bandits.layout import FINE_GRID as FINE
 from service.errors import InvalidError
 from service.experiment.compiled import Experiment, build, read
 from service.experiment.parse import parse

@@ -130,7 +130,7 @@ class ExperimentServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetReport(self, request, context):
-        """GetReport says what was shown, what it earned and what the policy believes.
+        """GetReport says what was shown, what it earned and what that says of the arms.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

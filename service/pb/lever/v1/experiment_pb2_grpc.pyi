@@ -48,7 +48,7 @@ class ExperimentServiceStub:
     AcceptLoss: _grpc.UnaryUnaryMultiCallable[_experiment_pb2.AcceptLossRequest, _experiment_pb2.AcceptLossResponse]
     """AcceptLoss forgets an experiment that the store has lost, on every server."""
     GetReport: _grpc.UnaryUnaryMultiCallable[_experiment_pb2.GetReportRequest, _experiment_pb2.GetReportResponse]
-    """GetReport says what was shown, what it earned and what the policy believes."""
+    """GetReport says what was shown, what it earned and what that says of the arms."""
     Evaluate: _grpc.UnaryUnaryMultiCallable[_experiment_pb2.EvaluateRequest, _experiment_pb2.EvaluateResponse]
     """Evaluate says what another policy would have earned on the experiment's log, or why the log cannot tell. It reads
     the whole log, beside serving: give it a deadline of minutes. One at a time: a second is RESOURCE_EXHAUSTED, BUSY.
@@ -78,7 +78,7 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
     AcceptLoss: _aio.UnaryUnaryMultiCallable[_experiment_pb2.AcceptLossRequest, _experiment_pb2.AcceptLossResponse]  # type: ignore[assignment]
     """AcceptLoss forgets an experiment that the store has lost, on every server."""
     GetReport: _aio.UnaryUnaryMultiCallable[_experiment_pb2.GetReportRequest, _experiment_pb2.GetReportResponse]  # type: ignore[assignment]
-    """GetReport says what was shown, what it earned and what the policy believes."""
+    """GetReport says what was shown, what it earned and what that says of the arms."""
     Evaluate: _aio.UnaryUnaryMultiCallable[_experiment_pb2.EvaluateRequest, _experiment_pb2.EvaluateResponse]  # type: ignore[assignment]
     """Evaluate says what another policy would have earned on the experiment's log, or why the log cannot tell. It reads
     the whole log, beside serving: give it a deadline of minutes. One at a time: a second is RESOURCE_EXHAUSTED, BUSY.
@@ -147,7 +147,7 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _experiment_pb2.GetReportRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_pb2.GetReportResponse, _abc.Awaitable[_experiment_pb2.GetReportResponse]]:
-        """GetReport says what was shown, what it earned and what the policy believes."""
+        """GetReport says what was shown, what it earned and what that says of the arms."""
 
     @_abc_1.abstractmethod
     def Evaluate(
