@@ -19,7 +19,7 @@ from bandits.policy import POLICIES
 from loadtest.learning import compare, lever, plot
 from loadtest.learning.compare import Ratio, Result
 from loadtest.learning.peers import PEERS
-from loadtest.learning.runs import Run, Task, is_lever, perform
+from loadtest.learning.runs import FULL, How, Run, Task, is_lever, perform
 from loadtest.learning.worlds import PROBLEMS
 from loadtest.replay.dataset import DataError
 from loadtest.rig import report
@@ -38,6 +38,13 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--seeds", type=int, help="how many; default 10")
     made.add_argument("--first-seed", type=int, default=1, help="default 1; others are problems nobody tuned on")
     made.add_argument("--stale", type=int, default=20, help="decisions between two snapshots or batches (1, 20, 200)")
+    made.add_argument("--fast", action="store_true", help="Lever without tokens, claims and store: the same choices")
+    made.add_argument(
+        "--grow", type=float, default=0.0, help="with --fast: snapshots also this share of the run old (0.01)"
+    )
+    made.add_argument(
+        "--timeless", action="store_true", help="with --fast: decisions a millisecond apart, one time bucket"
+    )
     made.add_argument("--quick", action="store_true", help=f"{QUICK_SEEDS} seeds")
     made.add_argument("--processes", type=int, default=min(2, os.cpu_count() or 1), help="default 2; 1: no worker")
     made.add_argument("--no-cache", action="store_true", help="run the other libraries again")
@@ -63,11 +70,15 @@ def main(arguments: Sequence[str]) -> int:
     if min(seeds, options.first_seed, options.stale, options.processes) < 1:
         out.print("--seeds, --first-seed, --stale and --processes must be at least 1")
         return 2
+    if (options.grow or options.timeless) and not options.fast:
+        out.print("--grow and --timeless go with --fast")
+        return 2
     policies = [p for p in policies if is_lever(p) or _installed(p, out)]
     problems = [p for p in options.problems or PROBLEMS if _possible(p, out)]
     cache = None if options.no_cache else cache_dir() / "learning"
     numbers = range(options.first_seed, options.first_seed + seeds)
-    runs = perform_all(tasks(problems, policies, numbers, options.stale, cache), options.processes, out)
+    how = How(options.fast, options.grow, 1 if options.timeless else lever.STEP_MS)
+    runs = perform_all(tasks(problems, policies, numbers, options.stale, cache, how), options.processes, out)
     found = compare.results(runs)
     present(found, out)
     if options.out is not None:
@@ -127,10 +138,17 @@ def _possible(problem: str, out: Console) -> bool:
 
 
 def tasks(
-    problems: Sequence[str], policies: Sequence[str], seeds: Sequence[int], batch: int, cache: Path | None
+    problems: Sequence[str],
+    policies: Sequence[str],
+    seeds: Sequence[int],
+    batch: int,
+    cache: Path | None,
+    how: How = FULL,
 ) -> list[Task]:
     """Interleaved: all policies meet a problem one after the other, seed by seed, so that all share the machine's moods."""
-    return [Task(problem, policy, seed, batch, cache) for seed in seeds for problem in problems for policy in policies]
+    return [
+        Task(problem, policy, seed, batch, cache, how) for seed in seeds for problem in problems for policy in policies
+    ]
 
 
 @contextmanager

@@ -14,11 +14,24 @@ from pathlib import Path
 
 import numpy as np
 
-from loadtest.learning import lever, peers
+from loadtest.learning import fast, lever, peers
+from loadtest.learning.learner import Played
 from loadtest.learning.world import Ints, World
 from loadtest.learning.worlds import PROBLEMS
 
 MARKS = 100  # points of a curve
+
+
+@dataclass(frozen=True)
+class How:
+    """How Lever is played: through the service's own path, or without it (fast.py says what `grow` and `step_ms` are)."""
+
+    fast: bool = False
+    grow: float = 0.0
+    step_ms: int = lever.STEP_MS
+
+
+FULL = How()
 
 
 @dataclass(frozen=True)
@@ -30,6 +43,7 @@ class Task:
     seed: int
     batch: int
     cache: Path | None
+    how: How = FULL
 
 
 @dataclass(frozen=True)
@@ -81,10 +95,18 @@ def perform(task: Task) -> Run:
 def _timed(task: Task, world: World) -> Run:
     started = time.perf_counter()
     if is_lever(task.policy):
-        chosen, resets = lever.play(world, task.policy, task.seed, task.batch)
+        played = _lever(task, world)
+        chosen, resets = played.arms, played.resets
     else:
         chosen, resets = peers.play(peers.PEERS[task.policy], world, task.seed, task.batch), 0
     return replace(judge(task, world, chosen, time.perf_counter() - started), resets=resets)
+
+
+def _lever(task: Task, world: World) -> Played:
+    how = task.how
+    if how.fast:
+        return fast.play(world, task.policy, task.seed, task.batch, how.grow, how.step_ms)
+    return lever.play(world, task.policy, task.seed, task.batch)
 
 
 def judge(task: Task, world: World, chosen: Ints, seconds: float) -> Run:
