@@ -22,15 +22,15 @@ from bandits.draw import draw_many
 from loadtest.learning.learner import Played, blocks
 from loadtest.learning.lever import START_MS, STEP_MS, document, names, resets
 from loadtest.learning.world import CATEGORY, FLAG, Floats, Ints, World
-from service.serving.buffer import CHUNK_ROWS
 from service.experiment.compiled import Experiment, build, read
 from service.experiment.encoder import Column
-from service.serving.subject import decision_units
-from service.learning.replica import Replica
-from service.store.rows import reward_dtype, trial_dtype
 from service.experiment.parse import parse
+from service.learning.replica import Replica
+from service.serving.buffer import CHUNK_ROWS
 from service.serving.snapshot import Slot
+from service.serving.subject import decision_units
 from service.store.contract import Entry, Loaded
+from service.store.rows import reward_dtype, trial_dtype
 
 ONLY: Final = 0  # the number of the one segment
 
