@@ -5,7 +5,7 @@ here, a block of decisions at a time: the rows that the buffer would have sent a
 claimed, in the log's own layout and order, folded by a `Replica`. So the same (world, policy, seed) gets the same
 choices with the same propensities as there, which tests/unit/test_learning_fast.py asks for.
 
-Two things make it faster still, and are no longer the same to the bit. `step_ms` 1: decisions a millisecond apart, so
+Two things make it faster still, and are no longer the same to the bit. `timeless`: decisions a millisecond apart, so
 that all lie in one time bucket and nothing is found that has to do with time. `grow` .01: a snapshot may also be as
 old as a hundredth of all decisions so far, so that a long run has some hundreds of them.
 """
@@ -13,6 +13,7 @@ old as a hundredth of all decisions so far, so that a long run has some hundreds
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -20,8 +21,8 @@ from numpy.typing import NDArray
 
 from bandits.draw import draw_many
 from loadtest.learning.learner import Played, blocks
-from loadtest.learning.lever import START_MS, STEP_MS, document, names, resets
-from loadtest.learning.world import CATEGORY, FLAG, Floats, Ints, World
+from loadtest.learning.lever import START_MS, document, names, resets
+from loadtest.learning.problems.world import CATEGORY, FLAG, Floats, Ints, World
 from service.experiment.compiled import Experiment, build, read
 from service.experiment.encoder import Column
 from service.experiment.parse import parse
@@ -38,8 +39,8 @@ ONLY: Final = 0  # the number of the one segment
 class Log:
     """What would stand in the experiment's log: trials of a block and the rewards that came meanwhile."""
 
-    def __init__(self, world: World, experiment: Experiment, prefix: int, step_ms: int) -> None:
-        self._world, self._step_ms = world, step_ms
+    def __init__(self, world: World, experiment: Experiment, prefix: int) -> None:
+        self._world = world
         self.x = experiment.encoder.encode_columns(columns(world), world.rounds).x
         self.units = decision_units(prefix, 0, world.rounds)
         wide = self.x.shape[1] - 1
@@ -48,7 +49,7 @@ class Log:
         for rows in (self.trials, self._rewards):
             rows["prefix"], rows["counter"] = prefix, np.arange(world.rounds)
             rows["version"], rows["unit"], rows["x"] = experiment.version, self.units, self.x[:, 1:]
-            rows["time"] = START_MS + (np.arange(world.rounds) + 1) * step_ms
+            rows["time"] = START_MS + (np.arange(world.rounds) + 1) * world.step_ms
         metric = experiment.primary
         self._rewards["metric"] = metric.number
         self._reach = metric.window_ms + metric.grace_ms
@@ -84,7 +85,7 @@ class Log:
             yield Entry(f"{self._time_ms(end - 1)}-1", stride, trials=part.tobytes())
 
     def _time_ms(self, row: int) -> int:
-        return START_MS + (row + 1) * self._step_ms
+        return START_MS + (row + 1) * self._world.step_ms
 
 
 def columns(world: World) -> dict[str, Column]:
@@ -100,18 +101,20 @@ def columns(world: World) -> dict[str, Column]:
     return made
 
 
-def play(world: World, policy: str, seed: int, stale: int, grow: float = 0.0, step_ms: int = STEP_MS) -> Played:
+def play(world: World, policy: str, seed: int, stale: int, grow: float = 0.0, timeless: bool = False) -> Played:
     """What `lever.play` chooses."""
+    if timeless:
+        world = replace(world, step_ms=1)
     uid, prefix = names(policy, seed)
     text = document(world, policy)
     record = build(parse(text), text, uid, START_MS, None)
     experiment = read(record)
     replica = Replica(uid, Loaded(record, None))
     replica.fold([Entry(f"{START_MS}-0", config=record)])
-    log = Log(world, experiment, prefix, step_ms)
+    log = Log(world, experiment, prefix)
     arms, propensity = np.empty(world.rounds, np.int64), np.empty(world.rounds)
     for start, end in blocks(world.rounds, stale, grow):
-        slot = replica.snapshot(START_MS + start * step_ms).slots[ONLY]
+        slot = replica.snapshot(START_MS + start * world.step_ms).slots[ONLY]
         choose(slot, log.x[start:end], log.units[start:end], experiment.salt, arms[start:end], propensity[start:end])
         log.note(start, arms[start:end], propensity[start:end])
         if end < world.rounds:

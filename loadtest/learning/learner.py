@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from loadtest.learning.world import Floats, Ints, World, one_hot
+from loadtest.learning.problems.world import Floats, Ints, World, one_hot
 
 
 class Agent(Protocol):
@@ -41,11 +41,11 @@ class Post:
 
 
 class Played(NamedTuple):
-    """What Lever chose in T rounds: arms i8[T], the logged propensity of each f8[T], and how often it reset."""
+    """What was chosen in T rounds: arms i8[T]; of Lever the logged propensities f8[T], and how often it reset."""
 
     arms: Ints
-    propensity: Floats
-    resets: int
+    propensity: Floats | None = None
+    resets: int = 0
 
 
 def blocks(rounds: int, size: int, grow: float = 0.0) -> Iterator[tuple[int, int]]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from bandits.policy import POLICIES
 from loadtest.learning.learner import Played, Post, blocks
-from loadtest.learning.world import CATEGORY, NUMBER, World, values
+from loadtest.learning.problems.world import CATEGORY, NUMBER, World, values
 from service.experiment.compiled import build, read
 from service.experiment.parse import parse
 from service.learning.replica import Replica
@@ -31,8 +31,6 @@ from service.telemetry.metrics import Metrics
 
 NAME = "lever"  # the policy that a user gets without choosing
 START_MS = 1_767_225_600_000  # 2026-01-01
-STEP_MS = 1_000  # store time between two decisions
-WINDOW = "30m"  # a reward counts this long after its decision: 1,800 decisions
 EXPERIMENT = "learning"
 SUBJECTS = 5_000  # people who come back
 
@@ -80,7 +78,7 @@ def algorithm(policy: str) -> dict[str, str | float] | None:
 
 def document(world: World, policy: str) -> str:
     """The experiment's file."""
-    metric = {"id": "reward", "min": world.low, "max": world.high, "unit": world.unit, "window": WINDOW}
+    metric = {"id": "reward", "min": world.low, "max": world.high, "unit": world.unit, "window": world.window}
     arms = [
         {"id": f"arm-{k}"} | ({"attributes": dict(attributes)} if attributes else {})
         for k, attributes in enumerate(world.arms)
@@ -170,7 +168,7 @@ def play(world: World, policy: str, seed: int, stale: int) -> Played:
         if start:
             lever.refresh()
         for row in range(start, end):
-            lever.clock.time_ms += STEP_MS
+            lever.clock.time_ms += world.step_ms
             for known in post.collect(row):
                 _report(lever, world, known, int(arms[known]), ids.pop(known))
             made = lever.choose(f"subject-{who[row]}", values(world, row))

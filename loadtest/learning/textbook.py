@@ -17,7 +17,7 @@ import numpy as np
 from numpy.random import Generator
 
 from loadtest.learning.learner import blocks
-from loadtest.learning.world import Floats, Ints, World, generator, one_hot
+from loadtest.learning.problems.world import Floats, Ints, World, generator, one_hot
 
 UCB, THOMPSON, EPSILON, BETA, NORMAL = range(5)
 TIE: Final = 1e-9  # scores that differ by less are drawn for

@@ -13,9 +13,9 @@ from rich.console import Console
 from loadtest.learning import compare, peers, runner, runs
 from loadtest.learning.compare import Ratio
 from loadtest.learning.peers import PEERS, Peer
+from loadtest.learning.problems.table import PROBLEMS
+from loadtest.learning.problems.world import Ints, World
 from loadtest.learning.runs import Run, Task, perform
-from loadtest.learning.world import Ints, World
-from loadtest.learning.worlds import PROBLEMS
 
 
 def run(policy: str, seed: int, mean: float, error: str = "", problem: str = "news") -> Run:

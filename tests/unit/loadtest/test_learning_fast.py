@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from loadtest.learning import fast, lever
 from loadtest.learning.learner import blocks
-from loadtest.learning.world import World
-from loadtest.learning.worlds import PROBLEMS
+from loadtest.learning.problems.table import PROBLEMS
+from loadtest.learning.problems.world import World
 
 
 def world(name: str, rounds: int) -> World:
@@ -28,13 +30,10 @@ def test_it_chooses_what_the_service_chooses(name: str, policy: str) -> None:
 
 def test_rewards_after_their_window_do_not_teach() -> None:
     """A store that moves 20 s a decision leaves a window of 90 of them; what comes later counts nothing."""
-    late = world("late-geometric", 1_500)
+    late = replace(world("late-geometric", 1_500), step_ms=20_000)
     assert late.delay is not None
-    punctual = World(
-        late.features, late.context, late.arms, late.expected, np.where(late.delay < 90, late.drawn, 0.0),
-        delay=late.delay,
-    )  # fmt: skip
-    first, second = (fast.play(w, "lever linucb", 1, 50, step_ms=20_000).arms for w in (late, punctual))
+    punctual = replace(late, drawn=np.where(late.delay < 90, late.drawn, 0.0))
+    first, second = (fast.play(w, "lever linucb", 1, 50).arms for w in (late, punctual))
     assert np.array_equal(first, second)
 
 
@@ -43,6 +42,6 @@ def test_snapshots_may_grow_old_with_the_run() -> None:
     small = world("news", 2_000)
     rows = np.arange(2_000)
     earned = [
-        small.expected[rows, fast.play(small, "lever linucb", 1, 20, grow, 1).arms].mean() for grow in (0.0, 0.05)
+        small.expected[rows, fast.play(small, "lever linucb", 1, 20, grow, True).arms].mean() for grow in (0.0, 0.05)
     ]
     assert earned[1] > earned[0] - 0.05

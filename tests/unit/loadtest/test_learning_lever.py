@@ -11,8 +11,8 @@ from bandits.state import State
 from loadtest.learning import lever
 from loadtest.learning.learner import Post, blocks, play
 from loadtest.learning.lever import LeverLearner, algorithm, document
-from loadtest.learning.world import Floats, Ints, World
-from loadtest.learning.worlds import PROBLEMS
+from loadtest.learning.problems.table import PROBLEMS
+from loadtest.learning.problems.world import Floats, Ints, World
 
 
 def world(name: str, rounds: int) -> World:

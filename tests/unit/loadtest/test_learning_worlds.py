@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from loadtest.learning import worlds_known as known
-from loadtest.learning.world import CATEGORY, FLAG, NUMBER, World, one_hot, values
-from loadtest.learning.worlds import PROBLEMS
+from loadtest.learning.problems import published as known
+from loadtest.learning.problems.table import PROBLEMS
+from loadtest.learning.problems.world import CATEGORY, FLAG, NUMBER, World, one_hot, values
 
 ELSEWHERE = {"open-bandit", "breast", "wine", "iris"}  # need a download or another library
 HERE = sorted(set(PROBLEMS) - ELSEWHERE)
