@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from bandits.policy import POLICIES
 from loadtest.learning import fast, lever, peers, textbook
 from loadtest.learning.learner import Played
-from loadtest.learning.peers import PEERS
 from loadtest.learning.problems.world import World
 from loadtest.learning.textbook import TEXTBOOK
 
 UNTRIED = ("auto", "uniform", "fixed")  # `lever` is auto; the other two do not learn
-GROUPS = {"peers": tuple(PEERS), "textbook": tuple(TEXTBOOK)}
+GROUPS = {"peers": tuple(peers.PEERS), "textbook": tuple(TEXTBOOK)}
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def chosen(names: Sequence[str]) -> list[str]:
     for name in names:
         if is_lever(name):
             lever.algorithm(name)
-        elif name not in GROUPS and name not in PEERS and name not in TEXTBOOK:
+        elif name not in GROUPS and name not in peers.PEERS and name not in TEXTBOOK:
             raise ValueError(f"unknown policy {name!r}: see --list")
         wanted.extend(GROUPS.get(name, (name,)))
     return list(dict.fromkeys(wanted))
@@ -59,4 +58,4 @@ def play(policy: str, world: World, seed: int, how: How) -> Played:
         return lever.play(world, policy, seed, how.batch)
     if policy in TEXTBOOK:
         return Played(textbook.play(world, policy, seed, how.batch, how.grow))
-    return Played(peers.play(PEERS[policy], world, seed, how.batch))
+    return Played(peers.play(peers.PEERS[policy], world, seed, how.batch))

@@ -5,12 +5,10 @@ Only runs of other libraries are cached: their code stands still while Lever's i
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
-import json
 import os
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,19 +79,27 @@ def perform(task: Task) -> Run:
     """Run a task; an exception becomes the run's `error`."""
     try:
         world = lay_out(task.problem, task.seed)
-        cached = task.policy in peers.PEERS and task.cache is not None
-        path = task.cache / f"{_key(task, world)}.json" if cached and task.cache is not None else None
-        if path is not None and path.exists():
-            kept = json.loads(path.read_text())
-            return Run(**kept | {"curve": tuple(kept["curve"])})
-        started = time.perf_counter()
-        played = policies.play(task.policy, world, task.seed, task.how)
-        run = judge(task, world, played, time.perf_counter() - started)
-        if path is not None:
-            _keep(path, run)
-        return run
+        played, seconds = _peer(task, world) if task.policy in peers.PEERS else _timed(task, world)
+        return judge(task, world, played, seconds)
     except Exception as error:  # noqa: BLE001 - other libraries raise whatever they like; it is shown and counted
         return Run(task.problem, task.policy, task.seed, error=f"{type(error).__name__}: {error}")
+
+
+def _timed(task: Task, world: World) -> tuple[Played, float]:
+    started = time.perf_counter()
+    return policies.play(task.policy, world, task.seed, task.how), time.perf_counter() - started
+
+
+def _peer(task: Task, world: World) -> tuple[Played, float]:
+    """What another library chose, from the cache if it is there. What it is worth is judged afresh."""
+    path = None if task.cache is None else task.cache / f"{_key(task, world)}.npz"
+    if path is not None and path.exists():
+        with np.load(path) as kept:
+            return Played(kept["arms"].astype(np.int64)), float(kept["seconds"])
+    played, seconds = _timed(task, world)
+    if path is not None:
+        _keep(path, played, seconds)
+    return played, seconds
 
 
 def judge(task: Task, world: World, played: Played, seconds: float) -> Run:
@@ -129,17 +135,16 @@ def support(played: Played, arms: int) -> Support | None:
 
 
 def _key(task: Task, world: World) -> str:
-    """Names a peer's run by all that it depends on, and by what is kept of it."""
+    """Names a peer's run by all that it depends on."""
     peer = peers.PEERS[task.policy]
     batch = task.how.batch if peer.batches else peers.ONLINE
-    parts = (task.problem, world.digest(), task.policy, peer.version, peers.code(), task.seed, batch, MARKS)
-    kept = [field.name for field in dataclasses.fields(Run)]
-    return hashlib.sha256(repr((parts, kept)).encode()).hexdigest()[:32]
+    parts = (world.digest(), task.policy, peer.version, peers.code(), task.seed, batch)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
-def _keep(path: Path, run: Run) -> None:
+def _keep(path: Path, played: Played, seconds: float) -> None:
     """Write beside and rename: a killed worker leaves no half file, and two writers write the same."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}")
-    part.write_text(json.dumps(asdict(run)))
+    part = path.with_suffix(f".{os.getpid()}.npz")
+    np.savez_compressed(part, arms=played.arms.astype(np.int16), seconds=seconds)
     part.replace(path)

@@ -17,13 +17,17 @@ def world(name: str, rounds: int) -> World:
     return PROBLEMS[name].world(1).cut(rounds)
 
 
-@pytest.mark.parametrize("name", ["marketing", "late-geometric", "gaussian", "opposed", "no-context", "revenue"])
+@pytest.mark.parametrize(
+    "name", ["marketing", "late-geometric", "gaussian", "opposed", "no-context", "revenue", "weekends"]
+)
 @pytest.mark.parametrize("policy", ["lever", "lever linucb:alpha=0.5,floor=0", "lever beta"])
 def test_it_chooses_what_the_service_chooses(name: str, policy: str) -> None:
     """Categories, flags, numbers, products, late and negative rewards, order values; contextual and not."""
     small = world(name, 700)
     own, service = fast.play(small, policy, 3, 25), lever.play(small, policy, 3, 25)
     assert np.array_equal(own.arms, service.arms)
+    assert own.propensity is not None
+    assert service.propensity is not None
     assert np.array_equal(own.propensity, service.propensity)
     assert own.resets == service.resets
 
