@@ -11,6 +11,8 @@ from loadtest.learning.problems.world import (
     CATEGORY,
     NUMBER,
     Feature,
+    Floats,
+    Ints,
     World,
     coins,
     generator,
@@ -100,15 +102,31 @@ def open_bandit(name: str, seed: int, rounds: int) -> World:
 
 
 def classification(name: str, seed: int, rounds: int) -> World:
-    """A data set of scikit-learn: an arm a class (of numbers: a third), the right one pays 1. Rows are drawn with replacement.
+    """A data set of scikit-learn: an arm a class, the right one pays 1. Rows are drawn with replacement.
 
     Numbers are standardised, as everyone does for linear models. ImportError without scikit-learn.
     """
+    return _classes(name, *_loaded(name), seed, rounds)
+
+
+def digits(seed: int, rounds: int) -> World:
+    """Handwritten digits of 8 x 8 pixels, as the means of 4 x 4 fields: which of ten is it."""
+    data, target = _loaded("digits")
+    return _classes("digits", data.reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(-1, 16), target, seed, rounds)
+
+
+def diabetes(seed: int, rounds: int) -> World:
+    """In which third of all patients is this one, by how far the disease goes in a year."""
+    data, target = _loaded("diabetes")
+    return _classes("diabetes", data, np.searchsorted(np.quantile(target, (1 / 3, 2 / 3)), target), seed, rounds)
+
+
+def _loaded(name: str) -> tuple[Floats, Ints]:
     loaded = getattr(importlib.import_module("sklearn.datasets"), f"load_{name}")()
-    data, target = np.asarray(loaded.data, dtype=np.float64), np.asarray(loaded.target, dtype=np.int64)
-    if target.max() > 50:  # a regression: which third of the people is it
-        target = np.searchsorted(np.quantile(target, (1 / 3, 2 / 3)), target)
-    data = np.ascontiguousarray(data[:, data.std(axis=0) > 0.0])
+    return np.asarray(loaded.data, dtype=np.float64), np.asarray(loaded.target, dtype=np.int64)
+
+
+def _classes(name: str, data: Floats, target: Ints, seed: int, rounds: int) -> World:
     data = (data - data.mean(axis=0)) / data.std(axis=0)
     low, high = np.floor(data.min(axis=0)), np.ceil(data.max(axis=0))
     features = tuple(
