@@ -11,8 +11,11 @@ from bandits.state import State
 from loadtest.learning import lever
 from loadtest.learning.learner import Post, blocks, play
 from loadtest.learning.lever import LeverLearner, algorithm, document
+from loadtest.learning.problems import drawn
 from loadtest.learning.problems.table import PROBLEMS
 from loadtest.learning.problems.world import Floats, Ints, World
+from loadtest.replay.dataset import DataError
+from service.experiment.parse import parse
 
 
 def world(name: str, rounds: int) -> World:
@@ -120,3 +123,17 @@ def test_agents_learn_in_batches() -> None:
     assert agent.told == [30, 30, 30]
     assert agent.rewards == small.drawn[:90, 1].sum()
     assert list(blocks(100, 30)) == [(0, 30), (30, 60), (60, 90), (90, 100)]
+
+
+@pytest.mark.parametrize("name", sorted(PROBLEMS))
+def test_every_problem_is_an_experiment_that_can_be_applied(name: str) -> None:
+    try:
+        small = PROBLEMS[name].build(1, 50)
+    except (ImportError, DataError) as error:
+        pytest.skip(str(error))
+    assert parse(document(small, "lever")).experiment == "learning"
+
+
+def test_every_drawn_world_is_an_experiment_that_can_be_applied() -> None:
+    for seed in range(1, 41):
+        assert parse(document(drawn.world(seed).cut(1), "lever")).experiment == "learning"
