@@ -106,14 +106,14 @@ def summary(found: Sequence[Result], policy: str) -> dict[str, object]:
 
 def _judged(ratios: Sequence[Ratio]) -> dict[str, object]:
     """Means over the families' votes, quantiles over problems."""
-    spread_ = spread(ratios)
+    found = spread(ratios)
     return {
         "behind": [vote.family for vote in votes(ratios).values() if vote.behind],
         "geometric_mean_ratio": overall(ratios),
         "without_tutorial": overall(ratios, TUTORIAL),
-        "median": None if spread_ is None else spread_.median,
-        "p90": None if spread_ is None else spread_.p90,
-        "worst": None if spread_ is None else spread_.worst,
+        "median": None if found is None else found.median,
+        "p90": None if found is None else found.p90,
+        "worst": None if found is None else found.worst,
     }
 
 
