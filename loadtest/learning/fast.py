@@ -24,7 +24,7 @@ from loadtest.learning.learner import Played, blocks
 from loadtest.learning.lever import START_MS, document, names, resets
 from loadtest.learning.problems.world import CATEGORY, FLAG, Floats, Ints, World
 from service.experiment.compiled import Experiment, build, read
-from service.experiment.encoder import Column
+from service.experiment.features.column import Column
 from service.experiment.parse import parse
 from service.learning.replica import Replica
 from service.serving.buffer import CHUNK_ROWS
