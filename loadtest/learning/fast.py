@@ -3,7 +3,7 @@
 What a run of `lever.play` spends on subjects, tokens, claims and the store is left out; what it learns from is made
 here, a block of decisions at a time: the rows that the buffer would have sent and the rewards that the store would have
 claimed, in the log's own layout and order, folded by a `Replica`. So the same (world, policy, seed) gets the same
-choices with the same propensities as there, which tests/unit/test_learning_fast.py asks for.
+choices with the same propensities as there, which tests/unit/loadtest/test_learning_fast.py asks for.
 
 Two things make it faster still, and are no longer the same to the bit. `timeless`: decisions a millisecond apart, so
 that all lie in one time bucket and nothing is found that has to do with time. `grow` .01: a snapshot may also be as
