@@ -8,37 +8,67 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from loadtest.learning.lever import NAME
-from loadtest.learning.runs import Run, is_lever
-from loadtest.learning.world import Floats
+from loadtest.learning.policies import is_lever
+from loadtest.learning.problems.table import DRAWN, PROBLEMS, set_of
+from loadtest.learning.problems.world import Floats
+from loadtest.learning.runs import Run
 
-LEAST = 1e-12  # a regret of nothing, so that ratios stay finite
+LEAST = 1e-3  # of what is at stake: less regret than that counts as much, so that ratios stay finite
 
 
 @dataclass(frozen=True)
 class Result:
     """One policy on one problem over the same seeds as all others. `se` None: of one seed nothing is claimed."""
 
-    problem: str
-    policy: str
-    mean: float
-    se: float | None
-    oracle: float
-    regret: float
-    regrets: tuple[float, ...]  # a seed each, in their order
-    curves: tuple[tuple[float, ...], ...]
-    seconds: float  # a run
-    resets: float  # a run
+    runs: tuple[Run, ...]  # a seed each, in their order; never none
+
+    @property
+    def problem(self) -> str:
+        """Its name."""
+        return self.runs[0].problem
+
+    @property
+    def policy(self) -> str:
+        """Its name."""
+        return self.runs[0].policy
+
+    @property
+    def family(self) -> str:
+        """Of the problem."""
+        return DRAWN if self.problem == DRAWN else PROBLEMS[self.problem].family
+
+    def of(self, field: str) -> Floats:
+        """A field of each run."""
+        return np.array([getattr(run, field) for run in self.runs], np.float64)
+
+    def mean(self, field: str) -> float:
+        """Its mean over the seeds."""
+        return float(self.of(field).mean())
+
+    @property
+    def se(self) -> float | None:
+        """Of the mean reward."""
+        return _se(self.of("mean"))
+
+    @property
+    def support(self) -> float | None:
+        """Mean over the seeds; None where propensities are not known."""
+        shares = [run.support.share for run in self.runs if run.support is not None]
+        return float(np.mean(shares)) if shares else None
 
     def record(self) -> dict[str, object]:
         """The line of --json."""
         return {
             "problem": self.problem,
+            "family": self.family,
+            "set": set_of(self.problem, [run.seed for run in self.runs]),
             "policy": self.policy,
-            "mean_reward": self.mean,
+            "mean_reward": self.mean("mean"),
             "se": self.se,
-            "oracle": self.oracle,
-            "regret": self.regret,
+            "oracle": self.mean("oracle"),
+            "regret": self.mean("regret"),
+            "late_regret": self.mean("late"),
+            "support": self.support,
         }
 
 
@@ -51,6 +81,16 @@ class Ratio:
     peer: str
     value: float
     se: float | None
+
+    @property
+    def log(self) -> float:
+        """Of the value."""
+        return math.log(self.value)
+
+    @property
+    def log_se(self) -> float | None:
+        """Of the logarithm."""
+        return None if self.se is None else self.se / self.value
 
     @property
     def above_one(self) -> bool:
@@ -67,77 +107,50 @@ def results(runs: Sequence[Run]) -> list[Result]:
         if not run.error:
             grouped.setdefault((run.problem, run.policy), {})[run.seed] = run
     return [
-        _result(problem, policy, [found[seed] for seed in sorted(found)])
-        for (problem, policy), found in grouped.items()
+        Result(tuple(found[seed] for seed in sorted(found)))
+        for (problem, _), found in grouped.items()
         if found.keys() == seeds[problem]
     ]
 
 
-def _result(problem: str, policy: str, runs: Sequence[Run]) -> Result:
-    means = np.array([run.mean for run in runs])
-    return Result(
-        problem=problem,
-        policy=policy,
-        mean=float(means.mean()),
-        se=_se(means),
-        oracle=float(np.mean([run.oracle for run in runs])),
-        regret=float(np.mean([run.regret for run in runs])),
-        regrets=tuple(run.regret for run in runs),
-        curves=tuple(run.curve for run in runs),
-        seconds=float(np.mean([run.seconds for run in runs])),
-        resets=float(np.mean([run.resets for run in runs])),
-    )
+def worlds(runs: Sequence[Run]) -> list[Result]:
+    """A result for each run: every seed is a problem of its own."""
+    return [Result((run,)) for run in runs if not run.error]
 
 
 def _se(values: Floats) -> float | None:
     return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
 
 
-def toughest(found: Sequence[Result]) -> Result | None:
+def toughest(found: Sequence[Result], field: str = "regret") -> Result | None:
     """The peer with the least regret of those on one problem; None where no peer ran."""
-    return min((r for r in found if not is_lever(r.policy)), key=lambda r: r.regret, default=None)
+    return min((r for r in found if not is_lever(r.policy)), key=lambda r: r.mean(field), default=None)
 
 
-def ratio(mine: Result, other: Result) -> Ratio:
+def ratio(mine: Result, other: Result, field: str = "regret") -> Ratio:
     """Of mean regrets; its standard error by the delta method on pairs of one seed."""
-    a, b = np.array(mine.regrets), np.array(other.regrets)
-    below = max(float(b.mean()), LEAST)
-    value = max(float(a.mean()), LEAST) / below
+    a, b = mine.of(field), other.of(field)
+    least = max(LEAST * mine.mean("stake"), 1e-12)
+    below = max(float(b.mean()), least)
+    value = max(float(a.mean()), least) / below
     spread = _se(a - value * b)
     return Ratio(mine.problem, mine.policy, other.policy, value, None if spread is None else spread / below)
 
 
 def by_problem(found: Sequence[Result]) -> Mapping[str, list[Result]]:
-    """Results of each problem, in order."""
+    """Results of each problem, in order; a drawn world is a problem."""
     grouped: dict[str, list[Result]] = {}
     for result in found:
-        grouped.setdefault(result.problem, []).append(result)
+        name = f"{DRAWN} {result.runs[0].seed}" if result.problem == DRAWN else result.problem
+        grouped.setdefault(name, []).append(result)
     return grouped
 
 
-def ratios(found: Sequence[Result], policy: str = NAME) -> list[Ratio]:
-    """Of a policy to the toughest peer of each problem on which both ran."""
+def ratios(found: Sequence[Result], policy: str, field: str = "regret") -> list[Ratio]:
+    """Of a policy to the toughest peer of each problem on which both ran. `field`: "regret" or "late"."""
     made = []
     for group in by_problem(found).values():
-        mine, peer = next((r for r in group if r.policy == policy), None), toughest(group)
+        mine, peer = next((r for r in group if r.policy == policy), None), toughest(group, field)
         if mine is not None and peer is not None:
-            made.append(ratio(mine, peer))
+            made.append(ratio(mine, peer, field))
     return made
-
-
-def geometric_mean(found: Sequence[Ratio]) -> float | None:
-    """Of the ratios; None of none."""
-    return math.exp(math.fsum(math.log(r.value) for r in found) / len(found)) if found else None
-
-
-def summary(found: Sequence[Ratio], stale: int) -> dict[str, object]:
-    """The last line of --json."""
-    worst = max(found, key=lambda r: r.value, default=None)
-    return {
-        "geometric_mean_ratio": geometric_mean(found),
-        "worst_ratio": None if worst is None else worst.value,
-        "worst_problem": None if worst is None else worst.problem,
-        "above_one_by_2se": [r.problem for r in found if r.above_one],
-        "stale": stale,
-        "ratios": {r.problem: {"peer": r.peer, "ratio": r.value, "se": r.se} for r in found},
-    }

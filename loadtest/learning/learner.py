@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from loadtest.learning.world import Floats, Ints, World, one_hot
+from loadtest.learning.problems.world import Floats, Ints, World, one_hot
 
 
 class Agent(Protocol):
@@ -40,9 +40,21 @@ class Post:
         return rows
 
 
-def blocks(rounds: int, size: int) -> Iterator[tuple[int, int]]:
-    """Half-open ranges of `size` rounds."""
-    return ((start, min(start + size, rounds)) for start in range(0, rounds, size))
+class Played(NamedTuple):
+    """What was chosen in T rounds: arms i8[T]; of Lever the logged propensities f8[T], and how often it reset."""
+
+    arms: Ints
+    propensity: Floats | None = None
+    resets: int = 0
+
+
+def blocks(rounds: int, size: int, grow: float = 0.0) -> Iterator[tuple[int, int]]:
+    """Half-open ranges of `size` rounds, or of the share `grow` of what lies before where that is more."""
+    start = 0
+    while start < rounds:
+        end = min(start + max(size, int(grow * start)), rounds)
+        yield start, end
+        start = end
 
 
 def play(world: World, agent: Agent, batch: int) -> Ints:

@@ -14,12 +14,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from bandits.policy import POLICIES
-from loadtest.learning.learner import Post, blocks
-from loadtest.learning.world import CATEGORY, NUMBER, Ints, World, values
+from loadtest.learning.learner import Played, Post, blocks
+from loadtest.learning.problems.world import CATEGORY, NUMBER, World, values
 from service.experiment.compiled import build, read
 from service.experiment.parse import parse
 from service.learning.replica import Replica
-from service.serving.personalizer import Mode, Personalizer
+from service.serving.personalizer import Decision, Mode, Personalizer
 from service.serving.published import Published
 from service.serving.rewarder import Rewarder, RewardEvent
 from service.serving.store_clock import StoreClock
@@ -31,8 +31,6 @@ from service.telemetry.metrics import Metrics
 
 NAME = "lever"  # the policy that a user gets without choosing
 START_MS = 1_767_225_600_000  # 2026-01-01
-STEP_MS = 1_000  # store time between two decisions
-WINDOW = "30m"  # a reward counts this long after its decision: 1,800 decisions
 EXPERIMENT = "learning"
 SUBJECTS = 5_000  # people who come back
 
@@ -80,7 +78,7 @@ def algorithm(policy: str) -> dict[str, str | float] | None:
 
 def document(world: World, policy: str) -> str:
     """The experiment's file."""
-    metric = {"id": "reward", "min": world.low, "max": world.high, "unit": world.unit, "window": WINDOW}
+    metric = {"id": "reward", "min": world.low, "max": world.high, "unit": world.unit, "window": world.window}
     arms = [
         {"id": f"arm-{k}"} | ({"attributes": dict(attributes)} if attributes else {})
         for k, attributes in enumerate(world.arms)
@@ -115,31 +113,24 @@ class LeverLearner:
         keys, metrics = TokenKeys([bytes(32)]), Metrics()
         self.personalizer = Personalizer(self.directory, keys, Hasher(bytes(32)), self.clock, metrics)
         self.rewarder = Rewarder(self.store, self.directory, keys, self.clock, metrics, self.refresh)
-        digest = hashlib.sha256(f"{policy}/{seed}".encode()).digest()
-        self.personalizer.namer = SeededNamer(int.from_bytes(digest[:8], "little"))
+        self.uid, prefix = names(policy, seed)
+        self.personalizer.namer = SeededNamer(prefix)
         text = document(world, policy)
-        self.uid = digest[8:16].hex()
         record = build(parse(text), text, self.uid, self.clock.now_ms(), None)
         self.store.put(Put(self.uid, EXPERIMENT, 1, 0, record))
         self.experiment = read(record)
         self.replica = Replica(self.uid, self.store.load(self.uid))
         self.refresh()
 
-    def choose(self, subject: str, context: Mapping[str, float | str | bool]) -> tuple[int, str]:
-        """The arm's number and the decision's id."""
-        made = self.personalizer.select(EXPERIMENT, subject, context, (), "", deferred=False, mode=Mode.NORMAL)
-        return self.experiment.arm_numbers[made.arm], made.decision_id
+    def choose(self, subject: str, context: Mapping[str, float | str | bool]) -> Decision:
+        """One choice that counts."""
+        return self.personalizer.select(EXPERIMENT, subject, context, (), "", deferred=False, mode=Mode.NORMAL)
 
     def reward(self, decision_id: str, value: float) -> None:
         """Report a reward; RuntimeError unless it counts."""
         (answer,) = self.rewarder.reward([RewardEvent(from_text(decision_id), "", value)])
         if answer is not Outcome.APPLIED:
             raise RuntimeError(f"a reward was answered with {answer!r}")
-
-    @property
-    def resets(self) -> int:
-        """Changes that were detected; what lies before the last of them counts nothing."""
-        return sum(map(len, self.replica.reviews.cuts().values()))
 
     def refresh(self) -> None:
         """Flush the trials, fold what the log has, publish what follows from it."""
@@ -155,23 +146,36 @@ class LeverLearner:
         self.directory.publish({self.uid: self.replica.snapshot(self.clock.now_ms())})
 
 
-def play(world: World, policy: str, seed: int, stale: int) -> tuple[Ints, int]:
-    """The arms Lever chooses, i8[T], from snapshots that are replaced every `stale` decisions; and how often it reset."""
+def names(policy: str, seed: int) -> tuple[str, int]:
+    """The experiment's uid and the prefix of its decisions' names: with another seed other draws."""
+    digest = hashlib.sha256(f"{policy}/{seed}".encode()).digest()
+    return digest[8:16].hex(), int.from_bytes(digest[:8], "little")
+
+
+def resets(replica: Replica) -> int:
+    """Changes that were detected; what lies before the last of them counts nothing."""
+    return sum(map(len, replica.reviews.cuts().values()))
+
+
+def play(world: World, policy: str, seed: int, stale: int) -> Played:
+    """What Lever chooses, from snapshots that are replaced every `stale` decisions."""
     lever = LeverLearner(world, policy, seed)
     who = np.random.default_rng([seed, 79]).integers(0, SUBJECTS, world.rounds)
-    chosen = np.empty(world.rounds, np.int64)
+    arms, propensity = np.empty(world.rounds, np.int64), np.empty(world.rounds)
     ids: dict[int, str] = {}
     post = Post(world)
     for start, end in blocks(world.rounds, stale):
         if start:
             lever.refresh()
         for row in range(start, end):
-            lever.clock.time_ms += STEP_MS
+            lever.clock.time_ms += world.step_ms
             for known in post.collect(row):
-                _report(lever, world, known, int(chosen[known]), ids.pop(known))
-            chosen[row], ids[row] = lever.choose(f"subject-{who[row]}", values(world, row))
-            post.send(row, int(chosen[row]))
-    return chosen, lever.resets
+                _report(lever, world, known, int(arms[known]), ids.pop(known))
+            made = lever.choose(f"subject-{who[row]}", values(world, row))
+            arms[row], propensity[row] = lever.experiment.arm_numbers[made.arm], made.propensity
+            ids[row] = made.decision_id
+            post.send(row, int(arms[row]))
+    return Played(arms, propensity, resets(lever.replica))
 
 
 def _report(lever: LeverLearner, world: World, row: int, arm: int, decision_id: str) -> None:

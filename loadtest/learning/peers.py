@@ -24,7 +24,7 @@ import numpy as np
 
 from loadtest.learning import learner
 from loadtest.learning.learner import Agent, Post
-from loadtest.learning.world import CATEGORY, Floats, Ints, World
+from loadtest.learning.problems.world import CATEGORY, Floats, Ints, World
 
 ONLINE = 1  # Vowpal Wabbit learns every outcome as it comes
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from loadtest.learning.compare import Result, by_problem, toughest
 from loadtest.learning.lever import NAME
-from loadtest.learning.runs import MARKS, is_lever
+from loadtest.learning.policies import is_lever
+from loadtest.learning.runs import MARKS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +44,7 @@ def _panel(axes: Axes, problem: str, group: Sequence[Result], rounds: int) -> No
     peer = toughest(group)
     named = [r for r in group if r.policy == NAME or r is peer] or list(group)
     for result in group:
-        values = np.array(result.curves)
+        values = np.array([run.curve for run in result.runs])
         mean = values.mean(axis=0)
         if result in named:
             (line,) = axes.plot(at, mean, label=result.policy, zorder=3)
@@ -52,7 +53,7 @@ def _panel(axes: Axes, problem: str, group: Sequence[Result], rounds: int) -> No
                 axes.fill_between(at, mean - spread, mean + spread, color=line.get_color(), alpha=0.2, lw=0)
         else:
             axes.plot(at, mean, color="tab:blue" if is_lever(result.policy) else "grey", lw=0.6, alpha=0.5)
-    axes.set_ylim(0.0, 2.0 * max(r.regret * rounds for r in named) or 1.0)
+    axes.set_ylim(0.0, 2.0 * max(r.mean("regret") * rounds for r in named) or 1.0)
     axes.set_title(problem, fontsize=9)
     axes.tick_params(labelsize=7)
     axes.legend(fontsize=7, loc="upper left")

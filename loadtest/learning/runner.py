@@ -3,46 +3,54 @@
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import sys
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import Progress
 
-from bandits.policy import POLICIES
-from loadtest.learning import compare, lever, plot
-from loadtest.learning.compare import Ratio, Result
+from loadtest.learning import compare, lever, plot, pool, present, verdict
+from loadtest.learning.compare import Result
 from loadtest.learning.peers import PEERS
-from loadtest.learning.runs import Run, Task, is_lever, perform
-from loadtest.learning.worlds import PROBLEMS
+from loadtest.learning.policies import How, chosen, is_lever, own
+from loadtest.learning.problems.table import DRAWN, FAMILIES, PROBLEMS, REPORTING, SEEDS, TUNING, set_of
+from loadtest.learning.runs import Task
 from loadtest.replay.dataset import DataError
 from loadtest.rig import report
 from service.process.kernel_cache import cache_dir
 
 QUICK_SEEDS = 2
-UNTRIED = ("auto", "uniform", "fixed")  # `lever` is auto; the other two do not learn
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+GROW = 0.01  # of drawn worlds
+ALL = "all"
 
 
 def parser() -> argparse.ArgumentParser:
     """The options."""
     made = argparse.ArgumentParser("python -m loadtest learning", description=__doc__)
-    made.add_argument("--problems", nargs="+", choices=list(PROBLEMS), metavar="PROBLEM", help="default: all of them")
-    made.add_argument("--policies", nargs="+", metavar="POLICY", help='as listed; "peers" for all other libraries')
-    made.add_argument("--seeds", type=int, help="how many; default 10")
-    made.add_argument("--first-seed", type=int, default=1, help="default 1; others are problems nobody tuned on")
-    made.add_argument("--stale", type=int, default=20, help="decisions between two snapshots or batches (1, 20, 200)")
-    made.add_argument("--quick", action="store_true", help=f"{QUICK_SEEDS} seeds")
-    made.add_argument("--processes", type=int, default=min(2, os.cpu_count() or 1), help="default 2; 1: no worker")
-    made.add_argument("--no-cache", action="store_true", help="run the other libraries again")
+    what = made.add_argument_group("what")
+    what.add_argument(
+        "--set", choices=(TUNING, REPORTING, ALL), help="problems and seeds to choose constants on, or to report"
+    )
+    what.add_argument(
+        "--problems", nargs="+", choices=list(PROBLEMS), metavar="PROBLEM", help="default: all of the set"
+    )
+    what.add_argument("--families", nargs="+", choices=FAMILIES, metavar="FAMILY", help="only these families")
+    what.add_argument("--drawn", type=int, metavar="N", help="N drawn worlds, fast, against the textbook's policies")
+    what.add_argument("--policies", nargs="+", metavar="POLICY", help='as listed; "peers", "textbook" for all of them')
+    what.add_argument("--seeds", type=int, help="how many; default 10")
+    what.add_argument("--first-seed", type=int, help=f"default {SEEDS[REPORTING]}, for tuning {SEEDS[TUNING]}")
+    what.add_argument("--quick", action="store_true", help=f"{QUICK_SEEDS} seeds")
+    how = made.add_argument_group("how")
+    how.add_argument("--stale", type=int, default=20, help="decisions between two snapshots or batches (1, 20, 200)")
+    how.add_argument("--fast", action="store_true", help="Lever without tokens, claims and store: the same choices")
+    how.add_argument("--grow", type=float, help="with --fast: snapshots also this share of the run old (0.01)")
+    how.add_argument("--timeless", action="store_true", help="with --fast: decisions a millisecond apart")
+    how.add_argument("--processes", type=int, default=min(2, os.cpu_count() or 1), help="default 2; 1: no worker")
+    how.add_argument("--no-cache", action="store_true", help="run the other libraries again")
     made.add_argument("--out", type=Path, help="folder for the plot")
-    made.add_argument("--json", action="store_true", help="JSON lines on stdout: one a result, a summary last")
+    made.add_argument("--json", action="store_true", help="JSON lines on stdout: results, families, a summary last")
     made.add_argument("--list", action="store_true", help="list problems and policies")
     return made
 
@@ -52,62 +60,64 @@ def main(arguments: Sequence[str]) -> int:
     options = parser().parse_args(arguments)
     out = report.console()
     if options.list:
-        listing(out)
+        present.listing(out)
         return 0
     try:
-        policies = chosen(options.policies)
+        check(options)
+        policies = chosen(options.policies or (["lever", "textbook"] if options.drawn else [*own(), "peers"]))
     except ValueError as error:
         out.print(str(error), markup=False)
         return 2
-    seeds = (QUICK_SEEDS if options.quick else 10) if options.seeds is None else options.seeds
-    if min(seeds, options.first_seed, options.stale, options.processes) < 1:
-        out.print("--seeds, --first-seed, --stale and --processes must be at least 1")
-        return 2
-    policies = [p for p in policies if is_lever(p) or _installed(p, out)]
-    problems = [p for p in options.problems or PROBLEMS if _possible(p, out)]
-    cache = None if options.no_cache else cache_dir() / "learning"
-    numbers = range(options.first_seed, options.first_seed + seeds)
-    runs = perform_all(tasks(problems, policies, numbers, options.stale, cache), options.processes, out)
-    found = compare.results(runs)
-    present(found, out)
-    if options.out is not None:
+    policies = [p for p in policies if p not in PEERS or _installed(p, out)]
+    runs = pool.perform_all(tasks(options, policies, out), options.processes, out)
+    found = compare.worlds(runs) if options.drawn else compare.results(runs)
+    (present.worlds if options.drawn else present.problems)(found, out)
+    if options.out is not None and not options.drawn:
         rounds = {name: problem.rounds for name, problem in PROBLEMS.items()}
-        title = f"cumulative regret, snapshots and batches of {options.stale}, {seeds} seeds"
+        title = f"cumulative regret, snapshots and batches of {options.stale}"
         plot.curves(options.out / f"learning-{options.stale}.png", found, rounds, title)
     if options.json:
-        emit(found, options.stale, numbers)
+        emit(found, options)
     failed = [run for run in runs if run.error and is_lever(run.policy)]
     return 1 if failed or not found else 0
 
 
-def listing(out: Console) -> None:
-    """What can be asked for."""
-    rows = [(name, f"{problem.rounds:,}", problem.what) for name, problem in PROBLEMS.items()]
-    out.print(report.table("problems", ("name", "decisions", "what"), rows))
-    versions = [(peer.name, peer.package, peer.version or "not installed") for peer in PEERS.values()]
-    own = [(name, "", "") for name in _own()]
-    out.print(report.table("policies", ("name", "package", "version"), [*own, *versions]))
-    out.print("Settings follow a colon: 'lever linucb:alpha=0.5,floor=0'", markup=False)
+def check(options: Namespace) -> None:
+    """ValueError for numbers that are too small and options that do not go together."""
+    numbers = (options.seeds, options.first_seed, options.stale, options.processes, options.drawn)
+    if any(number is not None and number < 1 for number in numbers):
+        raise ValueError("--seeds, --first-seed, --stale, --processes and --drawn must be at least 1")
+    if options.drawn and (options.problems or options.families):
+        raise ValueError("--drawn has no --problems or --families")
+    if (options.grow or options.timeless) and not (options.fast or options.drawn):
+        raise ValueError("--grow and --timeless go with --fast")
 
 
-def _own() -> list[str]:
-    return [lever.NAME, *(f"{lever.NAME} {name}" for name in POLICIES if name not in UNTRIED)]
+def wanted(options: Namespace) -> list[str]:
+    """The problems that were asked for."""
+    named = options.problems or [
+        name for name, problem in PROBLEMS.items() if options.set == ALL or problem.set == (options.set or REPORTING)
+    ]
+    return [name for name in named if not options.families or PROBLEMS[name].family in options.families]
 
 
-def chosen(names: Sequence[str] | None) -> list[str]:
-    """The policies to run, in order, without repeats. ValueError for a name that does not exist."""
-    wanted: list[str] = []
-    for name in names or [*_own(), "peers"]:
-        if name == "peers":
-            wanted.extend(PEERS)
-        elif is_lever(name):
-            lever.algorithm(name)
-            wanted.append(name)
-        elif name in PEERS:
-            wanted.append(name)
-        else:
-            raise ValueError(f"unknown policy {name!r}: see --list")
-    return list(dict.fromkeys(wanted))
+def seeds(options: Namespace, problems: Sequence[str]) -> range:
+    """Those that were asked for; else of the set, that of the problems where none was named."""
+    tuned = options.set == TUNING or (
+        options.set is None and problems and all(PROBLEMS[name].set == TUNING for name in problems)
+    )
+    first = options.first_seed or SEEDS[TUNING if tuned else REPORTING]
+    return range(first, first + (options.drawn or options.seeds or (QUICK_SEEDS if options.quick else 10)))
+
+
+def tasks(options: Namespace, policies: Sequence[str], out: Console) -> list[Task]:
+    """What to run, interleaved: all policies meet a problem one after the other, so that all share the machine's moods."""
+    cache = None if options.no_cache else cache_dir() / "learning"
+    grow = options.grow if options.grow is not None else (GROW if options.drawn else 0.0)
+    how = How(options.stale, bool(options.fast or options.drawn), grow, options.timeless)
+    named = [DRAWN] if options.drawn else [p for p in wanted(options) if _possible(p, out)]
+    numbers = seeds(options, [] if options.drawn else named)
+    return [Task(problem, policy, seed, how, cache) for seed in numbers for problem in named for policy in policies]
 
 
 def _installed(policy: str, out: Console) -> bool:
@@ -126,127 +136,36 @@ def _possible(problem: str, out: Console) -> bool:
     return True
 
 
-def tasks(
-    problems: Sequence[str], policies: Sequence[str], seeds: Sequence[int], batch: int, cache: Path | None
-) -> list[Task]:
-    """Interleaved: all policies meet a problem one after the other, seed by seed, so that all share the machine's moods."""
-    return [Task(problem, policy, seed, batch, cache) for seed in seeds for problem in problems for policy in policies]
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Workers that start meanwhile leave the cores to one another."""
-    before = {name: os.environ.get(name) for name in THREADS}
-    os.environ.update(dict.fromkeys(THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-def _follow_parent() -> None:
-    """End this worker with its parent, also where that was killed: a pool's workers would wait for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, name="follow-parent", daemon=True).start()
-
-
-def perform_all(wanted: Sequence[Task], processes: int, out: Console) -> list[Run]:
-    """Run the tasks in so many processes (1: here); runs in the order of the tasks."""
-    made: dict[int, Run] = {}
-    with _one_thread_each(), report.progress(out) as bar:
-        progress = bar.add_task("runs", total=len(wanted))
-        if processes == 1:
-            for i, task in enumerate(wanted):
-                made[i] = perform(task)
-                bar.advance(progress)
-                _complain(made[i], bar)
-            return [made[i] for i in range(len(wanted))]
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(processes, mp_context=context, initializer=_follow_parent) as pool:
-            futures = {pool.submit(perform, task): i for i, task in enumerate(wanted)}
-            for future in as_completed(futures):
-                made[futures[future]] = run = future.result()
-                bar.advance(progress)
-                _complain(run, bar)
-    return [made[i] for i in range(len(wanted))]
-
-
-def _complain(run: Run, bar: Progress) -> None:
-    if run.error:
-        bar.console.print(f"{run.problem}, {run.policy}, seed {run.seed}: {run.error}", markup=False)
-
-
-def present(found: Sequence[Result], out: Console) -> None:
-    """Tables for people."""
-    for problem, group in compare.by_problem(found).items():
-        best = compare.toughest(group)
-        rows = [_row(result, best) for result in group]
-        title = f"{problem}: {PROBLEMS[problem].what}; oracle {group[0].oracle:.4f}, {len(group[0].regrets)} seed(s)"
-        header = ("policy", "mean reward", "± se", "regret", "over the toughest peer's", "resets", "s/run")
-        out.print(report.table(title, header, rows))
-    own = [policy for policy in dict.fromkeys(r.policy for r in found) if is_lever(policy)]
-    for policy in own:
-        ratios = compare.ratios(found, policy)
-        if ratios and policy == own[0]:
-            out.print(report.table(f"{policy}: regret over that of the toughest peer", *_overview(ratios)))
-        mean = compare.geometric_mean(ratios)
-        if mean is not None:
-            worst = max(ratios, key=lambda r: r.value)
-            wins = sum(r.value < 1.0 for r in ratios)
-            text = f"{policy}: geometric mean {mean:.3f}, worst {worst.value:.2f} ({worst.problem})"
-            out.print(f"{text}, ahead on {wins} of {len(ratios)}", markup=False)
-
-
-def _row(result: Result, best: Result | None) -> tuple[str, ...]:
-    over = "" if best is None else _with_se(compare.ratio(result, best))
-    mark = " *" if result is best else ""
-    se = "" if result.se is None else f"{result.se:.4f}"
-    resets = f"{result.resets:.1f}" if is_lever(result.policy) else ""
-    return (
-        result.policy + mark,
-        f"{result.mean:.4f}",
-        se,
-        f"{result.regret:.4f}",
-        over,
-        resets,
-        f"{result.seconds:.1f}",
-    )
-
-
-def _with_se(found: Ratio) -> str:
-    return f"{found.value:.2f}" + ("" if found.se is None else f" ± {found.se:.2f}")
-
-
-def _overview(ratios: Sequence[Ratio]) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-    rows = [(r.problem, r.peer, _with_se(r), "behind" if r.above_one else "") for r in ratios]
-    return ("problem", "toughest peer", "ratio ± se", "by more than 2 se"), rows
-
-
-def emit(found: Sequence[Result], stale: int, seeds: Sequence[int]) -> None:
+def emit(found: Sequence[Result], options: Namespace) -> None:
     """The JSON lines."""
     for result in found:
-        report.emit(result.record())
+        report.emit(result.record() | ({"world": result.runs[0].seed} if options.drawn else {}))
+    numbers = sorted({run.seed for result in found for run in result.runs})
     versions: Mapping[str, str | None] = {peer.package: peer.version for peer in PEERS.values()}
-    resets = {r.problem: r.resets for r in found if r.policy == lever.NAME and r.resets}
-    false = {name: mean for name, mean in resets.items() if not PROBLEMS[name].changes}
     facts = {
-        "resets": resets,
-        "false_resets": false,
-        "seeds": list(seeds),
+        "set": _set(found),
+        "seeds": numbers,
+        "stale": options.stale,
         "machine": report.machine(),
         "peers": versions,
     }
-    report.emit(compare.summary(compare.ratios(found), stale) | facts)
+    own = present.own(found)
+    if options.drawn:
+        for policy in own:
+            report.emit(verdict.drawn(found, policy) | {DRAWN: len(numbers)} | facts)
+        return
+    for policy in own:
+        for line in verdict.families(found, policy):
+            report.emit(line | {"set": facts["set"]})
+    resets = {r.problem: r.mean("resets") for r in found if r.policy == lever.NAME and r.mean("resets")}
+    false = {name: mean for name, mean in resets.items() if not PROBLEMS[name].changes}
+    report.emit(verdict.summary(found, lever.NAME) | {"resets": resets, "false_resets": false} | facts)
+
+
+def _set(found: Sequence[Result]) -> str | None:
+    """That all results are of, "mixed" where there are several."""
+    sets = {set_of(result.problem, [run.seed for run in result.runs]) for result in found}
+    return sets.pop() if len(sets) == 1 else "mixed" if sets else None
 
 
 if __name__ == "__main__":

@@ -6,37 +6,54 @@ Only runs of other libraries are cached: their code stands still while Lever's i
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from loadtest.learning import lever, peers
-from loadtest.learning.world import Ints, World
-from loadtest.learning.worlds import PROBLEMS
+from loadtest.learning import peers, policies
+from loadtest.learning.learner import Played
+from loadtest.learning.policies import How
+from loadtest.learning.problems.table import lay_out
+from loadtest.learning.problems.world import World
 
 MARKS = 100  # points of a curve
+LATE = 4  # the last one of so many parts of a run
+SUPPORTED = 10_000  # decisions whose propensities are judged
 
 
 @dataclass(frozen=True)
 class Task:
-    """What to run. `batch`: decisions between two snapshots, or outcomes that a library learns at a time."""
+    """What to run."""
 
     problem: str
     policy: str
     seed: int
-    batch: int
-    cache: Path | None
+    how: How
+    cache: Path | None = None
+
+
+class Support(NamedTuple):
+    """How much the log says of always showing the arm that was shown least: its rows, and how many they are worth."""
+
+    rows: int
+    effective: float
+
+    @property
+    def share(self) -> float:
+        """1 where all its propensities were the same, 0 where it was never shown."""
+        return self.effective / self.rows if self.rows else 0.0
 
 
 @dataclass(frozen=True)
 class Run:
     """What came out. Rewards are the expected ones of what was chosen, means over the rounds: no luck in them.
 
-    curve: cumulative regret at MARKS evenly spaced rounds. resets: changes that Lever detected. error: why there is no result, for people.
+    late: regret a decision in the last quarter. stake: regret of showing all arms alike. curve: cumulative regret at MARKS
+    evenly spaced rounds. resets: changes that Lever detected. error: why there is no result, for people.
     """
 
     problem: str
@@ -44,10 +61,13 @@ class Run:
     seed: int
     mean: float = 0.0
     oracle: float = 0.0
+    late: float = 0.0
+    stake: float = 0.0
     curve: tuple[float, ...] = ()
     seconds: float = 0.0
     error: str = ""
     resets: int = 0
+    support: Support | None = None
 
     @property
     def regret(self) -> float:
@@ -55,58 +75,76 @@ class Run:
         return self.oracle - self.mean
 
 
-def is_lever(policy: str) -> bool:
-    """Whether a policy is ours."""
-    return policy.split(" ", 1)[0] == lever.NAME
-
-
 def perform(task: Task) -> Run:
     """Run a task; an exception becomes the run's `error`."""
     try:
-        world = PROBLEMS[task.problem].world(task.seed)
-        if is_lever(task.policy):
-            return _timed(task, world)
-        path = None if task.cache is None else task.cache / f"{_key(task, world)}.json"
-        if path is not None and path.exists():
-            kept = json.loads(path.read_text())
-            return Run(**kept | {"curve": tuple(kept["curve"])})
-        run = _timed(task, world)
-        if path is not None:
-            _keep(path, run)
-        return run
+        world = lay_out(task.problem, task.seed)
+        played, seconds = _peer(task, world) if task.policy in peers.PEERS else _timed(task, world)
+        return judge(task, world, played, seconds)
     except Exception as error:  # noqa: BLE001 - other libraries raise whatever they like; it is shown and counted
         return Run(task.problem, task.policy, task.seed, error=f"{type(error).__name__}: {error}")
 
 
-def _timed(task: Task, world: World) -> Run:
+def _timed(task: Task, world: World) -> tuple[Played, float]:
     started = time.perf_counter()
-    if is_lever(task.policy):
-        chosen, resets = lever.play(world, task.policy, task.seed, task.batch)
-    else:
-        chosen, resets = peers.play(peers.PEERS[task.policy], world, task.seed, task.batch), 0
-    return replace(judge(task, world, chosen, time.perf_counter() - started), resets=resets)
+    return policies.play(task.policy, world, task.seed, task.how), time.perf_counter() - started
 
 
-def judge(task: Task, world: World, chosen: Ints, seconds: float) -> Run:
-    """The run of a policy that chose these arms (i8[T])."""
-    earned = world.expected[np.arange(world.rounds), chosen]
-    missed = np.cumsum(world.expected.max(axis=1) - earned)
+def _peer(task: Task, world: World) -> tuple[Played, float]:
+    """What another library chose, from the cache if it is there. What it is worth is judged afresh."""
+    path = None if task.cache is None else task.cache / f"{_key(task, world)}.npz"
+    if path is not None and path.exists():
+        with np.load(path) as kept:
+            return Played(kept["arms"].astype(np.int64)), float(kept["seconds"])
+    played, seconds = _timed(task, world)
+    if path is not None:
+        _keep(path, played, seconds)
+    return played, seconds
+
+
+def judge(task: Task, world: World, played: Played, seconds: float) -> Run:
+    """The run of a policy that played like this."""
+    earned = world.expected[np.arange(world.rounds), played.arms]
+    missed = world.expected.max(axis=1) - earned
     marks = np.linspace(0, world.rounds, MARKS + 1).astype(np.int64)[1:] - 1
-    curve = tuple(np.round(missed[marks], 6).tolist())
-    return Run(task.problem, task.policy, task.seed, float(earned.mean()), world.oracle, curve, round(seconds, 3))
+    return Run(
+        task.problem,
+        task.policy,
+        task.seed,
+        mean=float(earned.mean()),
+        oracle=world.oracle,
+        late=float(missed[world.rounds - world.rounds // LATE :].mean()),
+        stake=world.stake,
+        curve=tuple(np.round(np.cumsum(missed)[marks], 6).tolist()),
+        seconds=round(seconds, 3),
+        resets=played.resets,
+        support=support(played, len(world.arms)),
+    )
+
+
+def support(played: Played, arms: int) -> Support | None:
+    """Of the first decisions; None where no propensities are known."""
+    if played.propensity is None:
+        return None
+    shown, weight = played.arms[:SUPPORTED], 1.0 / played.propensity[:SUPPORTED]
+    rows = np.bincount(shown, minlength=arms)
+    total = np.bincount(shown, weight, minlength=arms)
+    squares = np.bincount(shown, weight * weight, minlength=arms)
+    effective = np.divide(total * total, squares, out=np.zeros(arms), where=rows > 0)
+    return min(Support(int(n), float(e)) for n, e in zip(rows, effective, strict=True))
 
 
 def _key(task: Task, world: World) -> str:
     """Names a peer's run by all that it depends on."""
     peer = peers.PEERS[task.policy]
-    batch = task.batch if peer.batches else peers.ONLINE
-    parts = (task.problem, world.digest(), task.policy, peer.version, peers.code(), task.seed, batch, MARKS)
+    batch = task.how.batch if peer.batches else peers.ONLINE
+    parts = (world.digest(), task.policy, peer.version, peers.code(), task.seed, batch)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
 
 
-def _keep(path: Path, run: Run) -> None:
+def _keep(path: Path, played: Played, seconds: float) -> None:
     """Write beside and rename: a killed worker leaves no half file, and two writers write the same."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}")
-    part.write_text(json.dumps(asdict(run)))
+    part = path.with_suffix(f".{os.getpid()}.npz")
+    np.savez_compressed(part, arms=played.arms.astype(np.int16), seconds=seconds)
     part.replace(path)

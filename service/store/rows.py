@@ -9,6 +9,7 @@ where the time stands, and a test holds them to it.
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Sequence
 
@@ -52,11 +53,13 @@ TAIL_STRUCT = packing(TAIL, TAIL.names or ())
 TIME = FIELDS.index("time")  # its place among what HEAD_STRUCT unpacks
 
 
+@functools.cache
 def trial_dtype(columns: int) -> np.dtype[np.void]:
     """Layout of a trial row with `columns` feature columns beside the constant."""
     return np.dtype([*HEAD.descr, ("x", "<i2", (columns,))])
 
 
+@functools.cache
 def reward_dtype(columns: int) -> np.dtype[np.void]:
     """Layout of a reward row with `columns` feature columns beside the constant."""
     return np.dtype([*HEAD.descr, *TAIL.descr, ("x", "<i2", (columns,))])

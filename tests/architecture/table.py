@@ -79,7 +79,7 @@ LIBRARIES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("uvicorn", "httptools", "starlette", "uvloop"): ("service.http", "service.server", "loadtest.rig"),
     ("prometheus_client",): ("service.telemetry", "service.http.operator_port", "service.doctor.server"),
     ("cryptography",): ("service.security", "service.serving.token", "service.doctor"),
-    ("numba",): ("bandits",),
+    ("numba",): ("bandits", "loadtest.learning.textbook"),
     ("typer",): ("service.cli",),
 }  # fmt: skip
 

@@ -11,8 +11,11 @@ from bandits.state import State
 from loadtest.learning import lever
 from loadtest.learning.learner import Post, blocks, play
 from loadtest.learning.lever import LeverLearner, algorithm, document
-from loadtest.learning.world import Floats, Ints, World
-from loadtest.learning.worlds import PROBLEMS
+from loadtest.learning.problems import drawn
+from loadtest.learning.problems.table import PROBLEMS
+from loadtest.learning.problems.world import Floats, Ints, World
+from loadtest.replay.dataset import DataError
+from service.experiment.parse import parse
 
 
 def world(name: str, rounds: int) -> World:
@@ -21,7 +24,8 @@ def world(name: str, rounds: int) -> World:
 
 def test_a_choice_and_its_reward_reach_the_state() -> None:
     learner = LeverLearner(world("news", 10), "lever linucb", 1)
-    arm, decision = learner.choose("someone", {"user": "Tom", "time_of_day": "morning"})
+    made = learner.choose("someone", {"user": "Tom", "time_of_day": "morning"})
+    arm, decision = learner.experiment.arm_numbers[made.arm], made.decision_id
     learner.reward(decision, 1.0)
     assert learner.replica.state.sums(0).n.sum() == 0.0  # not before the next refresh
     learner.refresh()
@@ -33,14 +37,14 @@ def test_a_choice_and_its_reward_reach_the_state() -> None:
 
 def test_a_run_can_be_repeated() -> None:
     small = world("marketing", 200)
-    (first, _), (again, _), (other, _) = (lever.play(small, "lever", seed, 20) for seed in (4, 4, 5))
+    first, again, other = (lever.play(small, "lever", seed, 20).arms for seed in (4, 4, 5))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
 
 def test_it_learns_only_at_a_refresh() -> None:
     small = world("news", 600)
-    (fresh, _), (never, _) = (lever.play(small, "lever linucb", 1, stale) for stale in (20, 600))
+    fresh, never = (lever.play(small, "lever linucb", 1, stale).arms for stale in (20, 600))
     rows = np.arange(600)
     assert small.expected[rows, fresh].mean() > 0.6
     # 1/7 with deviation .014 as nothing was learned: seven deviations below the bound
@@ -57,7 +61,7 @@ def test_time_passes_and_late_rewards_still_count(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(LeverLearner, "refresh", watched)
     small = world("late-geometric", 2_000)
-    chosen, resets = lever.play(small, "lever linucb", 1, 50)
+    chosen, _, resets = lever.play(small, "lever linucb", 1, 50)
     assert resets == 0  # linucb looks for no changes
     (state,) = states
     assert len(state.buckets) > 5
@@ -119,3 +123,17 @@ def test_agents_learn_in_batches() -> None:
     assert agent.told == [30, 30, 30]
     assert agent.rewards == small.drawn[:90, 1].sum()
     assert list(blocks(100, 30)) == [(0, 30), (30, 60), (60, 90), (90, 100)]
+
+
+@pytest.mark.parametrize("name", sorted(PROBLEMS))
+def test_every_problem_is_an_experiment_that_can_be_applied(name: str) -> None:
+    try:
+        small = PROBLEMS[name].build(1, 50)
+    except (ImportError, DataError) as error:
+        pytest.skip(str(error))
+    assert parse(document(small, "lever")).experiment == "learning"
+
+
+def test_every_drawn_world_is_an_experiment_that_can_be_applied() -> None:
+    for seed in range(1, 41):
+        assert parse(document(drawn.world(seed).cut(1), "lever")).experiment == "learning"

@@ -7,11 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from loadtest.learning import worlds_known as known
-from loadtest.learning.world import CATEGORY, FLAG, NUMBER, World, one_hot, values
-from loadtest.learning.worlds import PROBLEMS
+from loadtest.learning.problems import drawn, moving
+from loadtest.learning.problems import published as known
+from loadtest.learning.problems.table import DRAWN, FAMILIES, MIXED, PROBLEMS, REPORTING, SEEDS, TUNING, lay_out, set_of
+from loadtest.learning.problems.values import clipped_mean
+from loadtest.learning.problems.world import CATEGORY, FLAG, NUMBER, World, one_hot, values
 
-ELSEWHERE = {"open-bandit", "breast", "wine", "iris"}  # need a download or another library
+ELSEWHERE = {"open-bandit", "breast", "wine", "iris", "digits", "diabetes"}  # need a download or another library
 HERE = sorted(set(PROBLEMS) - ELSEWHERE)
 
 
@@ -95,9 +97,72 @@ def test_contexts_are_sent_by_name() -> None:
     assert sent["pages"] == made.context[0, 2]
 
 
-@pytest.mark.parametrize("name", ["breast", "wine", "iris"])
+@pytest.mark.parametrize("name", ["breast", "wine", "iris", "digits", "diabetes"])
 def test_the_right_class_pays(name: str) -> None:
     pytest.importorskip("sklearn", reason="scikit-learn comes with the peers")
     made = world(name)
     assert set(made.drawn.sum(axis=1)) == {1.0}
     assert made.oracle == 1.0
+
+
+def test_every_family_has_problems_to_tune_on_and_others_to_report() -> None:
+    for family in FAMILIES:
+        assert {p.set for p in PROBLEMS.values() if p.family == family} == {TUNING, REPORTING}
+    assert {p.family for p in PROBLEMS.values()} == set(FAMILIES)
+
+
+def test_a_result_is_of_a_set_only_with_that_sets_problems_and_seeds() -> None:
+    assert set_of("marketing", [1, 10]) == TUNING
+    assert set_of("site", [1001]) == REPORTING
+    assert set_of("site", [1]) == set_of("marketing", [1001]) == set_of("marketing", [1, 1001]) == MIXED
+    assert set_of(DRAWN, [SEEDS[TUNING]]) == TUNING
+    assert set_of(DRAWN, [SEEDS[REPORTING]]) == REPORTING
+    assert set_of("site", [3_000]) == MIXED
+
+
+def test_lost_rewards_are_worth_what_they_were() -> None:
+    rounds = 7 * moving.A_DAY
+    lost = PROBLEMS["lost-day"].build(1, rounds)
+    day = slice(5 * moving.A_DAY, 6 * moving.A_DAY)
+    assert lost.drawn[day].sum() == 0.0
+    assert lost.expected[day].mean() > 0.5 * lost.expected.mean()
+    assert (lost.drawn.sum(axis=1) > 0.0)[: day.start].any()
+
+
+def test_a_day_is_a_day() -> None:
+    for name in ("weekends", "season", "swings", "rise", "lost-day", "lost-hours"):
+        made = world(name)
+        assert made.step_ms * moving.A_DAY == 86_400_000
+        assert made.window == "1d"
+    halves = PROBLEMS["weekends"].build(2, 7 * moving.A_DAY).expected.mean(axis=1)
+    assert halves[5 * moving.A_DAY :].mean() == pytest.approx(0.5 * halves[: 5 * moving.A_DAY].mean(), rel=0.05)
+    risen = PROBLEMS["rise"].build(2, 900).expected
+    assert risen[299].argmin() == risen[300].argmax()
+
+
+def test_a_clipped_amount_has_the_mean_it_should() -> None:
+    """Against a million draws: five standard errors."""
+    drawn_ = np.exp(3.0 + 1.1 * np.random.default_rng(5).normal(size=1_000_000))
+    clipped = np.minimum(drawn_, 60.0)
+    found = clipped_mean(np.array([np.exp(3.0), 100.0]), 1.1, 60.0)[0]
+    assert found == pytest.approx(clipped.mean(), abs=5.0 * clipped.std() / 1_000 + 1e-3 * clipped.mean())
+
+
+@pytest.mark.parametrize("seed", range(1, 13))
+def test_drawn_worlds_are_what_they_say(seed: int) -> None:
+    shape, made = drawn.shape(seed), lay_out(DRAWN, seed)
+    assert (made.rounds, len(made.arms)) == (shape.rounds, shape.arms)
+    assert 1_000 <= shape.rounds <= 60_000
+    assert 2 <= shape.arms <= 80
+    assert len(made.features) == len(shape.sizes) + shape.numbers
+    assert made.low <= made.drawn.min() <= made.drawn.max() <= made.high
+    error, spread = (made.drawn - made.expected).mean(), (made.drawn - made.expected).std()
+    assert abs(error) <= 5.0 * spread / math.sqrt(made.drawn.size) + 2e-3 * abs(made.expected.mean())
+
+
+def test_drawn_worlds_are_many_kinds() -> None:
+    shapes = [drawn.shape(seed) for seed in range(1, 201)]
+    assert {s.kind for s in shapes} == {drawn.COINS, drawn.REVENUE, drawn.NORMAL, drawn.SIGNED}
+    assert {len(s.sizes) for s in shapes} == {0, 1, 2, 3}
+    assert {s.numbers for s in shapes} == set(range(7))
+    assert len({s.what for s in shapes}) == 200

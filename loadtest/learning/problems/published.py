@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import functools
 import importlib
-import itertools
 
 import numpy as np
 
-from loadtest.learning.world import CATEGORY, NUMBER, Feature, World, coins, generator, numbers, plain_arms, sigmoid
+from loadtest.learning.problems.world import (
+    CATEGORY,
+    NUMBER,
+    Feature,
+    Floats,
+    Ints,
+    World,
+    coins,
+    generator,
+    numbers,
+    plain_arms,
+    sigmoid,
+)
 from loadtest.replay import world as visitors
 from loadtest.replay.dataset import load
 
@@ -27,6 +38,14 @@ def obp(seed: int, rounds: int) -> World:
     context = np.random.RandomState(OBP_STATE if seed == 1 else [OBP_STATE, seed]).normal(size=(rounds, 5))
     expected = sigmoid(context @ coef.T + action)
     return World(numbers(5, -4.0, 4.0), context, plain_arms(10), expected, coins(rng, expected))
+
+
+def obp_other(seed: int, rounds: int) -> World:
+    """The same with other coefficients, which may be negative, and six arms."""
+    rng = generator("obp-other", seed)
+    context = rng.normal(size=(rounds, 5))
+    expected = sigmoid(context @ rng.uniform(-1.0, 1.0, (5, 6)) + rng.uniform(-1.0, 0.0, 6))
+    return World(numbers(5, -6.0, 6.0), context, plain_arms(6), expected, coins(rng, expected))
 
 
 ARTICLES = ("politics", "sports", "music", "food", "finance", "health", "camping")
@@ -53,6 +72,19 @@ def news(seed: int, rounds: int, after: tuple[str, ...] | None = None) -> World:
     return World(features, context.astype(np.float64), plain_arms(len(ARTICLES)), expected, expected)
 
 
+def crowd(seed: int, rounds: int) -> World:
+    """The tutorial grown: four users, three times of day, nine articles, and nobody clicks for certain."""
+    rng = generator("crowd", seed)
+    features = (
+        Feature("user", CATEGORY, ("Tom", "Anna", "Ada", "Luis")),
+        Feature("time_of_day", CATEGORY, ("morning", "afternoon", "night")),
+    )
+    context = np.stack([rng.integers(0, 4, rounds), rng.integers(0, 3, rounds)], axis=1)
+    liked = rng.integers(0, 9, (4, 3))[context[:, 0], context[:, 1]]
+    expected = np.where(liked[:, None] == np.arange(9), 0.9, 0.05)
+    return World(features, context.astype(np.float64), plain_arms(9), expected, coins(rng, expected))
+
+
 @functools.cache
 def _fitted(name: str) -> visitors.World:
     return visitors.build(load(name))
@@ -74,8 +106,27 @@ def classification(name: str, seed: int, rounds: int) -> World:
 
     Numbers are standardised, as everyone does for linear models. ImportError without scikit-learn.
     """
+    return _classes(name, *_loaded(name), seed, rounds)
+
+
+def digits(seed: int, rounds: int) -> World:
+    """Handwritten digits of 8 x 8 pixels, as the means of 4 x 4 fields: which of ten is it."""
+    data, target = _loaded("digits")
+    return _classes("digits", data.reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(-1, 16), target, seed, rounds)
+
+
+def diabetes(seed: int, rounds: int) -> World:
+    """In which third of all patients is this one, by how far the disease goes in a year."""
+    data, target = _loaded("diabetes")
+    return _classes("diabetes", data, np.searchsorted(np.quantile(target, (1 / 3, 2 / 3)), target), seed, rounds)
+
+
+def _loaded(name: str) -> tuple[Floats, Ints]:
     loaded = getattr(importlib.import_module("sklearn.datasets"), f"load_{name}")()
-    data, target = np.asarray(loaded.data, dtype=np.float64), np.asarray(loaded.target, dtype=np.int64)
+    return np.asarray(loaded.data, dtype=np.float64), np.asarray(loaded.target, dtype=np.int64)
+
+
+def _classes(name: str, data: Floats, target: Ints, seed: int, rounds: int) -> World:
     data = (data - data.mean(axis=0)) / data.std(axis=0)
     low, high = np.floor(data.min(axis=0)), np.ceil(data.max(axis=0))
     features = tuple(
@@ -86,10 +137,3 @@ def classification(name: str, seed: int, rounds: int) -> World:
     classes = int(target.max()) + 1
     expected = (target[row][:, None] == np.arange(classes)).astype(np.float64)
     return World(features, data[row], plain_arms(classes), expected, expected)
-
-
-def combinations(attributes: dict[str, int]) -> list[dict[str, str]]:
-    """Every combination of attribute values, as arms that share them."""
-    names = list(attributes)
-    values = [[f"{name}-{i}" for i in range(n)] for name, n in attributes.items()]
-    return [dict(zip(names, combination, strict=True)) for combination in itertools.product(*values)]

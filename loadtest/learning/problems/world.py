@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +42,8 @@ class World:
 
     context f8[T, features]: the number, the index of the category's value, 0 or 1 of a flag. arms: attributes of each.
     delay i8[T, K]: rounds until the reward is known, 0 where it is at once. `typical` is a reward of usual size, which
-    whoever runs a library that wants rewards of about 1 divides by.
+    whoever runs a library that wants rewards of about 1 divides by. Visitors come every `step_ms`; a reward counts for
+    `window` after its decision, both of which only Lever knows of.
     """
 
     features: tuple[Feature, ...]
@@ -54,7 +55,9 @@ class World:
     high: float = 1.0
     unit: float = 1.0
     typical: float = 1.0
-    delay: Ints | None = field(default=None)
+    delay: Ints | None = None
+    step_ms: int = 1_000
+    window: str = "30m"
 
     @property
     def rounds(self) -> int:
@@ -66,11 +69,20 @@ class World:
         """Mean reward of always choosing the best arm."""
         return float(self.expected.max(axis=1).mean())
 
+    @property
+    def stake(self) -> float:
+        """What is lost by showing all arms alike, a decision."""
+        return self.oracle - float(self.expected.mean())
+
     def cut(self, rounds: int) -> World:
         """The first rounds of it."""
-        delay = None if self.delay is None else self.delay[:rounds]
-        parts = (self.features, self.context[:rounds], self.arms, self.expected[:rounds], self.drawn[:rounds])
-        return World(*parts, self.low, self.high, self.unit, self.typical, delay)
+        return replace(
+            self,
+            context=self.context[:rounds],
+            expected=self.expected[:rounds],
+            drawn=self.drawn[:rounds],
+            delay=None if self.delay is None else self.delay[:rounds],
+        )
 
     def digest(self) -> str:
         """Of all that a policy could see; two worlds of one digest are the same problem with the same luck."""
