@@ -1,7 +1,6 @@
 """The state of one experiment: int64 sums, the fold of its log up to some entry.
 
-Blocks are allocated when a (bucket, segment, arm) first sees a row; `index` says where. Two states that folded the
-same rows under the same rules have equal `fields()`, whatever the order and however the rows were cut into calls.
+A (bucket, segment, arm) gets a block with its first row; `index` says where. Same rows, same rules: equal `fields()`.
 """
 
 from __future__ import annotations

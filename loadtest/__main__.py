@@ -23,7 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "real logs of a fashion shop through the live server: what is learning worth?",
     ),
     "learning": ("loadtest.learning.runner", "Lever and other libraries on the same problems: who collects more?"),
-    "coverage": ("loadtest.coverage", "simulated experiments: is what a report says of arms true?"),
+    "coverage": ("loadtest.coverage.command", "simulated experiments: is what a report says of arms true?"),
     "fuzz": (
         "loadtest.endurance.fuzz",
         "malformed input against a real server: no crash, no internal error, flat memory",

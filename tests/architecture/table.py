@@ -54,6 +54,7 @@ PACKAGES: dict[str, frozenset[str]] = {
         "loadtest.rig": "service.pb",
         "loadtest.endurance": "loadtest.rig service.management service.pb service.serving service.store",
         "loadtest.replay": "bandits loadtest.rig service.pb service.process",
+        "loadtest.coverage": "bandits loadtest.rig",
         "loadtest.speed": (
             "bandits loadtest.rig service.logs service.pb service.security service.server service.serving service.store "
             "service.telemetry"

@@ -7,7 +7,7 @@ import pytest
 
 from bandits.policy import POLICIES
 from bandits.summary import Summary
-from loadtest.coverage import BASES, Look, Tally, World, draw, play, simulate
+from loadtest.coverage.command import BASES, Look, Tally, World, draw, play, simulate
 
 
 def test_a_world_has_the_base_rate_that_it_was_asked_for() -> None:
