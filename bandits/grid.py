@@ -31,6 +31,8 @@ PRODUCT_BITS = 16  # of q, in sums with features
 SQUARE_BITS = 31  # of q^2
 LOW, HIGH, COARSE_STEPS, DROP, PRODUCT, SQUARE = range(6)
 
+Floats = NDArray[np.float64]
+
 
 class Grid(NamedTuple):
     """The numbers above for a metric; `packed` (i8[6]) is what kernels take, `one` the q of the largest reward."""
@@ -38,15 +40,13 @@ class Grid(NamedTuple):
     packed: NDArray[np.int64]
     one: float
 
-    @property
-    def product(self) -> float:
-        """q x is so many times what its cell has."""
-        return float(2 ** int(self.packed[PRODUCT]))
-
-    @property
-    def square(self) -> float:
-        """q^2 is so many times what its cell has."""
-        return float(2 ** int(self.packed[SQUARE]))
+    def natural(self, s1: Floats, s2: Floats, xr: Floats, rewarded: Floats) -> tuple[Floats, Floats, Floats]:
+        """Sums of q, q^2 (f8[K]) and q x (f8[K,d]) as cells have them, in units of the largest reward."""
+        product, square = (float(2 ** int(self.packed[at])) for at in (PRODUCT, SQUARE))
+        first, second = s1 / self.one, s2 * square / self.one**2
+        # Squares of the smallest rewards may have been rounded to nothing: they are no less than those of their mean.
+        least = np.divide(first * first, rewarded, out=np.zeros_like(first), where=rewarded > 0.0)
+        return first, np.maximum(second, least), xr * product / self.one
 
 
 def grid_of(low: int, high: int, version: int) -> Grid:

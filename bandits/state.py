@@ -240,11 +240,8 @@ class State:
         )  # fmt: skip
         # A killed server can lose trials whose rewards arrived: never more rewards than trials.
         n = np.maximum(n, rewarded)
-        one, product, square = self._grid.one, self._grid.product, self._grid.square
-        s1, s2, xr = s1 / one, s2 * square / one**2, xr * product / (one * X_SCALE)
-        # Squares of the smallest rewards may have been rounded to nothing: they are no less than those of their mean.
-        s2 = np.maximum(s2, np.divide(s1 * s1, rewarded, out=np.zeros(arms), where=rewarded > 0.0))
-        return Sums(n, rewarded, s1, s2, xx / X_SCALE**2, xr)
+        s1, s2, xr = self._grid.natural(s1, s2, xr, rewarded)
+        return Sums(n, rewarded, s1, s2, xx / X_SCALE**2, xr / X_SCALE)
 
     def weights(self, now_ms: int, half_life_ms: int | None, cut_ms: int = 0) -> NDArray[np.float64] | None:
         """Forgetting: a bucket counts 2^-(age of its middle / half-life), and 0 where it ends before the cut.
