@@ -1,8 +1,7 @@
-"""`auto`: what a user gets without choosing. A linear model per arm that finds out by itself how much prior it needs.
+"""`auto`: what a user gets without choosing. A ridge regression an arm, one noise, the optimist's pmf (optimist.py).
 
-Prior precision and the use of products by evidence (evidence.py); from 20 arms on prior means learned from all arms
-(hierarchy.py); a width with a smaller prior than the mean's, in the arm's own noise; the score is m + z alpha w with one
-shared half-normal z (linucb.py). Constants are those of trials over 18 problems; they are coarse.
+How close features and products are held is chosen by evidence (evidence.py); the constant has a prior of its own, so
+that an arm is soon free of its prior whatever is said of features. All of it is a pure function of the sums.
 """
 
 from __future__ import annotations
@@ -13,26 +12,28 @@ from typing import NamedTuple
 import numpy as np
 
 from bandits.basis import back, basis, change
-from bandits.belief import LEAST_B, Arms, Settings, given, pool
+from bandits.belief import Arms, Settings, pool
 from bandits.evidence import Choice, choose, constant, prior_of
 from bandits.expansion import Design, plain
-from bandits.hierarchy import effects, invert_all, residuals, towards
-from bandits.linucb import POINTS, half_normal
+from bandits.optimist import EASE, NOISE, NUMBERS, OPTIMISM, TEMPERATURE
 from bandits.posterior import Floats, Kind, Posterior, Sums, pack
 from bandits.prior import Priors, with_priors
+from bandits.ridges import invert_all, residuals, towards
 
-ALPHA = 0.8
-ALPHA_MANY = 0.4  # where there are many arms: to learn all of them would take longer than there is
-FLOOR = (0.01, 0.002)  # of a new slot, and of one that has seen enough
-FLOOR_TRIALS = 0.5  # trials an arm gets from the floor alone while it stays at its highest
-WIDTH_RIDGE = 0.3  # most prior precision in the width
-MANY = 20  # arms from which on prior means are learned
-SHARED = 0.3  # prior precision of the common mean, in units of D
-ATTRIBUTE = 1.0  # and of the effect of an attribute's value on the constant
-ATTRIBUTE_TIMES = 30.0  # times that of its effects on what features do
-CLOSE = 30.0  # times D: how close arms are held to their means while these are learned
-SWEEPS = 10
-PRIOR_TRIALS = 10.0  # that the pooled noise counts for in an arm's own
+OPTIMISTIC = 1.0  # deviations of a mean that its score stands above it
+COLD = 0.1  # the temperature once rewards have come in
+HEAT = 3.0  # its square while there are none: then the odds are about those that an arm is the best
+EASY = 0.5  # a gap of 1 / sqrt(EASY) deviations of a reward halves what an arm is shown for the sake of evidence
+PRIOR_TRIALS = 2.0  # of the raw variance, that the noise begins with
+LEAST = 1e-24  # of a noise: the square of a unit of the finest grid
+SHARE = 0.022  # of the traffic, for all arms together, whatever is believed of them,
+ALONE = 0.026  # for the default arm, for the best one and for the next
+FEW = 10  # arms; of more each has a share as of the square of their number
+UNTIL = 5_000.0  # trials; from then on it thins out as they come in,
+SHOWS = 11.0  # but no arm's chance to less than this over all trials: ope.SHOWS and some more
+FIRST = 0.1  # of the first traffic: who leads by then may not lead for long,
+FIRST_SHOWS = 5.0  # until an arm was shown so often in each e-fold of trials
+MUCH = (0.1, 1.0, 6.0)  # times that, as `evidence` says
 
 
 class Side(NamedTuple):
@@ -40,17 +41,18 @@ class Side(NamedTuple):
 
     design: Design | None = None  # None: main columns only
     choice: Choice | None = None  # None: chosen from these very sums
-    groups: Floats | None = None  # f8[G,K]: which arms share a value of an attribute, 1 or 0
     least: float = -math.inf  # that a trial can earn, in units of the sums
+    control: int | None = None  # the arm that others are compared with: the default arm
     priors: Priors | None = None  # of single arms
 
 
 class Fit(NamedTuple):
-    """A regression per arm."""
+    """A regression per arm, and one noise: an arm that was never rewarded has left no square over, and is no surer for it."""
 
     theta: Floats  # f8[K,d]
-    noise: Floats  # f8[K], a variance
+    inverse: Floats  # f8[K,d,d], (S + D)^-1
     mean: Floats  # f8[K,d], of the prior
+    noise: float  # a variance
 
 
 def auto(sums: Sums, settings: Settings, arms: Arms, side: Side | None = None) -> Posterior:
@@ -58,40 +60,44 @@ def auto(sums: Sums, settings: Settings, arms: Arms, side: Side | None = None) -
     side = side or Side()
     design = side.design or plain(sums.xr.shape[1])
     choice = side.choice or chosen(sums, design)
-    seen, main, t = prepared(sums, Side(design, choice))
-    believed = prepared(with_priors(sums, side.priors), Side(design, choice), t)[0] if side.priors else seen
-    sums, design = seen, main
-    columns = sums.xr.shape[1]
-    prior = prior_of(choice, design, columns)
-    fit = regression(sums, prior, side.groups)
-    width = prior_of(Choice(min(choice.ridge, WIDTH_RIDGE), choice.ratio), design, columns)
+    believed = with_priors(sums, side.priors)
+    sums, main, t = prepared(sums, Side(design, choice))
+    prior = prior_of(choice, main, sums.xr.shape[1])
+    fit = regression(sums, prior)
     own = np.array(sorted(side.priors or {}), np.int64)
-    cov, solved = np.zeros_like(sums.xx), np.zeros_like(sums.xr)
-    invert_all(believed.xx, believed.xr, prior, own, cov, solved)
-    towards(cov, solved, prior, fit.mean, own, fit.theta)
-    invert_all(believed.xx, believed.xr, width, arms, cov, solved)
-    cov *= fit.noise[:, None, None]
-    theta, cov = back(fit.theta, cov, t)
-    par = np.zeros((sums.n.size, 3))
-    par[:, 0] = fit.noise
-    grid, dof = half_normal(POINTS).copy(), np.full(sums.n.size, np.inf)
-    alpha, floor = (
-        given(settings, "alpha", ALPHA_MANY if len(arms) >= MANY else ALPHA),
-        given(settings, "floor", floor_of(sums, arms)),
-    )
-    return pack(
-        Kind.LINUCB, par, theta, cov, dof, alpha, grid, floor, design if len(design.terms) else None, side.least
-    )
+    if own.size:  # an arm's prior moves that arm alone: not what is common to all, and not the noise
+        believed, solved = prepared(believed, Side(design, choice), t)[0], np.zeros_like(sums.xr)
+        invert_all(believed.xx, believed.xr, prior, own, fit.inverse, solved)
+        towards(fit.inverse, solved, prior, fit.mean, own, fit.theta)
+    theta, cov = back(fit.theta, fit.noise * fit.inverse, t)
+    numbers = np.empty(NUMBERS)
+    numbers[NOISE], numbers[OPTIMISM], numbers[EASE] = fit.noise, OPTIMISTIC, EASY
+    numbers[TEMPERATURE] = math.sqrt(COLD * COLD + HEAT / (1.0 + max(_sum(sums.rewarded), 0.0)))
+    par, dof = np.zeros((sums.n.size, 3)), np.full(sums.n.size, np.inf)
+    par[:, 0] = MUCH[int(settings["evidence"])] * shares(sums, fit.theta, arms, side.control)
+    np.minimum(par[:, 0], 1.0 / max(len(arms), 1), out=par[:, 0])
+    used = main if len(main.terms) else None
+    return pack(Kind.OPTIMIST, par, theta, cov, dof, 0.0, numbers, settings["floor"], used, side.least)
 
 
-def floor_of(sums: Sums, arms: Arms) -> float:
-    """The floor where none is set: high while little is known, lower once every arm has some trials.
-
-    A share of 1 % for ever is most of the regret of a slot that has learned (trials: geometric mean ratio to the best
-    peer .62 at 0, .65 at .002, .70 at .01). Forgetting and a detected change take trials away and so raise it again.
+def shares(sums: Sums, theta: Floats, arms: Arms, control: int | None) -> Floats:
+    """f8[K]: what each arm is shown at the least, so that the log can speak of other policies (ope.py asks for 100
+    effective trials): from 5,000 trials on, of an even split over up to ten arms, and of always the default arm, the
+    one that is the best on average, or the next, which may be the best tomorrow.
     """
-    trials = max(_sum(sums.n[arms]), 1.0)
-    return min(FLOOR[0], max(FLOOR[1], FLOOR_TRIALS * len(arms) / trials))
+    trials, few = max(_sum(sums.n[arms]), 1.0), max(len(arms), 1)
+    part = min(1.0, FEW / few) / few
+    every = min(SHARE * part, max(UNTIL * SHARE / few, SHOWS) / trials)
+    every = max(every, min(FIRST * part, FIRST_SHOWS / trials))
+    alone = min(ALONE, UNTIL * ALONE / trials)
+    out = np.full(len(sums.n), every)
+    if trials > len(arms):  # else nobody is the best yet
+        average = np.array([math.fsum((sums.xx[:, 0, j]).tolist()) for j in range(theta.shape[1])])
+        mean = np.array([math.fsum((theta[k] * average).tolist()) for k in arms.tolist()])
+        out[arms[mean >= sorted(mean.tolist())[-2:][0]]] = max(every, alone)
+    if control is not None:
+        out[control] = max(every, alone)
+    return out
 
 
 def chosen(sums: Sums, design: Design) -> Choice:
@@ -122,65 +128,22 @@ def restrict(sums: Sums, design: Design) -> Sums:
     return sums._replace(xx=np.ascontiguousarray(sums.xx[:, at[:, None], at]), xr=np.ascontiguousarray(sums.xr[:, at]))
 
 
-def regression(sums: Sums, prior: Floats, groups: Floats | None) -> Fit:
-    """Coefficients and noise of every arm: one without trials has the prior mean."""
-    slot = pool(sums)
-    arms, d = sums.xr.shape
-    every = np.arange(arms)
+def regression(sums: Sums, prior: Floats) -> Fit:
+    """Coefficients of every arm, towards the likeliest common constant: an arm without trials stands there."""
+    every = np.arange(len(sums.n))
     seen = np.flatnonzero(sums.n > 0.0)
     inverse, solved = np.zeros_like(sums.xx), np.zeros_like(sums.xr)
     invert_all(sums.xx, sums.xr, prior, every, inverse, solved)
-    mean = np.zeros((arms, d))
+    mean = np.zeros_like(sums.xr)
     mean[:, 0] = constant(sums, prior, seen)
-    if len(seen) >= MANY:
-        mean = _means(sums, CLOSE * prior, mean, groups, seen)
-    theta = np.empty_like(solved)
+    theta, left = np.empty_like(solved), np.zeros(len(sums.n))
     towards(inverse, solved, prior, mean, every, theta)
-    rss = np.zeros(arms)
-    residuals(sums.xx, sums.xr, sums.s2, theta, sums.n, every, rss)
+    residuals(sums.xx, sums.xr, sums.s2, theta, sums.n, every, left)
     # With what the prior takes: a fit of more coefficients than trials leaves no residual, but there is noise.
-    rss[seen] += [_sum(row) for row in prior * (theta[seen] - mean[seen]) ** 2]
-    pooled = max((_sum(rss) + 2.0 * slot.variance) / (max(slot.trials, 0.0) + 2.0), LEAST_B)
-    return Fit(theta, (rss + PRIOR_TRIALS * pooled) / (np.maximum(sums.n, 0.0) + PRIOR_TRIALS), mean)
-
-
-def _means(sums: Sums, prior: Floats, base: Floats, groups: Floats | None, seen: Arms) -> Floats:
-    """Prior means of all arms: the common constant, a common regression, or that and the attributes' effects.
-
-    Arms that may go their own ways as freely as the posterior lets them would leave next to nothing for what they
-    share to explain; so the prior that is given is closer. An arm that nobody has seen stands at its mean.
-    """
-    inverse, solved = np.zeros_like(sums.xx), np.zeros_like(sums.xr)
-    invert_all(sums.xx, sums.xr, prior, seen, inverse, solved)
-    common = np.ones((1, len(sums.n)))
-    candidates = [np.zeros((0, len(sums.n))), common]
-    if groups is not None and len(groups):
-        candidates.append(np.concatenate([common, groups]))
-    best, least = base, math.inf
-    for member in candidates:
-        mean, cost, penalty = base.copy(), 0.0, 0.0
-        own = np.full((len(member), base.shape[1]), ATTRIBUTE * ATTRIBUTE_TIMES)
-        own[:, 0] = ATTRIBUTE
-        own[:1] = SHARED
-        out = np.zeros((len(member), base.shape[1]))
-        if len(member):
-            cost = effects(inverse, solved, prior, member, own, seen, float(SWEEPS), mean, out)
-            penalty = _sum(own * prior * out * out)
-        score = _deviance(sums, prior, inverse, solved, mean, seen, penalty) + cost
-        if score < least - 2.0:
-            best, least = mean, score
-    return best
-
-
-def _deviance(
-    sums: Sums, prior: Floats, inverse: Floats, solved: Floats, mean: Floats, seen: Arms, penalty: float
-) -> float:
-    """-2 ln ML of the arms' own coefficients given these means, without the determinants they all share."""
-    theta = np.zeros_like(solved)
-    towards(inverse, solved, prior, mean, seen, theta)
-    n, right = _sum(sums.n[seen]), sums.xr + prior * mean
-    left = _sum(sums.s2[seen]) + _sum(prior * mean[seen] ** 2) - _sum(right[seen] * theta[seen]) + penalty
-    return n * math.log(max(left, 1e-12) / n)
+    left[seen] += [_sum(row) for row in prior * (theta[seen] - mean[seen]) ** 2]
+    slot = pool(sums)
+    noise = (_sum(left) + PRIOR_TRIALS * slot.variance) / (max(slot.trials, 0.0) + PRIOR_TRIALS)
+    return Fit(theta, inverse, mean, max(noise, LEAST))
 
 
 def _sum(values: Floats) -> float:

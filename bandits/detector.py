@@ -85,7 +85,7 @@ def worse(before: Sums, after: Sums, state: State, choice: Choice) -> bool:
     arms = np.flatnonzero((before.n > 0.0) & (after.n > 0.0))
     model, design, t = prepared(before, side)
     prior = prior_of(choice, design, model.xr.shape[1])
-    theta = regression(model, prior, None).theta
+    theta = regression(model, prior).theta
     seen = prepared(after, side, t)[0].xx[:, 0]
     expected = math.fsum((theta[arms] * seen[arms]).ravel().tolist())
     square = math.fsum((after.n * _noise(before) ** 2)[arms].tolist())

@@ -18,8 +18,10 @@ from bandits.expansion import Design
 from bandits.linear import factorise
 from bandits.posterior import Floats, Sums
 
-RIDGES = (0.1, 0.3, 1.0, 3.0)  # more would keep an arm near its prior mean for long (trials up to 30: worse)
-RATIOS = (10.0, 30.0, 100.0, math.inf)  # 1 and 3 were taken too readily, and led to exploring what did not pay
+RIDGES = (1.0, 3.0, 10.0, 30.0, 100.0)  # of features
+CONSTANT = 1.0  # prior precision of the constant, fixed: trials that an arm's prior counts for
+RATIOS = (10.0, 30.0, 100.0)  # 1 and 3 were taken too readily, and led to exploring what did not pay
+PAYS = 2.0  # by which products must be likelier: held close enough they are no different from none
 ENOUGH = 16.0  # trials before anything is chosen
 MOST_ARMS = 32  # that are asked, those with the most trials: they carry the evidence
 
@@ -27,7 +29,7 @@ MOST_ARMS = 32  # that are asked, those with the most trials: they carry the evi
 class Choice(NamedTuple):
     """What was chosen: prior precision of main columns, and how many times more of products (inf: none)."""
 
-    ridge: float = 0.3
+    ridge: float = 1.0
     ratio: float = math.inf
 
 
@@ -37,6 +39,7 @@ def prior_of(choice: Choice, design: Design, columns: int) -> Floats:
     products = np.ones(columns, np.bool_)
     products[design.place] = False
     prior[products] *= choice.ratio
+    prior[0] = CONSTANT
     return prior
 
 
@@ -51,13 +54,15 @@ def choose(sums: Sums, mains: Sums, design: Design) -> Choice:
     def score(choice: Choice) -> float:
         chosen = mains if math.isinf(choice.ratio) else few
         d = chosen.xr.shape[1]
-        prior = np.full(d, choice.ridge) if math.isinf(choice.ratio) else prior_of(choice, design, d)
-        return deviance(chosen, prior, asked)
+        prior = prior_of(choice, design.mains if math.isinf(choice.ratio) else design, d)
+        return deviance(chosen, prior, asked) + (0.0 if math.isinf(choice.ratio) else PAYS)
 
     best = min((Choice(ridge, math.inf) for ridge in RIDGES), key=score)
     if len(design.terms) == 0:
         return best
-    best = min((Choice(best.ridge, ratio) for ratio in RATIOS), key=score)
+    # Where products are all that matters main columns alone look best held tight; so products are tried loose as well.
+    starts = sorted({best.ridge, RIDGES[0]})
+    best = min([best, *(Choice(ridge, ratio) for ridge in starts for ratio in RATIOS)], key=score)
     return min((Choice(ridge, best.ratio) for ridge in RIDGES), key=score)
 
 

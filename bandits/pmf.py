@@ -22,6 +22,7 @@ from bandits.draw import race
 from bandits.expansion import expand
 from bandits.layout import X_SCALE
 from bandits.linucb import shares
+from bandits.optimist import optimistic
 from bandits.posterior import ALPHA, ARMS, COLUMNS, FLOOR, GRID, HEADER, KIND, LEAST, MAINS, RULE, TERMS, Kind
 from bandits.revenue import product_shares
 from bandits.scores import scores
@@ -32,7 +33,7 @@ Floats = NDArray[np.float64]
 # Kernels want plain ints.
 UNIFORM, FIXED, BETA = int(Kind.UNIFORM), int(Kind.FIXED), int(Kind.BETA)
 LINUCB, LINTS = int(Kind.LINUCB), int(Kind.LINTS)
-SQUARECB, REVENUE = int(Kind.SQUARECB), int(Kind.REVENUE)
+SQUARECB, REVENUE, OPTIMIST = int(Kind.SQUARECB), int(Kind.REVENUE), int(Kind.OPTIMIST)
 
 CELL = 1.0 / X_SCALE  # what a feature's unit is worth
 
@@ -115,6 +116,21 @@ def indexed(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> 
 
 
 @jit
+def hopeful(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> None:
+    """Fill out with the optimist's pmf; the first parameter of an arm is its least chance."""
+    end, n = packed.size - int(packed[RULE]), arms.size
+    numbers = packed[end - int(packed[GRID]) : end]
+    scored = np.empty((3, int(packed[ARMS])))
+    centre, variance, least = scored[0], scored[1], scored[2]
+    scores(packed, x, centre, variance)
+    for i in range(n):  # ascending, so that compacting in place never overwrites what is still needed
+        k = arms[i]
+        centre[i], variance[i] = max(centre[k], packed[LEAST]), max(variance[k], 0.0)
+        least[i] = packed[HEADER + k]
+    optimistic(centre[:n], variance[:n], least[:n], numbers, out)
+
+
+@jit
 def gapped(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> None:
     """Fill out with the SquareCB pmf."""
     centre, variance = np.empty(int(packed[ARMS])), np.empty(int(packed[ARMS]))
@@ -136,6 +152,8 @@ def masses(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> N
         indexed(packed, x, arms, out)
     elif kind == SQUARECB:
         gapped(packed, x, arms, out)
+    elif kind == OPTIMIST:
+        hopeful(packed, x, arms, out)
     elif kind == REVENUE:
         product_shares(packed, arms, out)
     else:
@@ -179,7 +197,7 @@ def decide_rows(
     kind = int(packed[KIND])
     out = np.empty(arms.size)
     for i in range(units.size):
-        if i == 0 or kind in (LINUCB, LINTS, SQUARECB):
+        if i == 0 or kind in (LINUCB, LINTS, SQUARECB, OPTIMIST):
             masses(packed, features(packed, rows[i]), arms, out)
         winner = race(out, arms, units[i], np.uint64(salt))
         chosen[i] = winner

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Protocol
 
@@ -44,6 +44,7 @@ class Setting:
     low: float
     high: float
     help: str
+    words: tuple[str, ...] = ()  # what people write for 0, 1, ...; empty: the number itself
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Policy:
     settings: Mapping[str, Setting]
     believe: Derive
     informed: Informed | None = None  # takes sums over learning columns and what else the slot knows
+    retired: Mapping[str, str] = field(default_factory=dict)  # settings that no longer exist, and what replaces them
 
     def complete(self, settings: Mapping[str, float]) -> dict[str, float]:
         """The settings, and the defaults of those that are missing."""
@@ -127,12 +129,18 @@ def _table() -> Mapping[str, Policy]:
             "auto",
             contextual=True,
             settings={
-                "alpha": Setting(nan, 0.0, 100.0, "How much uncertainty is worth; unset: 0.8, from 20 arms on 0.4."),
+                "evidence": Setting(
+                    1.0, 0.0, 2.0, "How much is shown for the sake of knowing.", ("less", "usual", "more")
+                ),
                 "detector": Setting(1.0, 0.0, 1.0, "1: what lies before a detected change is left out; 0: it counts."),
-                "floor": Setting(nan, 0.0, 0.5, f"{floor.help} Unset: 0.01, falling to 0.002 as trials come in."),
+                "floor": no_floor,
             },
             believe=_auto,
             informed=auto,
+            retired={
+                "alpha": "evidence: more or less says how much is shown for the sake of knowing",
+                "width_lambda": "the width has the prior of the mean; evidence: more or less says how much is shown",
+            },
         ),
         Policy(
             "beta",

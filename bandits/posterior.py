@@ -26,6 +26,7 @@ class Kind(enum.IntEnum):
     LINTS = 5
     SQUARECB = 6
     REVENUE = 7
+    OPTIMIST = 8
 
 
 class Sums(NamedTuple):

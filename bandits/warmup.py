@@ -8,13 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits._jit import obstacle
-from bandits.auto import MANY, Side, chosen
+from bandits.auto import Side, chosen
 from bandits.cells import count_offset
 from bandits.draw import draw, draw_many
 from bandits.evidence import Choice
 from bandits.expansion import Design, expanded
 from bandits.layout import X_SCALE
-from bandits.pending import decide_pending, decide_rows_pending, note
 from bandits.policy import POLICIES, Policy, decide, decide_batch, probabilities
 from bandits.posterior import Sums
 from bandits.state import Rows, Rules, State, Totals
@@ -70,29 +69,16 @@ def _choose(sums: Sums) -> None:
         draw(pmf, arms, 1, 2)
         draw_many(pmf, arms, units, 2, chosen, propensity)
         if policy.informed is not None:
-            _inform(policy, sums, arms, cells, rows, units)
+            _inform(policy, sums, arms, rows)
 
 
-def _inform(
-    policy: Policy,
-    sums: Sums,
-    arms: NDArray[np.int64],
-    cells: NDArray[np.int16],
-    rows: NDArray[np.int16],
-    units: NDArray[np.uint64],
-) -> None:
-    """What a policy that is told more than the sums calls beside the rest: products, groups of arms, pending contexts."""
+def _inform(policy: Policy, sums: Sums, arms: NDArray[np.int64], rows: NDArray[np.int16]) -> None:
+    """What a policy that is told more than the sums calls beside the rest: products."""
     assert policy.informed is not None
     terms = np.array([[COLUMNS, 1, 2, 1]], np.int64)
     design = Design(np.arange(COLUMNS), terms, np.array([-1, 2, -1, -1], np.int64))
     wide = Sums(*sums[:4], np.pad(sums.xx, ((0, 0), (0, 1), (0, 1))), np.pad(sums.xr, ((0, 0), (0, 1))))
-    many = np.arange(MANY) % ARMS
-    wide = Sums(*(np.ascontiguousarray(column[many]) for column in wide))
-    groups = (np.arange(MANY) < ARMS).astype(np.float64)[None, :]
-    post = policy.informed(wide, {}, arms, Side(design, Choice(ratio=1.0), groups))
+    post = policy.informed(wide, policy.complete({}), arms, Side(design, Choice(ratio=1.0)))
     chosen(wide, design)
-    packed, out, at, p = post.packed.copy(), np.empty(ARMS), np.empty(2, np.int64), np.empty(2)
-    decide_pending(packed, cells, arms, 1, 2, out)
-    decide_rows_pending(packed, rows, arms, units, 2, at, p)
-    note(packed, cells, arms[:1])
+    decide(post.packed, rows[0], arms, 1, 2, np.empty(ARMS))
     expanded(rows, design)

@@ -50,7 +50,6 @@ class Trials:
     left_out: Mapping[str, int] = field(default_factory=dict)
     open_rows: int = 0
     priors: Mapping[int, tuple[float, float]] = field(default_factory=dict)
-    groups: Floats | None = None  # which arms share a value of an attribute
 
     def __len__(self) -> int:
         return len(self.arm)
@@ -66,6 +65,7 @@ class Evaluation:
     estimates: tuple[ope.Estimate, ...]
     left_out: Mapping[str, int]
     open_rows: int
+    warnings: tuple[str, ...] = ()  # of the policy's file
 
 
 def evaluate(trials: Trials, policy: str, progress: Progress = lambda _: None) -> Evaluation:
@@ -74,7 +74,7 @@ def evaluate(trials: Trials, policy: str, progress: Progress = lambda _: None) -
     n = len(trials)
     if n == 0:
         refused = ope.Support(0, 0.0, 0.0, 0.0, 1.0, "it has no trials that a policy drew")
-        return Evaluation(target.name, refused, None, (), trials.left_out, trials.open_rows)
+        return Evaluation(target.name, refused, None, (), trials.left_out, trials.open_rows, target.warnings)
     fold = ope.folds(n)
     pmf = target_pmf(trials, target, fold, lambda share: progress(0.8 * share))
     reward = (trials.total * trials.unit).astype(np.float64)
@@ -84,7 +84,7 @@ def evaluate(trials: Trials, policy: str, progress: Progress = lambda _: None) -
     progress(0.85)
     estimates = () if support.refused else ope.estimates(log)
     progress(1.0)
-    return Evaluation(target.name, support, logged, estimates, trials.left_out, trials.open_rows)
+    return Evaluation(target.name, support, logged, estimates, trials.left_out, trials.open_rows, target.warnings)
 
 
 def full(x: NDArray[np.int16]) -> Floats:
@@ -102,7 +102,7 @@ def target_pmf(trials: Trials, target: Target, fold: Ints, progress: Progress) -
             rows = np.flatnonzero((fold == number) & (trials.segment == segment))
             arms = np.unique(np.concatenate([trials.choices[c] for c in np.unique(trials.choice[rows]).tolist()]))
             sums = state.sums(segment)
-            side = Side(trials.rules.design, None, trials.groups, trials.rules.least)
+            side = Side(trials.rules.design, None, trials.rules.least)
             slot = Slot.derive(segment, arms, target.policy, target.settings, sums, trials.priors, side)
             _fill(out, trials, slot, rows)
             done += len(rows)

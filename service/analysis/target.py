@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from bandits.policy import POLICIES, Policy
 from service.errors import InvalidError
+from service.experiment.parse_settings import read_settings, warnings_of
 from service.text.fields import Fields, Problems
 from service.text.yaml_tree import load
 
@@ -22,6 +23,7 @@ class Target:
 
     policy: Policy
     settings: Mapping[str, float]
+    warnings: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -35,19 +37,15 @@ def read_policy(text: str, arms: Sequence[str]) -> Target:
     problems = Problems(violations)
     fields = Fields(problems, "", root)
     name = fields.choice("algorithm", tuple(POLICIES), None)
-    declared = POLICIES[name].settings
-    settings: dict[str, float] = {}
-    for key, setting in declared.items():
-        value = fields.number(key, setting.low, setting.high)
-        if value is not None:
-            settings[key] = value
+    given = read_settings(fields, POLICIES[name])
+    settings = dict(given)
     if name == "fixed":
         settings |= _weights(fields, arms)
     if fields.fine("algorithm"):
         fields.done()  # without knowing the algorithm nobody knows its settings
     if problems.violations:
         raise InvalidError(sorted(problems.violations, key=lambda violation: violation.line or 0))
-    return Target(POLICIES[name], POLICIES[name].complete(settings))
+    return Target(POLICIES[name], POLICIES[name].complete(settings), warnings_of(POLICIES[name], given))
 
 
 def _weights(fields: Fields, arms: Sequence[str]) -> dict[str, float]:

@@ -103,7 +103,6 @@ def trials_of(log: Gathered) -> Trials:
         left_out={why: count for why, count in left.items() if count},
         open_rows=int((rows["time"] + horizon > log.last).sum()),
         priors=experiment.priors,
-        groups=experiment.groups,
     )
 
 

@@ -52,6 +52,8 @@ def evaluate(
     else:
         assert csv is not None
         found = _from_csv(csv, text, policy, low, high)
+    for said in found.warnings:
+        typer.echo(f"{policy}: warning: {said}", err=True)
     if as_json:
         import msgspec
 
@@ -146,7 +148,7 @@ def _received(answer: EvaluateResponse) -> Evaluation:
     logged = _estimate(answer.logged) if answer.HasField("logged") else None
     estimates = tuple(_estimate(one) for one in answer.estimates)
     left = {one.reason: one.rows for one in answer.left_out}
-    return Evaluation(answer.algorithm, support, logged, estimates, left, answer.open_trials)
+    return Evaluation(answer.algorithm, support, logged, estimates, left, answer.open_trials, tuple(answer.warnings))
 
 
 def _estimate(one: PolicyEstimate) -> Estimate:

@@ -71,6 +71,8 @@ def _apply(client: Client, file: Path, server: str) -> bool:
             raise
         complain(fault(error), server, str(file))
         return False
+    for said in answer.experiment.warnings:
+        typer.echo(f"{file}: warning: {said}", err=True)
     done = "unchanged"
     if answer.changed:
         done = "created" if answer.experiment.version == 1 else "changed"

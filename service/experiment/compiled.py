@@ -14,14 +14,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from service.errors import CorruptError, InvalidError, Violation
 from service.experiment.encoder import Encoder
 from service.experiment.numbering import Numbers, number, with_products
 from service.experiment.parse_arms import total_limit
-from service.experiment.products import design_of, groups_of
+from service.experiment.parse_settings import warnings_of
+from service.experiment.products import design_of
 from service.experiment.segments import Segments
 from service.experiment.spec import ArmSpec, MetricSpec, Spec
 from service.experiment.state_bound import check_state, room_for_products
@@ -112,7 +111,7 @@ class Experiment:
     """One version of an experiment. Arms, segments and metrics are indexed by number and hold dropped ones too.
 
     `metric_numbers` has only metrics that still take rewards. `columns` counts the constant and dropped columns, but
-    not products, which `design` has too. `groups` says which arms share a value of an attribute.
+    not products, which `design` has too.
     `settings` are complete: those given over the algorithm's defaults; for `fixed` also weights by arm number.
     """
 
@@ -146,13 +145,20 @@ class Experiment:
     salt: int
     columns: int
     design: Design
-    groups: NDArray[np.float64]
     spec: Spec
     numbers: Numbers
 
     def eligible(self, segment: int, now_ms: int) -> tuple[int, ...]:
         """Numbers of the arms that may be drawn in the segment now, ascending."""
         return tuple(arm.number for arm in self.arms if arm.active(segment, now_ms))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What is given and has no effect any more, with what replaces it."""
+        from bandits.policy import POLICIES
+
+        given = self.spec.algorithm
+        return tuple(f"algorithm.{said}" for said in warnings_of(POLICIES[given.name], given.settings))
 
     def live(self, now_ms: int) -> bool:
         """Whether it chooses now: active and inside its dates."""
@@ -238,7 +244,6 @@ def _compile(record: Record) -> Experiment:
         salt=int.from_bytes(hashlib.blake2b(record.uid.encode(), digest_size=8).digest(), "little"),
         columns=len(numbers.columns),
         design=design_of(numbers.columns, numbers.features, numbers.products),
-        groups=groups_of([arm.attributes for arm in numbers.arms]),
         spec=spec,
         numbers=numbers,
     )

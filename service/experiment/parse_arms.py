@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 
+from service.experiment.parse_settings import read_settings
 from service.experiment.spec import (
     DAY_MS,
     MAX_ARMS,
@@ -213,13 +214,8 @@ def read_algorithm(
     else:
         name = DEFAULT_ALGORITHM
     declared = POLICIES[name].settings
-    settings: dict[str, float] = {}
     weights = _weights(part or fields, part, arms) if name == "fixed" else {}
-    for key in declared if part else ():
-        assert part is not None
-        value = part.number(key, declared[key].low, declared[key].high)
-        if value is not None:
-            settings[key] = value
+    settings = read_settings(part, POLICIES[name]) if part else {}
     if part:
         part.done()
     floor = fields.number("floor", declared["floor"].low, declared["floor"].high)

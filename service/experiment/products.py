@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from service.experiment.features.registry import TYPES
 from service.experiment.spec import MAX_COLUMNS, MISSING, VALUE, ColumnSpec, FeatureSpec
@@ -83,19 +82,6 @@ def design_of(
             missing[number] = gone[column.feature]
     flat = [(term.column, term.left, term.right, term.sign) for term in terms]
     return Design(np.array(place, np.int64), np.array(flat, np.int64).reshape(-1, 4), missing)
-
-
-def groups_of(attributes: Sequence[Mapping[str, object]]) -> NDArray[np.float64]:
-    """f8[G,K]: a row for each value of an attribute that at least two arms have and not all of them: 1 or 0."""
-    found: dict[tuple[str, str], list[int]] = {}
-    for arm, own in enumerate(attributes):
-        for name, value in own.items():
-            found.setdefault((name, repr(value)), []).append(arm)
-    shared = [own for _, own in sorted(found.items()) if 2 <= len(own) < len(attributes)]
-    out = np.zeros((len(shared), len(attributes)))
-    for group, members in enumerate(shared):
-        out[group, members] = 1.0
-    return out
 
 
 def _hash(pair: tuple[int, int]) -> bytes:

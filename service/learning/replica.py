@@ -13,7 +13,7 @@ from bandits.policy import POLICIES
 from bandits.state import Rows, Rules, State, Totals
 from service.errors import CorruptError
 from service.experiment.compiled import Experiment, read
-from service.learning.reviews import FIELD, Reviews, reviewed
+from service.learning.reviews import FIELD, OLD_FIELD, Reviews, reviewed
 from service.serving.snapshot import Slot, Snapshot
 from service.store import rows as layout
 from service.store.contract import START, Checkpoint, Entry, Loaded
@@ -38,7 +38,6 @@ class Replica:
         self._state: State | None = None
         self._slots: dict[int, Slot] = {}
         self._changed: set[int] = set()
-        self._newest = 0  # time of the newest trial folded
         self.reviews = Reviews()
         self._sent: dict[str, bytes] = {}  # digest of each field of the stored checkpoint
         if loaded.checkpoint is not None:
@@ -136,7 +135,6 @@ class Replica:
         packed = np.frombuffer(data, layout.trial_dtype((stride - layout.HEAD.itemsize) // 2))
         rows = _columns(packed)
         self.state.add_trials(rows)
-        self._newest = max(self._newest, int(rows.time.max()))
         self._changed.update(np.unique(rows.segment).tolist())
 
     def _fold_rewards(self, entries: Sequence[Entry], stride: int) -> None:
@@ -166,13 +164,13 @@ class Replica:
             if segment in self._changed or known is None or not np.array_equal(known.arms, arms):
                 cut = self.reviews.cut(experiment, segment)
                 sums = state.sums(segment, state.weights(self.touched, experiment.half_life_ms, cut))
-                side = self.reviews.side(self.state.rules, experiment.groups, segment)
+                side = self.reviews.side(experiment, state.rules, segment)
                 self._slots[segment] = Slot.derive(
                     segment, arms, policy, experiment.settings, sums, experiment.priors, side
                 )
         self._changed.clear()
         slots = tuple(self._slots[s] for s in range(state.rules.segments))
-        return Snapshot(experiment, slots, self.cursor, experiment.next_change(now_ms), self._newest)
+        return Snapshot(experiment, slots, self.cursor, experiment.next_change(now_ms))
 
     # -- checkpoints -------------------------------------------------------------------------------------------
 
@@ -235,6 +233,7 @@ class Replica:
                 raise CorruptError(f"the checkpoint of {self.uid} has a format this version does not read")
             self._record = fields.pop("config")
             self.reviews = Reviews(fields.pop(FIELD, None))
+            fields.pop(OLD_FIELD, None)
             self._experiment = read(self._record)
             self._state = State.restore(rules_of(self._experiment), fields)
             self._state.cuts = self.reviews.barriers()

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
-from numpy.typing import NDArray
 
 from bandits.auto import Side, chosen
 from bandits.cells import HISTORY, POLICY
@@ -28,7 +27,8 @@ from bandits.state import Rules, State
 if TYPE_CHECKING:
     from service.experiment.compiled import Experiment
 
-FIELD = "reviews"
+FIELD = "findings"
+OLD_FIELD = "reviews"  # of checkpoints from before: what was found then was of another model, and is found again
 SHARE = 64  # rows grow by a 64th between two reviews,
 LEAST = 16  # and at least by so many
 TORN = 0.01  # share of trials that may be missing though they were rewarded: a killed server loses some
@@ -115,10 +115,10 @@ class Reviews:
         found = self.findings.get(segment)
         return found.cuts[-1].from_ms if found and found.cuts and watches(experiment) else 0
 
-    def side(self, rules: Rules, groups: NDArray[np.float64], segment: int) -> Side:
-        """What the policy is told beside the sums; `groups` are the experiment's."""
+    def side(self, experiment: Experiment, rules: Rules, segment: int) -> Side:
+        """What the policy is told beside the sums."""
         found = self.findings.get(segment)
-        return Side(rules.design, _choice(found) if found else Choice(), groups, rules.least)
+        return Side(rules.design, _choice(found) if found else Choice(), rules.least, experiment.default_arm)
 
     def cuts(self) -> Mapping[int, tuple[Cut, ...]]:
         """All changes found, by segment."""

@@ -143,7 +143,7 @@ def _evaluation(found: Evaluation) -> pb.EvaluateResponse:
         logged=_estimate(found.logged) if found.logged is not None else None,
         estimates=[_estimate(one) for one in found.estimates],
         left_out=[pb.LeftOut(reason=why, rows=count) for why, count in found.left_out.items()],
-        open_trials=found.open_rows,
+        open_trials=found.open_rows, warnings=found.warnings,
     )  # fmt: skip
 
 
@@ -168,7 +168,7 @@ def _experiment(experiment: Experiment) -> pb.Experiment:
     return pb.Experiment(
         name=experiment.name, uid=experiment.uid, version=experiment.version, state=experiment.state,
         config=experiment.text, applied_at_ms=experiment.applied_at_ms, arms=[arm.id for arm in experiment.arms],
-        algorithm=experiment.algorithm,
+        algorithm=experiment.algorithm, warnings=experiment.warnings,
     )  # fmt: skip
 
 

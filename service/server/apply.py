@@ -45,6 +45,8 @@ def apply(path: Path, address: str, key: str = "") -> None:
         stub = ExperimentServiceStub(channel)
         for file in files:
             answer = _put(stub, file, key)
+            for warning in answer.experiment.warnings:
+                log.warning("a setting has no effect", file=str(file), said=warning)
             said = "applied" if answer.changed else "unchanged"
             # The worker that wrote it says so to operators.
             log.debug(said, file=str(file), experiment=answer.experiment.name, version=answer.experiment.version)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bandits.draw import draw_many
 from bandits.layout import DEFERRED, HOLDOUT, STICKY, UNCOUNTED, UNDRAWN
+from bandits.policy import decide_batch
 from service.errors import InvalidError
 from service.experiment.features.column import Column
 from service.serving.personalizer import Draw, Mode, Personalizer, Reason, arm_numbers, eligible, inactive
@@ -147,7 +148,9 @@ class _Batch:
         if pmf is not None:
             draw_many(pmf, arms, units, salt, chosen, propensity)
         else:
-            slot.decide_many(self._x[rows], arms, units, salt, chosen, propensity, self._parts(len(rows)))
+            x = self._x[rows]
+            for part in self._parts(len(rows)):
+                decide_batch(slot.posterior, x[part], arms, units[part], salt, chosen[part], propensity[part])
         self.arm[rows], self.propensity[rows] = arms[chosen], propensity
 
     def mark(self, deferred: bool, mode: Mode) -> None:

@@ -123,7 +123,7 @@ class Personalizer:
                 return repeated
         name = self.namer.next()
         unit = decision_unit(*name) if exp.sticky_ms is None else sticky_unit(who.subject, now // exp.sticky_ms)
-        chosen = self._choose(snapshot, segment, who, encoded.x, subset, unit, now, mode == Mode.NORMAL)
+        chosen = self._choose(snapshot, segment, who, encoded.x, subset, unit)
         flags = DEFERRED if deferred else 0
         if exp.sticky_ms is not None:
             flags |= STICKY
@@ -143,8 +143,6 @@ class Personalizer:
         x: bytes,
         subset: frozenset[int] | None,
         unit: int,
-        now: int,
-        counted: bool,
     ) -> Draw:
         exp = snapshot.experiment
         if exp.segments.serves_default[segment]:
@@ -162,11 +160,7 @@ class Personalizer:
             return Draw(int(arms[at]), share, HOLDOUT, Reason.HOLDOUT)
         if slot.contextual:
             p = np.empty(len(arms))
-            vector = full_vector(x)
-            if counted:
-                at = slot.decide(vector, arms, unit, exp.salt, p, now)
-            else:
-                at = decide(slot.posterior.packed, vector, arms, unit, exp.salt, p)
+            at = decide(slot.posterior.packed, full_vector(x), arms, unit, exp.salt, p)
         else:
             p = slot.pmf_of(arms)
             at = draw(p, arms, unit, exp.salt)

@@ -23,10 +23,7 @@ class Published:
 
     def publish(self, snapshots: Mapping[str, Snapshot]) -> None:
         """Replace everything by these, by uid. Names are those the snapshots carry."""
-        for uid, snapshot in snapshots.items():
-            before = self.by_uid.get(uid)
-            if before is not None and before is not snapshot:
-                snapshot.follow(before)
+        for uid in snapshots:
             if uid not in self.buffers:
                 self.buffers[uid] = Buffer(self.buffer_bytes)
         self.by_uid = dict(snapshots)

@@ -74,6 +74,11 @@ class Fields:
                 hint = f'did you mean "{close[0]}"?' if close else f"known here: {', '.join(self._known)}"
                 self.add(key, f"unknown key; {hint}")
 
+    def has(self, key: str) -> bool:
+        """Whether the key is there with a value."""
+        found = self._entries.get(key)
+        return found is not None and found.value is not None
+
     def fine(self, *keys: str) -> bool:
         """Whether nothing was noted about these keys: only then is it worth comparing them."""
         paths = {self.at(key) for key in keys}

@@ -214,3 +214,13 @@ def deviance(sums: Sums, prior: Floats) -> float:
     best = optimize.minimize_scalar(left, bracket=(-1.0, 1.0), tol=1e-12)
     logs = sum(np.linalg.slogdet(sums.xx[k] + np.diag(prior))[1] - np.log(prior).sum() for k in seen)
     return float(n * np.log((best.fun + small) / n) + logs)
+
+
+def optimist(m: Floats, v: Floats, least: Floats, noise: float, heat: float) -> Floats:
+    """The pmf of `auto` from means, variances, least chances, noise and temperature."""
+    score = m + np.sqrt(v)
+    p = np.exp(-((score.max() - score) ** 2) / (2 * heat**2 * v))
+    p /= p.sum()
+    floor = least / (1.0 + (0.5 * (m.max() - m) ** 2 / noise) ** 2)
+    rest = np.maximum(p - floor, 0.0)
+    return np.asarray(floor + (1.0 - floor.sum()) * rest / rest.sum(), dtype=np.float64)

@@ -54,6 +54,8 @@ def offer() -> Experiment:
 def test_a_policy_has_its_settings_and_defaults() -> None:
     target = read_policy("algorithm: linucb\nalpha: 0.25\n", ARMS)
     assert (target.name, target.settings["alpha"], target.settings["lambda"]) == ("linucb", 0.25, 1.0)
+    old = read_policy("algorithm: auto\nalpha: 0.25\n", ARMS)
+    assert [said.partition(";")[0] for said in old.warnings] == ["alpha: no longer exists"]
     fixed = read_policy('{"algorithm": "fixed", "weights": {"blue": 2, "red": 1}}', ARMS)
     assert (fixed.settings["2"], fixed.settings["0"]) == (2.0, 1.0)
 

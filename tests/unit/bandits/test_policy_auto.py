@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -10,17 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from bandits.auto import Side, auto, floor_of, prepared, regression
+from bandits.auto import Side, auto, prepared, shares
 from bandits.basis import basis
 from bandits.evidence import Choice, choose, constant, deviance, prior_of
-from bandits.expansion import Design, expanded, plain
-from bandits.pending import decide_pending, decide_rows_pending
-from bandits.policy import decide, decide_batch, probabilities
+from bandits.expansion import Design, expanded
+from bandits.policy import POLICIES, decide, decide_batch, probabilities
 from bandits.posterior import Posterior, Sums
 from bandits.state import Rows, Rules, State, Totals
 from tests.oracles import policy as oracle
 
+SETTINGS = POLICIES["auto"].complete({})
 COLUMNS = 6
+Floats = NDArray[np.float64]
 NOTHING = np.full(COLUMNS, -1, np.int64)
 
 
@@ -78,7 +80,7 @@ def test_places_of_columns_that_came_after_products() -> None:
 def test_evidence_against_its_definition(ratio: float) -> None:
     sums, design, _ = world(3)
     prior = prior_of(Choice(0.3, ratio), design, design.columns)
-    assert prior.tolist() == [0.3] * COLUMNS + [0.3 * ratio] * (design.columns - COLUMNS)
+    assert prior.tolist() == [1.0] + [0.3] * (COLUMNS - 1) + [0.3 * ratio] * (design.columns - COLUMNS)
     assert deviance(sums, prior, np.arange(4)) == pytest.approx(oracle.deviance(sums, prior), abs=1e-6)
 
 
@@ -90,15 +92,16 @@ def test_products_switch_themselves_on_only_where_they_pay() -> None:
             sums, design, _ = world(seed, strength=strength)
             few = prepared(sums, Side(design))[0]
             many = prepared(sums, Side(design, Choice(ratio=1.0)))[0]
-            finite = choose(many, few, design).ratio <= 10.0
+            finite = not math.isinf(choose(many, few, design).ratio)
             on, off = on + (finite and strength > 0.0), off + (not finite and strength == 0.0)
     assert (on, off >= 18) == (20, True)
 
 
-@pytest.mark.parametrize("choice", [Choice(0.3, 3.0), Choice(1.0, math.inf)])
-def test_posterior_against_its_definition(choice: Choice) -> None:
+@pytest.mark.parametrize("choice", [Choice(3.0, 10.0), Choice(1.0, math.inf)])
+@pytest.mark.parametrize("least", [0.0, -math.inf])
+def test_posterior_and_pmf_against_their_definitions(choice: Choice, least: float) -> None:
     sums, design, cells = world(5)
-    post = auto(sums, {"floor": 0.01}, np.arange(4), Side(design, choice))
+    post = auto(sums, SETTINGS | {"floor": 0.01}, np.arange(4), Side(design, choice, least, 2))
     if math.isinf(choice.ratio):
         sums = Sums(*sums[:4], sums.xx[:, :COLUMNS, :COLUMNS], sums.xr[:, :COLUMNS])
         assert post.design is None
@@ -106,23 +109,85 @@ def test_posterior_against_its_definition(choice: Choice) -> None:
     t = basis(sums.xx.sum(axis=0), design if post.design is not None else design.mains)
     assert t is not None
     prior = np.where(np.arange(d) < COLUMNS, choice.ridge, choice.ridge * choice.ratio)
-    width = prior / choice.ridge * min(0.3, choice.ridge)
+    prior[0] = 1.0
     xx, xr = np.array([t @ s @ t.T for s in sums.xx]), sums.xr @ t.T
     start = constant(sums._replace(xx=xx, xr=xr), prior, np.arange(4)) * np.eye(d)[0]
     theta = [np.linalg.solve(xx[k] + np.diag(prior), xr[k] + prior * start) for k in range(4)]
     rss = np.array([sums.s2[k] - 2 * theta[k] @ xr[k] + theta[k] @ xx[k] @ theta[k] for k in range(4)])
     rss += [(prior * (theta[k] - start) ** 2).sum() for k in range(4)]  # and what the prior takes
     n, s1, s2 = sums.n.sum(), sums.s1.sum(), sums.s2.sum()
-    pooled = (rss.sum() + 2 * (s2 / n - (s1 / n) ** 2)) / (n + 2)
+    noise = (rss.sum() + 2 * (s2 / n - (s1 / n) ** 2)) / (n + 2)
     for k in range(4):
-        noise = (rss[k] + 10 * pooled) / (sums.n[k] + 10)
         assert post.theta[k] == pytest.approx(t.T @ theta[k], abs=1e-9)
-        assert post.cov[k] == pytest.approx(noise * t.T @ np.linalg.inv(xx[k] + np.diag(width)) @ t, abs=1e-9)
+        assert post.cov[k] == pytest.approx(noise * t.T @ np.linalg.inv(xx[k] + np.diag(prior)) @ t, abs=1e-9)
     z = expanded(cells[:20], design if post.design is not None else design.mains) / 4096.0
+    average = (t @ sums.xx.sum(axis=0) @ t.T)[0]
+    chance = np.full(4, 5 / 400)
+    chance[np.argsort(-(np.array(theta) @ average))[:2]] = chance[2] = 0.026  # the third arm is the default one
     for row, x in zip(cells[:20], z, strict=True):
-        scale = np.sqrt(np.einsum("i,kij,j->k", x, post.cov, x))
-        exact = oracle.floored(oracle.shares(post.theta @ x, post.alpha * scale, post.grid), 0.01)
+        v = np.einsum("i,kij,j->k", x, post.cov, x)
+        heat = np.sqrt(0.1**2 + 3.0 / (1.0 + sums.rewarded.sum()))
+        p = oracle.optimist(np.maximum(post.theta @ x, least), v, chance, noise, heat)
+        exact = oracle.floored(p, 0.01)
         assert probabilities(post, row / 4096.0, np.arange(4)) == pytest.approx(exact, abs=1e-9)
+
+
+def test_bits_do_not_depend_on_who_derives() -> None:
+    sums, design, _ = world(6)
+    copy = Sums(*(column.copy() for column in sums))
+    one, two = (auto(s, SETTINGS, np.arange(4), Side(design)) for s in (sums, copy))
+    assert one.packed.tobytes() == two.packed.tobytes()
+
+
+def test_batch_and_single_choice_agree_with_products() -> None:
+    sums, design, cells = world(7)
+    arms = np.arange(4)
+    post = auto(sums, SETTINGS, arms, Side(design, Choice(0.3, 1.0)))
+    units = np.arange(50, dtype=np.uint64)
+    chosen, propensity, out = np.empty(50, np.int64), np.empty(50), np.empty(4)
+    decide_batch(post, cells[:50], arms, units, 9, chosen, propensity)
+    for i in range(50):
+        assert decide(post.packed, cells[i], arms, i, 9, out) == chosen[i]
+        assert out[chosen[i]] == propensity[i]
+        assert out.tobytes() == probabilities(post, cells[i] / 4096.0, arms).tobytes()
+
+
+def test_a_number_counts_the_same_whatever_its_declared_range() -> None:
+    """Values 1.8 to 2.2 of a declared 0 to 50 give the coefficients that standardised ones give."""
+    rng = np.random.default_rng(11)
+    n = 4000
+    value = rng.uniform(-1, 1, n)
+    reward = 0.3 * value + 0.05 * rng.normal(size=n)
+    arm = rng.integers(0, 2, n)
+    found = []
+    for scale, shift in ((1.0, 0.0), (0.05, -0.9)):
+        x = np.stack([np.ones(n), np.zeros(n), shift + scale * value], axis=1)
+        design = Design(np.arange(3), np.zeros((0, 4), np.int64), np.array([-1, -1, 1], np.int64))
+        post = auto(oracle.sums_of(x, arm, reward, 2), SETTINGS, np.arange(2), Side(design, Choice(1.0, math.inf)))
+        found.append([post.theta[0] @ [1.0, 0.0, shift + scale * v] for v in (-1.0, 0.3, 1.0)])
+    assert found[0] == pytest.approx(found[1], abs=1e-3)
+
+
+def coins(n: list[int], won: list[int], least: float = 0.0) -> Posterior:
+    sums = oracle.counts(n, won)
+    return auto(sums, SETTINGS, np.arange(len(n)), Side(least=least))
+
+
+@pytest.mark.parametrize(("n", "won"), [([400, 900, 300, 500], [8, 180, 60, 20]), ([50, 60, 0], [1, 30, 0])])
+def test_pmf_without_features(n: list[int], won: list[int]) -> None:
+    """A regression is a mean of n + 1 trials then, one of them the likeliest common constant."""
+    post, k, s = coins(n, won), np.array(n, dtype=float), np.array(won, dtype=float)
+    seen = k > 0
+    start = (s / (k + 1))[seen].sum() / (k / (k + 1))[seen].sum()
+    m, h = (s + start) / (k + 1), 1 / (k + 1)
+    left = s - 2 * m * s + k * m * m + np.where(seen, (m - start) ** 2, 0.0)
+    mean = s.sum() / k.sum()
+    noise = (left.sum() + 2 * mean * (1 - mean)) / (k.sum() + 2)
+    heat = np.sqrt(0.01 + 3 / (1 + s.sum()))
+    chance = np.full(len(n), max(0.022 / len(n), min(0.1 / len(n), 5 / k.sum())))
+    chance[np.argsort(-m)[:2]] = max(0.026, chance[0])
+    exact = oracle.optimist(m, noise * h, chance, noise, heat)
+    assert probabilities(post, np.ones(1), np.arange(len(n))) == pytest.approx(exact, abs=1e-9)
 
 
 def test_an_arm_is_not_ruled_out_by_less_than_nothing() -> None:
@@ -137,118 +202,54 @@ def test_an_arm_is_not_ruled_out_by_less_than_nothing() -> None:
     reward = (x[:, 1] * x[:, 2] * (arm == 0)).round()
     sums, at = oracle.sums_of(x, arm, reward, 2), np.array([1.0, 0.0, 0.0])
     for least, tried in ((0.0, True), (-math.inf, False)):
-        post = auto(sums, {"floor": 0.0}, np.arange(2), Side(None, Choice(0.1, math.inf), None, least))
-        centre = post.theta @ at
-        assert centre[0] < -0.8
-        width = post.alpha * np.sqrt(np.einsum("i,kij,j->k", at, post.cov, at))
-        exact = oracle.shares(np.maximum(centre, least), width, post.grid)
-        found = probabilities(post, at, np.arange(2))
-        assert found == pytest.approx(exact, abs=1e-12)
-        assert bool(found[0] > 0.5) == tried
+        post = auto(sums, SETTINGS, np.arange(2), Side(None, Choice(1.0, math.inf), least))
+        assert post.theta[0] @ at < -0.7
+        assert bool(probabilities(post, at, np.arange(2))[0] > 0.5) == tried
 
 
-def test_bits_do_not_depend_on_who_derives() -> None:
-    sums, design, _ = world(6)
-    copy = Sums(*(column.copy() for column in sums))
-    one, two = (auto(s, {}, np.arange(4), Side(design)) for s in (sums, copy))
-    assert one.packed.tobytes() == two.packed.tobytes()
+def test_one_reward_is_no_proof() -> None:
+    """Three arms of 50 trials, one of which earned once: Beta Thompson sampling says .61, .19 and .19."""
+    p = probabilities(coins([50, 50, 50], [1, 0, 0]), np.ones(1), np.arange(3))
+    assert p == pytest.approx([0.61, 0.195, 0.195], abs=0.1)
+    assert p[1] == p[2]
 
 
-def test_batch_and_single_choice_agree_with_products() -> None:
-    sums, design, cells = world(7)
-    arms = np.arange(4)
-    post = auto(sums, {}, arms, Side(design, Choice(0.3, 1.0)))
-    units = np.arange(50, dtype=np.uint64)
-    chosen, propensity, out = np.empty(50, np.int64), np.empty(50), np.empty(4)
-    decide_batch(post, cells[:50], arms, units, 9, chosen, propensity)
-    for i in range(50):
-        assert decide(post.packed, cells[i], arms, i, 9, out) == chosen[i]
-        assert out[chosen[i]] == propensity[i]
-        assert out.tobytes() == probabilities(post, cells[i] / 4096.0, arms).tobytes()
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(seed=st.integers(0, 10_000), arms=st.integers(2, 7))
+def test_equal_arms_have_equal_odds(seed: int, arms: int) -> None:
+    """Whatever was seen: two arms of the same sums, and those that nobody has seen."""
+    sums, cells = oracle.world(seed, arms, columns=4, trials=80)
+    twice = Sums(*(np.concatenate([c, c[:1], np.zeros_like(c[:2])]) for c in sums))
+    post = auto(twice, SETTINGS, np.arange(arms + 3), Side(least=0.0 if seed % 2 else -math.inf))
+    p = probabilities(post, cells[seed % 80] / 4096.0, np.arange(arms + 3))
+    assert p[0] == p[arms]
+    assert p[arms + 1] == p[arms + 2]
+    nothing = auto(Sums(*(np.zeros_like(c) for c in sums)), SETTINGS, np.arange(arms), Side(least=0.0, control=0))
+    assert probabilities(nothing, cells[0] / 4096.0, np.arange(arms)) == pytest.approx(
+        np.full(arms, 1 / arms), abs=1e-15
+    )
 
 
-def pending_of(post: Posterior, sums: Sums, design: Design, rows: NDArray[np.int16], arm: int) -> Posterior:
-    """The posterior whose width has seen these rows for the arm, by adding x x' and inverting again."""
-    x = expanded(rows, design) / 4096.0
-    cov = post.cov.copy()
-    noise = post.par[arm, 0]
-    cov[arm] = np.linalg.inv(np.linalg.inv(post.cov[arm]) + x.T @ x / noise)
-    return post._replace(cov=cov)
+def share(n: Sequence[float], won: Sequence[float], control: int | None = None) -> Floats:
+    sums = oracle.counts(n, won)
+    return shares(sums, (sums.s1 / np.maximum(sums.n, 1.0))[:, None], np.arange(len(n)), control)
 
 
-@pytest.mark.parametrize("products", [True, False])
-def test_pending_contexts_are_a_refit_of_the_width(products: bool) -> None:
-    sums, design, cells = world(8)
-    design = design if products else design.mains
-    post = auto(sums, {"floor": 0.0}, np.arange(4), Side(None, Choice(0.3, math.inf)) if not products else
-                Side(design, Choice(0.3, 1.0)))  # fmt: skip
-    if not products:
-        sums = Sums(*sums[:4], sums.xx[:, :COLUMNS, :COLUMNS].copy(), sums.xr[:, :COLUMNS].copy())
-        post = auto(sums, {"floor": 0.0}, np.arange(4), Side(plain(COLUMNS), Choice(0.3, math.inf)))
-        design = plain(COLUMNS)
-    packed, out, one = post.packed.copy(), np.empty(1), np.array([2])
-    for i in range(10):
-        decide_pending(packed, cells[i], one, i, 3, out)
-    after = pending_of(post, sums, design, cells[:10], 2)
-    for row in cells[20:40]:
-        x = expanded(row[None, :], design)[0] / 4096.0
-        scale = np.sqrt(np.einsum("i,kij,j->k", x, after.cov, x))
-        exact = oracle.shares(post.theta @ x, post.alpha * scale, post.grid)
-        p = np.empty(4)
-        decide(packed, row, np.arange(4), 1, 1, p)
-        assert p == pytest.approx(exact, abs=1e-9)
-    assert post.packed.tobytes() != packed.tobytes()
+def test_shares_for_the_sake_of_evidence() -> None:
+    """All arms have one, more at first; the default arm, the best one and the next have more."""
+    assert share([0] * 4, [0] * 4).tolist() == [0.1 / 4] * 4
+    assert share([0] * 4, [0] * 4, 2).tolist() == [0.1 / 4, 0.1 / 4, 0.026, 0.1 / 4]
+    assert share([1e3] * 4, [1, 9, 8, 2], 0).tolist() == [0.026, 0.026, 0.026, 0.022 / 4]
+    assert share([2.5e3] * 4, [1, 9, 8, 2]) == pytest.approx([0.022 / 8, 0.013, 0.013, 0.022 / 8])
+    assert share([2.5e4] * 40, [1, 2] + [0] * 38)[9] == pytest.approx(11e-6)  # ten shows of each arm, see ope.SHOWS
+    assert share([1e3] * 40, [1, 2] + [0] * 38)[9] == pytest.approx(0.022 / 160)  # many arms: not all of the traffic
 
 
-def test_a_batch_learns_from_itself_as_single_choices_do() -> None:
-    sums, design, cells = world(9)
-    post = auto(sums, {}, np.arange(4), Side(design))
-    arms, out = np.arange(4), np.empty(4)
-    one, many = post.packed.copy(), post.packed.copy()
-    chosen, propensity = np.empty(60, np.int64), np.empty(60)
-    decide_rows_pending(many, cells[:60], arms, np.arange(60, dtype=np.uint64), 5, chosen, propensity)
-    for i in range(60):
-        assert decide_pending(one, cells[i], arms, i, 5, out) == chosen[i]
-        assert out[chosen[i]] == propensity[i]
-    assert one.tobytes() == many.tobytes()
-
-
-def test_a_number_counts_the_same_whatever_its_declared_range() -> None:
-    """Values 1.8 to 2.2 of a declared 0 to 50 give the coefficients that standardised ones give."""
-    rng = np.random.default_rng(11)
-    n = 4000
-    value = rng.uniform(-1, 1, n)
-    reward = 0.3 * value + 0.05 * rng.normal(size=n)
-    arm = rng.integers(0, 2, n)
-    found = []
-    for scale, shift in ((1.0, 0.0), (0.05, -0.9)):
-        x = np.stack([np.ones(n), np.zeros(n), shift + scale * value], axis=1)
-        design = Design(np.arange(3), np.zeros((0, 4), np.int64), np.array([-1, -1, 1], np.int64))
-        post = auto(oracle.sums_of(x, arm, reward, 2), {}, np.arange(2), Side(design, Choice(1.0, math.inf)))
-        found.append([post.theta[0] @ [1.0, 0.0, shift + scale * v] for v in (-1.0, 0.3, 1.0)])
-    assert found[0] == pytest.approx(found[1], abs=1e-3)
-
-
-def test_prior_means_of_many_arms_come_from_their_attributes() -> None:
-    """Forty arms of four tones; an arm that nobody has seen starts at its tone, not at the mean of all."""
-    rng = np.random.default_rng(12)
-    tone = np.arange(40) % 4
-    worth = np.array([0.1, 0.2, 0.3, 0.6])[tone]
-    arm = rng.integers(0, 39, 4000)
-    reward = (rng.random(4000) < worth[arm]).astype(float)
-    sums = oracle.sums_of(np.ones((4000, 1)), arm, reward, 40)
-    groups = (tone[None, :] == np.arange(4)[:, None]).astype(float)
-    prior = np.array([1.0])
-    assert abs(regression(sums, prior, None).theta[39, 0] - 0.3) < 0.05
-    assert regression(sums, prior, groups).theta[39, 0] == pytest.approx(0.6, abs=0.05)
-    # where the attribute says nothing it is left alone
-    still = oracle.sums_of(np.ones((4000, 1)), arm, (rng.random(4000) < 0.3).astype(float), 40)
-    assert regression(still, prior, groups).theta[39, 0] == pytest.approx(0.3, abs=0.03)
-
-
-def test_the_floor_falls_with_trials_and_a_given_one_does_not() -> None:
-    arms = np.arange(4)
-    n = np.array([10.0, 50.0, 100.0, 400.0, 1e6])
-    floors = [floor_of(oracle.counts([k] * 4, [0] * 4), arms) for k in n]
-    assert floors == pytest.approx([0.01, 0.01, 0.005, 0.002, 0.002])
-    assert auto(oracle.counts([1e6] * 4, [1] * 4), {"floor": 0.05}, arms).floor == 0.05
+def test_settings_change_what_is_shown_and_nothing_that_is_believed() -> None:
+    posts = [
+        auto(oracle.counts([300] * 4, [3, 9, 30, 60]), SETTINGS | {"evidence": float(e)}, np.arange(4))
+        for e in range(3)
+    ]
+    least = [probabilities(post, np.ones(1), np.arange(4)).min() for post in posts]
+    assert least[0] < least[1] < least[2]
+    assert all((post.theta == posts[0].theta).all() and (post.cov == posts[0].cov).all() for post in posts)

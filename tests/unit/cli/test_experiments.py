@@ -50,6 +50,17 @@ def test_apply_names_file_and_line_and_goes_on(canned: Canned, tmp_path: Path) -
     ]
 
 
+def test_apply_warns_of_settings_without_effect(canned: Canned, tmp_path: Path) -> None:
+    file = tmp_path / "old.yaml"
+    file.write_text("old")
+    stands = experiment(warnings=["algorithm.alpha: no longer exists; evidence says it"])
+    canned.answers["put"] = lambda _: epb.PutExperimentResponse(experiment=stands, changed=True)
+    result = lever("apply", file)
+    assert result.exit_code == 0
+    assert result.stdout == "hero  created  version 1\n"
+    assert result.stderr == f"{file}: warning: algorithm.alpha: no longer exists; evidence says it\n"
+
+
 def test_apply_refuses_what_is_not_there(tmp_path: Path) -> None:
     assert lever("apply", tmp_path / "none.yaml").exit_code == 2
     empty = lever("apply", tmp_path)

@@ -192,3 +192,23 @@ def test_the_homepage_sends_each_visitor_to_its_segment() -> None:
         number = hero.segments.match(context)
         assert hero.segments.ids[number] == segment
         assert hero.segments.serves_default[number] == (segment == "default")
+
+
+def test_settings_that_no_longer_exist_are_taken_with_a_warning() -> None:
+    """Also those of a record from before; `auto` goes on by its own lights."""
+    old = compiled(TEXT + "algorithm: {name: auto, alpha: 0.4, width_lambda: 0.3, evidence: more}\n")
+    assert [said.partition(";")[0] for said in old.warnings] == [
+        "algorithm.alpha: no longer exists",
+        "algorithm.width_lambda: no longer exists",
+    ]
+    assert all("evidence" in said for said in old.warnings)
+    assert old.settings["evidence"] == 2.0
+    assert compiled().warnings == ()
+    assert compiled().settings["evidence"] == 1.0
+
+
+def test_a_setting_of_words_takes_no_others() -> None:
+    with pytest.raises(InvalidError, match=r'"much" is not one of less, usual, more'):
+        compiled(TEXT + "algorithm: {name: auto, evidence: much}\n")
+    with pytest.raises(InvalidError, match="must be one of less, usual, more, not the number 1"):
+        compiled(TEXT + "algorithm: {name: auto, evidence: 1}\n")

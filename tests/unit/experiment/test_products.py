@@ -1,4 +1,4 @@
-"""Which products there are, and that a decision's own context is remembered until the fold has it. About 5 s."""
+"""Which products there are. About 5 s."""
 
 from __future__ import annotations
 
@@ -6,16 +6,10 @@ from collections import Counter
 from typing import Any
 
 import msgspec
-import numpy as np
 
-from bandits.auto import Side
-from bandits.evidence import Choice
-from bandits.policy import POLICIES
 from service.experiment.compiled import Experiment, build, read
 from service.experiment.parse import parse
 from service.experiment.state_bound import room_for_products, state_bytes
-from service.serving.snapshot import Slot, Snapshot
-from tests.oracles import policy as oracle
 
 FEATURES: dict[str, Any] = {
     "source": {"type": "category", "values": ["ads", "mail"]},
@@ -83,36 +77,3 @@ def test_room_is_cut_by_the_state_that_products_cost() -> None:
     assert state_bytes(200, 1, made.design.columns, 1) <= (256 << 20) // 4
     assert room_for_products(made.numbers, 256 << 20) == 0
     assert 20 < made.design.columns < 64
-
-
-def slot_of(seed: int) -> tuple[Slot, np.ndarray[Any, np.dtype[np.int16]]]:
-    sums, cells = oracle.world(seed, columns=5, trials=60)
-    side = Side(None, Choice())
-    return Slot.derive(0, np.arange(4), POLICIES["auto"], {"floor": 0.01}, sums, None, side), cells
-
-
-def test_decisions_that_a_newer_snapshot_has_not_seen_go_on_counting() -> None:
-    (old, cells), (new, _), (same, _) = slot_of(1), slot_of(2), slot_of(2)
-    out, arms = np.empty(4), np.arange(4)
-    made = [old.decide(cells[i], arms, i, 5, out, now_ms=1_000 + i) for i in range(30)]
-    assert old.pending is not None
-    assert new.pending is not None
-    assert same.pending is not None
-    experiment = applied(FEATURES)
-    Snapshot(experiment, (new,), "1-0", None, 1_019).follow(Snapshot(experiment, (old,), "0-0", None))
-    assert [arm for _, arm, _ in new.pending.recent] == made[20:]
-    # as if they had been made from the new one: the same contexts, the same arms
-    for i in range(20, 30):
-        same.decide(cells[i], np.array([made[i]]), i, 5, np.empty(1), now_ms=0)
-    assert new.pending.packed.tobytes() == same.pending.packed.tobytes()
-    assert new.posterior.packed.tobytes() == slot_of(2)[0].posterior.packed.tobytes()
-
-
-def test_a_snapshot_that_has_seen_everything_begins_anew() -> None:
-    (old, cells), (new, _) = slot_of(1), slot_of(2)
-    for i in range(5):
-        old.decide(cells[i], np.arange(4), i, 5, np.empty(4), now_ms=1_000 + i)
-    experiment = applied(FEATURES)
-    Snapshot(experiment, (new,), "1-0", None, 1_004).follow(Snapshot(experiment, (old,), "0-0", None))
-    assert new.pending is not None
-    assert new.pending.packed.tobytes() == new.posterior.packed.tobytes()

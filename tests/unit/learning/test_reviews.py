@@ -11,11 +11,12 @@ import msgspec
 import numpy as np
 import pytest
 
+from bandits.evidence import RIDGES
 from bandits.state import Rows, State, Totals
 from service.experiment.compiled import Experiment, build, read
 from service.experiment.parse import parse
-from service.learning.replica import Replica, rules_of
-from service.learning.reviews import Reviews
+from service.learning.replica import Replica, digest_of, rules_of
+from service.learning.reviews import FIELD, Reviews
 from service.store import rows as layout
 from service.store.contract import Checkpoint, Entry, Loaded
 
@@ -201,3 +202,19 @@ def test_rewards_that_come_before_their_trials_set_no_alarm() -> None:
     assert replica.reviews.findings[0].test > 2_900
     assert not replica.reviews.cuts()
     assert replica.state.sums(0).rewarded.max() == replica.state.sums(0).n[1]
+
+
+def test_a_checkpoint_of_an_older_version_is_read_and_its_findings_are_made_again(log: list[Entry]) -> None:
+    early = folded(log[:200], [50])
+    kept = early._checkpoint(None)
+    fields = {name: value for name, value in kept.fields.items() if name != FIELD}
+    fields["reviews"] = b'[9999,{"0":[0.3,10.0,4000,4000,[[1,2]]]}]'
+    old = Checkpoint(**{n: getattr(kept, n) for n in kept.__slots__} | {"fields": fields, "digest": digest_of(fields)})
+    later = Replica("ab", Loaded(record(), old))
+    assert not later.reviews.findings
+    assert (later.state.sums(0).n == early.state.sums(0).n).all()
+    later.snapshot(START)
+    later.fold(log[200:210])
+    assert later.reviews.findings[0].ridge in RIDGES
+    assert "reviews" not in later.fields()
+    assert "reviews" in later._checkpoint(old.id).removed

@@ -7,7 +7,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Experiment(_message.Message):
-    __slots__ = ("name", "uid", "version", "state", "config", "applied_at_ms", "arms", "algorithm")
+    __slots__ = ("name", "uid", "version", "state", "config", "applied_at_ms", "arms", "algorithm", "warnings")
     NAME_FIELD_NUMBER: _ClassVar[int]
     UID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
@@ -16,6 +16,7 @@ class Experiment(_message.Message):
     APPLIED_AT_MS_FIELD_NUMBER: _ClassVar[int]
     ARMS_FIELD_NUMBER: _ClassVar[int]
     ALGORITHM_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     name: str
     uid: str
     version: int
@@ -24,7 +25,8 @@ class Experiment(_message.Message):
     applied_at_ms: int
     arms: _containers.RepeatedScalarFieldContainer[str]
     algorithm: str
-    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., version: _Optional[int] = ..., state: _Optional[str] = ..., config: _Optional[str] = ..., applied_at_ms: _Optional[int] = ..., arms: _Optional[_Iterable[str]] = ..., algorithm: _Optional[str] = ...) -> None: ...
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., uid: _Optional[str] = ..., version: _Optional[int] = ..., state: _Optional[str] = ..., config: _Optional[str] = ..., applied_at_ms: _Optional[int] = ..., arms: _Optional[_Iterable[str]] = ..., algorithm: _Optional[str] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PutExperimentRequest(_message.Message):
     __slots__ = ("config", "expected_version")
@@ -183,20 +185,22 @@ class EvaluateRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ..., policy: _Optional[str] = ...) -> None: ...
 
 class EvaluateResponse(_message.Message):
-    __slots__ = ("algorithm", "support", "logged", "estimates", "left_out", "open_trials")
+    __slots__ = ("algorithm", "support", "logged", "estimates", "left_out", "open_trials", "warnings")
     ALGORITHM_FIELD_NUMBER: _ClassVar[int]
     SUPPORT_FIELD_NUMBER: _ClassVar[int]
     LOGGED_FIELD_NUMBER: _ClassVar[int]
     ESTIMATES_FIELD_NUMBER: _ClassVar[int]
     LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     OPEN_TRIALS_FIELD_NUMBER: _ClassVar[int]
+    WARNINGS_FIELD_NUMBER: _ClassVar[int]
     algorithm: str
     support: PolicySupport
     logged: PolicyEstimate
     estimates: _containers.RepeatedCompositeFieldContainer[PolicyEstimate]
     left_out: _containers.RepeatedCompositeFieldContainer[LeftOut]
     open_trials: int
-    def __init__(self, algorithm: _Optional[str] = ..., support: _Optional[_Union[PolicySupport, _Mapping]] = ..., logged: _Optional[_Union[PolicyEstimate, _Mapping]] = ..., estimates: _Optional[_Iterable[_Union[PolicyEstimate, _Mapping]]] = ..., left_out: _Optional[_Iterable[_Union[LeftOut, _Mapping]]] = ..., open_trials: _Optional[int] = ...) -> None: ...
+    warnings: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, algorithm: _Optional[str] = ..., support: _Optional[_Union[PolicySupport, _Mapping]] = ..., logged: _Optional[_Union[PolicyEstimate, _Mapping]] = ..., estimates: _Optional[_Iterable[_Union[PolicyEstimate, _Mapping]]] = ..., left_out: _Optional[_Iterable[_Union[LeftOut, _Mapping]]] = ..., open_trials: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class LeftOut(_message.Message):
     __slots__ = ("reason", "rows")
