@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits.draw import draw_many
+from bandits.policy import decide_batch
 from loadtest.learning.learner import Played, blocks
 from loadtest.learning.lever import START_MS, document, names, resets
 from loadtest.learning.problems.world import CATEGORY, FLAG, Floats, Ints, World
@@ -129,7 +130,7 @@ def choose(
 ) -> None:
     """Fill `chosen` with arm numbers and `propensity`, from one snapshot."""
     if slot.contextual:
-        slot.decide_many(x, slot.arms, units, salt, chosen, propensity, [slice(0, len(units))])
+        decide_batch(slot.posterior, x, slot.arms, units, salt, chosen, propensity)
     else:
         draw_many(slot.pmf_of(slot.arms), slot.arms, units, salt, chosen, propensity)
     chosen[:] = slot.arms[chosen]
