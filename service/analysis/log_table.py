@@ -11,8 +11,10 @@ from bandits import layout as bits
 from service.errors import CorruptError
 from service.experiment.compiled import Experiment, read
 from service.experiment.spec import VALUE, ColumnSpec
+from service.learning.bounds import bounds_of
 from service.store import rows as layout
 from service.store.contract import START, Entry, Store
+from service.store.entries import rows_of
 
 COLUMNS = (
     "entry", "logged_ms", "kind", "decision", "decided_ms", "version", "segment", "arm", "propensity", "unit",
@@ -40,15 +42,13 @@ class LogTable:
         """The records of one entry; none for a configuration."""
         if entry.config is not None:
             self.experiment = read(entry.config)
-        elif entry.trials:
-            yield from self._rows(entry, entry.trials, reward=False)
-        elif entry.rewards:
-            yield from self._rows(entry, entry.rewards, reward=True)
+        else:
+            yield from self._rows(entry, reward=entry.trials is None)
 
-    def _rows(self, entry: Entry, data: bytes, reward: bool) -> Iterator[Record]:
-        extra = layout.HEAD.itemsize + (layout.TAIL.itemsize if reward else 0)
-        columns = (entry.stride - extra) // 2
-        packed = np.frombuffer(data, layout.reward_dtype(columns) if reward else layout.trial_dtype(columns))
+    def _rows(self, entry: Entry, reward: bool) -> Iterator[Record]:
+        packed = rows_of(entry)
+        if self.experiment is not None:
+            bounds_of(self.experiment).check([entry], packed)
         for i, row in enumerate(packed):
             record = self._record(entry, row)
             if reward:

@@ -17,9 +17,11 @@ from bandits import layout as bits
 from service.analysis.evaluation import MOST_CELLS, Trials
 from service.errors import PreconditionError
 from service.experiment.compiled import Experiment, read
+from service.learning.bounds import bounds_of
 from service.learning.replica import rules_of
 from service.store import rows as layout
 from service.store.contract import Entry
+from service.store.entries import rows_of
 
 Ints = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -55,12 +57,14 @@ class Gathered:
         if not self.last and (experiment is None or experiment.version != 1 or entry.seeded):
             self.kept_from = entry.time
         self.last = entry.time
+        if entry.config is not None or entry.late:
+            return
+        rows = rows_of(entry)
+        if self.versions:
+            bounds_of(self.experiment).check([entry], rows)
         if entry.trials:
-            columns = (entry.stride - layout.HEAD.itemsize) // 2
-            self.trials.append(np.frombuffer(entry.trials, layout.trial_dtype(columns)))
-        if entry.rewards and not entry.late:
-            columns = (entry.stride - layout.HEAD.itemsize - layout.TAIL.itemsize) // 2
-            rows = np.frombuffer(entry.rewards, layout.reward_dtype(columns))
+            self.trials.append(rows)
+        else:
             self.rewards.append((rows, np.array(entry.totals, np.int64).reshape(-1, 3)))
 
 

@@ -28,7 +28,7 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Prove that every reward was counted once and that the state is what the log comes to; reads the store itself."""
-    from service.management.verify import Examination
+    from service.management.verify import examined
     from service.management.verify import repair as settle
     from service.store.archive import unpack
 
@@ -41,14 +41,12 @@ def verify(
         names = {uid: name for name, uid in registry.items()}
         found = []
         for uid in uids:
-            examination = Examination(store, store, uid, bases.get(uid))
-            finding = examination.run()
-            finding.name = names[uid]
-            if repair and not finding.good:
+            finding, examination = examined(store, store, uid, bases.get(uid))
+            if repair and not finding.good and examination is not None:
                 at = settle(store, examination)
-                typer.echo(f"{finding.name}: the checkpoint was replaced by the proved state at {at}", err=True)
-                finding = Examination(store, store, uid, bases.get(uid)).run()
-                finding.name = names[uid]
+                typer.echo(f"{names[uid]}: the checkpoint was replaced by the proved state at {at}", err=True)
+                finding, _ = examined(store, store, uid, bases.get(uid))
+            finding.name = names[uid]
             found.append(finding)
     if as_json:
         import dataclasses

@@ -90,7 +90,8 @@ class Feed:
         self._snapshot_file.save(self._replicas(), now=True)
         until = time.monotonic() + flush_s
         while self._waiting() and time.monotonic() < until:
-            if not self._flusher.flush():
+            self._flusher.flush()
+            if self._waiting():
                 time.sleep(0.05)
 
     # -- what others ask ---------------------------------------------------------------------------------------

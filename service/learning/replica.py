@@ -13,10 +13,12 @@ from bandits.policy import POLICIES
 from bandits.state import Rows, Rules, State, Totals
 from service.errors import CorruptError
 from service.experiment.compiled import Experiment, read
+from service.learning.bounds import bounds_of
 from service.learning.reviews import FIELD, OLD_FIELD, Reviews, reviewed
 from service.serving.snapshot import Slot, Snapshot
 from service.store import rows as layout
 from service.store.contract import START, Checkpoint, Entry, Loaded
+from service.store.entries import joined
 
 CHECKPOINT_ROWS = 10_000  # rows between checkpoints at the least
 CHECKPOINT_SHARE = 64  # and at least a row for so many bytes of checkpoint
@@ -124,22 +126,25 @@ class Replica:
     def _fold_run(self, run: Sequence[Entry]) -> None:
         for stride in {e.stride for e in run}:
             same = [e for e in run if e.stride == stride and not e.late]
-            trials = b"".join(e.trials for e in same if e.trials)
+            trials = [e for e in same if e.trials]
             if trials:
-                self._fold_trials(trials, stride)
+                self._fold_trials(trials)
             rewards = [e for e in same if e.rewards]
             if rewards:
-                self._fold_rewards(rewards, stride)
+                self._fold_rewards(rewards)
 
-    def _fold_trials(self, data: bytes, stride: int) -> None:
-        packed = np.frombuffer(data, layout.trial_dtype((stride - layout.HEAD.itemsize) // 2))
-        rows = _columns(packed)
+    def _sound(self, entries: Sequence[Entry]) -> layout.Rows:
+        packed = joined(entries)
+        bounds_of(self.experiment).check(entries, packed)
+        return packed
+
+    def _fold_trials(self, entries: Sequence[Entry]) -> None:
+        rows = _columns(self._sound(entries))
         self.state.add_trials(rows)
         self._changed.update(np.unique(rows.segment).tolist())
 
-    def _fold_rewards(self, entries: Sequence[Entry], stride: int) -> None:
-        columns = (stride - layout.HEAD.itemsize - layout.TAIL.itemsize) // 2
-        packed = np.frombuffer(b"".join(e.rewards or b"" for e in entries), layout.reward_dtype(columns))
+    def _fold_rewards(self, entries: Sequence[Entry]) -> None:
+        packed = self._sound(entries)
         rows = _columns(packed)
         totals = np.array([t for e in entries for t in e.totals], np.int64).reshape(-1, 3)
         arrived = np.repeat([e.time for e in entries], [len(e.totals) for e in entries]).astype(np.int64)

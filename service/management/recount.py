@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 
-import numpy as np
-
 from service.store import rows as layout
 from service.store.contract import Entry, Held
+from service.store.entries import rows_of
 
 DAY_MS = 86_400_000
 Name = tuple[int, int]  # prefix and counter of a decision
@@ -40,7 +39,7 @@ class Recount:
             if entry.trials:
                 self.trials += len(entry.trials) // entry.stride
             elif entry.rewards and not entry.late:
-                self._rewards(entry, entry.rewards)
+                self._rewards(entry)
 
     def close(self) -> None:
         """What comes now may, or may not, be in what is compared."""
@@ -82,9 +81,8 @@ class Recount:
             wrong.append(f"decision {_text(name)} has a record and is not in the log: a reward was lost")
         return wrong, min(beyond, 1)
 
-    def _rewards(self, entry: Entry, data: bytes) -> None:
-        columns = (entry.stride - layout.HEAD.itemsize - layout.TAIL.itemsize) // 2
-        packed = np.frombuffer(data, layout.reward_dtype(columns))
+    def _rewards(self, entry: Entry) -> None:
+        packed = rows_of(entry)
         columns_of = (packed[name].tolist() for name in ("prefix", "counter", "time", "metric"))
         for row, (old, new, exposes) in zip(zip(*columns_of, strict=True), entry.totals, strict=True):
             prefix, counter, time, metric = row

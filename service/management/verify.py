@@ -16,7 +16,7 @@ from service.errors import ConflictError, CorruptError
 from service.experiment.compiled import read
 from service.learning.replica import Replica, digest_of, intact
 from service.management.recount import Recount
-from service.store.contract import START, Checkpoint, Checkpointed, Engine, Entry, Loaded, Store
+from service.store.contract import START, Checkpoint, Checkpointed, Engine, Entry, Loaded, LostError, Store
 from service.store.scripts import order
 
 
@@ -159,6 +159,17 @@ class Examination:
         if beyond:
             verdict.limits.append(f"{beyond} records are older than the log that is kept")
         verdict.proved.append("records = log")
+
+
+def examined(
+    store: Store, engine: Engine, uid: str, since: Checkpoint | None = None
+) -> tuple[Verdict, Examination | None]:
+    """What is found of an experiment; no Examination where its data cannot even be read."""
+    try:
+        examination = Examination(store, engine, uid, since)
+    except (CorruptError, LostError) as error:
+        return Verdict(uid, faults=[str(error)]), None
+    return examination.run(), examination
 
 
 def gap(log: Sequence[Entry], checkpoint: Checkpoint | None) -> bool:

@@ -174,7 +174,7 @@ class _Batch:
         """Keep those that are trials for the next flush."""
         trials = rows[(self.flags & (UNCOUNTED | DEFERRED)) == 0]
         if len(trials):
-            self._personalizer.directory.buffers[self._exp.uid].add(trials.tobytes(), len(trials))
+            self._personalizer.directory.buffer(self._exp).add(trials.tobytes(), len(trials))
 
     def seal(self, rows: NDArray[np.void]) -> list[bytes]:
         """A token for each."""

@@ -191,7 +191,7 @@ class Personalizer:
         nonce = NONCE.pack(*name)
         what = WHAT.pack(exp.version, now, unit, chosen.propensity, segment, chosen.arm, flags, who.bucket, 0) + x
         if not flags & (UNCOUNTED | DEFERRED):
-            self.directory.buffers[exp.uid].add(nonce + what)
+            self.directory.buffer(exp).add(nonce + what)
         arm = exp.arms[chosen.arm]
         reason = Reason.UNCOUNTED if flags & UNCOUNTED and chosen.reason == Reason.POLICY else chosen.reason
         self._decided((exp.name, arm.id, _NAMES[reason]))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from service.errors import NotFoundError
+from service.experiment.compiled import Experiment
 from service.serving.buffer import Buffer
 from service.serving.snapshot import Snapshot
 
@@ -33,8 +34,15 @@ class Published:
         """The snapshot of the experiment of this name; NotFoundError."""
         snapshot = self.by_name.get(name)
         if snapshot is None:
-            raise NotFoundError("experiment", f"experiment {name!r} does not exist")
+            raise _unknown(name)
         return snapshot
+
+    def buffer(self, experiment: Experiment) -> Buffer:
+        """Where the experiment's trials wait; NotFoundError where it was deleted since its snapshot was looked up."""
+        try:
+            return self.buffers[experiment.uid]
+        except KeyError:
+            raise _unknown(experiment.name) from None
 
     def known(self, uid: str) -> Snapshot:
         """The snapshot that a token belongs to; NotFoundError for a deleted experiment's."""
@@ -42,3 +50,7 @@ class Published:
         if snapshot is None:
             raise NotFoundError("decision_id", "the experiment of this decision no longer exists")
         return snapshot
+
+
+def _unknown(name: str) -> NotFoundError:
+    return NotFoundError("experiment", f"experiment {name!r} does not exist")

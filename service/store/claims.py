@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from service.store.contract import Aggregate, Claim, Outcome
-from service.store.rows import HEAD, NO_METRIC
+from service.store.entries import misfit
+from service.store.rows import NO_METRIC
 
 MAX_EVENTS = 64  # distinct events of one decision and metric
 MAX_CLAIMS = 2000  # claims of one call: it is one atomic step, during which the store answers nobody else
@@ -30,15 +31,21 @@ def stride_of(claims: Sequence[Claim]) -> int:
     if len(claims) > MAX_CLAIMS:
         raise ValueError(f"{len(claims)} claims in one call, at most {MAX_CLAIMS}")
     stride = len(claims[0].row)
-    if stride < HEAD.itemsize or any(len(claim.row) != stride for claim in claims):
-        raise ValueError("rows of one call must have one size, at least a head's")
+    if any(len(claim.row) != stride for claim in claims):
+        raise ValueError("rows of one call must have one size")
+    _fits(stride, stride * len(claims), rewards=True)
     return stride
 
 
 def check_rows(rows: bytes, stride: int) -> None:
     """ValueError unless `rows` is a whole number of rows of `stride` bytes."""
-    if stride < HEAD.itemsize or len(rows) % stride:
-        raise ValueError(f"{len(rows)} bytes are not rows of {stride}")
+    _fits(stride, len(rows) or stride, rewards=False)
+
+
+def _fits(stride: int, size: int, *, rewards: bool) -> None:
+    fault = misfit(stride, size, rewards=rewards)
+    if fault:
+        raise ValueError(fault)
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from threading import RLock
 
 from service import __version__
-from service.errors import ConflictError
+from service.errors import ConflictError, CorruptError
 from service.store.claims import Judgement, Totals, check_rows, stride_of
 from service.store.contract import (
     Checkpoint,
@@ -24,6 +24,7 @@ from service.store.contract import (
     Put,
     Seed,
 )
+from service.store.entries import decode, encode
 from service.store.rows import HEAD_STRUCT, TIME
 from service.store.scripts import DAY_MS, order
 
@@ -38,13 +39,17 @@ def _lost(uid: str) -> LostError:
     return LostError(f"the store does not know experiment {uid}")
 
 
+def _id(at: tuple[int, int]) -> str:
+    return f"{at[0]}-{at[1]}"
+
+
 @dataclass(slots=True)
 class _Experiment:
     version: int
     record: bytes
     history: dict[int, bytes] = field(default_factory=dict)
     ids: list[tuple[int, int]] = field(default_factory=list)
-    log: list[Entry] = field(default_factory=list)
+    log: list[dict[bytes, bytes]] = field(default_factory=list)  # fields, as a stream has them
     last: tuple[int, int] = (0, 0)
     watermarks: dict[str, tuple[int, int]] = field(default_factory=dict)
     decisions: dict[tuple[int, int, int], Totals] = field(default_factory=dict)
@@ -108,9 +113,9 @@ class MemoryStore:
         for entry in seed.entries:
             experiment.last = order(entry.id)
             experiment.ids.append(experiment.last)
-            experiment.log.append(entry)
+            experiment.log.append(encode(entry))
         self._add(experiment, Entry("", config=record, seeded=True))
-        self._store(experiment, replace(seed.checkpoint, id=experiment.log[-1].id, base=None))
+        self._store(experiment, replace(seed.checkpoint, id=_id(experiment.last), base=None))
         self._registry[put.name] = put.uid
         self._deleted.pop(put.uid, None)
 
@@ -138,14 +143,23 @@ class MemoryStore:
         """Store.poll."""
         with self._lock:
             entries: dict[str, list[Entry]] = {}
+            damaged: dict[str, str] = {}
             for uid, cursor in cursors.items():
                 experiment = self._experiments.get(uid)
                 if experiment is not None:
                     start = bisect_right(experiment.ids, order(cursor))
-                    if start < len(experiment.log):
-                        entries[uid] = experiment.log[start : start + limit]
+                    new = slice(start, start + limit)
+                    try:
+                        found = [
+                            decode(_id(at), fields)
+                            for at, fields in zip(experiment.ids[new], experiment.log[new], strict=True)
+                        ]
+                    except CorruptError as error:
+                        damaged[uid] = str(error)
+                    else:
+                        entries |= {uid: found} if found else {}
             more = any(len(new) >= limit for new in entries.values())
-            return Poll(self._clock(), dict(self._registry), frozenset(self._deleted), entries, more)
+            return Poll(self._clock(), dict(self._registry), frozenset(self._deleted), entries, more, damaged=damaged)
 
     def append(self, uid: str, writer: str, sequence: int, stride: int, trials: bytes, horizon: int) -> int:
         """Store.append. ValueError if `trials` is not a whole number of rows."""
@@ -239,7 +253,7 @@ class MemoryStore:
         now = (self._clock(), 0)
         experiment.last = now if now > experiment.last else (experiment.last[0], experiment.last[1] + 1)
         experiment.ids.append(experiment.last)
-        experiment.log.append(replace(entry, id=f"{experiment.last[0]}-{experiment.last[1]}"))
+        experiment.log.append(encode(entry))
 
     @staticmethod
     def _judge(experiment: _Experiment, claim: Claim, now: int) -> Judgement:

@@ -7,6 +7,7 @@ Safe for any number of threads.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import redis
@@ -28,6 +29,7 @@ from service.store.contract import (
     Put,
     Seed,
 )
+from service.store.entries import decode, encode
 from service.store.scripts import (
     Keys,
     Script,
@@ -35,11 +37,10 @@ from service.store.scripts import (
     claim_call,
     decode_checkpoint,
     decode_claim,
-    decode_entry,
-    encode_entry,
     engine_facts,
     info_lines,
     pairs,
+    registry_of,
     seed_arguments,
 )
 from service.store.wire import Line, Wire, checked, unavailable
@@ -47,6 +48,7 @@ from service.store.wire import Line, Wire, checked, unavailable
 HISTORY = 50  # configurations kept of each experiment
 MAX_CONNECTIONS = 512
 STAGED = 500  # log entries sent at a time where a log is brought back
+_SPOILT = ("WRONGTYPE", "Invalid stream ID")  # what an engine says of a single stream, without its ERR
 
 
 class RedisStore:
@@ -108,7 +110,7 @@ class RedisStore:
         self._bulk.ask(("UNLINK", staged))
         for at in range(0, len(seed.entries), STAGED):
             part = seed.entries[at : at + STAGED]
-            self._bulk.ask(*(("XADD", staged, entry.id, *encode_entry(entry)) for entry in part))
+            self._bulk.ask(*(("XADD", staged, entry.id, *chain(*encode(entry).items())) for entry in part))
         tagged = [keys.config(put.uid), keys.history(put.uid), keys.log(put.uid), keys.checkpoint(put.uid), staged]
         answer = _text(self._bulk.run(self._seed, tagged, *seed_arguments(put.version, record, seed)))
         if answer == "CONFLICT":
@@ -180,16 +182,16 @@ class RedisStore:
         except redis.RedisError as error:
             raise unavailable(error) from error
         entries: dict[str, list[Entry]] = {}
-        damaged: dict[str, str] = {}
+        registry, damaged = registry_of(names)
         for log, found in self._streams(streams, cursors, limit, damaged):
             try:
-                entries[uids[log]] = [decode_entry(name, fields) for name, fields in found]
+                entries[uids[log]] = [decode(name, dict(pairs(fields))) for name, fields in found]
             except CorruptError as error:
                 damaged[uids[log]] = str(error)
         return Poll(
             now=int(clock[0]) * 1000 + int(clock[1]) // 1000,
-            registry={_text(name): _text(uid) for name, uid in pairs(names)},
-            deleted=frozenset(_text(uid) for uid, _ in pairs(deleted)),
+            registry=registry,
+            deleted=frozenset(uid.decode(errors="backslashreplace") for uid, _ in pairs(deleted)),
             entries=entries,
             more=any(len(found) >= limit for found in entries.values()),
             session=session,
@@ -199,12 +201,12 @@ class RedisStore:
     def _streams(
         self, replies: list[Any], cursors: Mapping[str, str], limit: int, damaged: dict[str, str]
     ) -> list[tuple[bytes, Any]]:
-        """What XREAD brought, by key. One key that is no stream spoils the answer for all: then each is asked."""
+        """What XREAD brought, by key. One key or cursor that is none spoils the answer for all: then each is asked."""
         if not replies or not replies[0]:
             return []
         if not isinstance(replies[0], redis.RedisError):
             return list(pairs(replies[0]))
-        if not str(replies[0]).startswith("WRONGTYPE"):
+        if not str(replies[0]).startswith(_SPOILT):
             raise unavailable(replies[0]) from replies[0]
         out: list[tuple[bytes, Any]] = []
         asked = [("XREAD", "COUNT", limit, "STREAMS", self._keys.log(uid), at) for uid, at in cursors.items()]

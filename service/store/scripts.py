@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.resources
+import re
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ from typing import Any
 
 from service.errors import CorruptError
 from service.store.claims import EXACT, digest
-from service.store.contract import START, Checkpoint, Claim, Entry, Held, Seed
+from service.store.contract import START, Checkpoint, Claim, Held, Seed
+from service.store.entries import unsealed
 
 DAY_MS = 86_400_000
 WINDOW_BITS = 8  # counters of one claim shard: 256 fields, half of what would make a hash leave listpack
@@ -19,6 +21,8 @@ WINDOW_BITS = 8  # counters of one claim shard: 256 fields, half of what would m
 # decision, metric, aggregate, deferred, value, limit, deadline, expires, digest; see claim.lua
 CLAIM = struct.Struct("<IHBBqqqq8s")
 DECISION = struct.Struct("<II")
+_HEAD = (b"id", b"rows", b"size", b"digest")  # of a checkpoint, in the order in which they are sealed
+_ID = re.compile(rb"(?:0|[1-9]\d{0,18})-(?:0|[1-9]\d{0,18})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +34,9 @@ class Script:
 
     @classmethod
     def load(cls, name: str) -> Script:
-        """The script in the file `<name>.lua` beside this module."""
-        text = importlib.resources.files("service.store").joinpath("lua", f"{name}.lua").read_bytes()
+        """The script in the file `<name>.lua` beside this module; seal.lua comes first in each."""
+        folder = importlib.resources.files("service.store").joinpath("lua")
+        text = b"".join(folder.joinpath(f"{part}.lua").read_bytes() for part in ("seal", name))
         return cls(text, hashlib.sha1(text, usedforsecurity=False).hexdigest())
 
 
@@ -143,35 +148,16 @@ def pairs(reply: Any) -> Iterable[tuple[Any, Any]]:
     return zip(reply[::2], reply[1::2], strict=True) if reply else ()
 
 
-def decode_entry(key: bytes, reply: Any) -> Entry:
-    """One stream entry. CorruptError if its fields are not those of an entry."""
-    fields = dict(pairs(reply))
-    name = key.decode()
-    try:
-        if b"c" in fields:
-            return Entry(name, config=fields[b"c"], seeded=b"b" in fields)
-        stride = int(fields[b"s"])
-        if b"t" in fields:
-            return Entry(name, stride, trials=fields[b"t"])
-        if b"l" in fields:
-            return Entry(name, stride, rewards=fields[b"l"], late=True)
-        totals = [(int(old), int(new), exposes == b"1") for old, new, exposes in _triples(fields[b"o"])]
-        return Entry(name, stride, rewards=fields[b"r"], totals=totals)
-    except (KeyError, ValueError) as error:
-        raise CorruptError(f"log entry {name} is not one of ours: {error!r}") from error
-
-
-def encode_entry(entry: Entry) -> list[bytes | int | str]:
-    """The fields of an entry as the scripts write them; the inverse of decode_entry."""
-    if entry.config is not None:
-        return ["c", entry.config, *(("b", "1") if entry.seeded else ())]
-    if entry.trials is not None:
-        return ["t", entry.trials, "s", entry.stride]
-    rows = entry.rewards or b""
-    if entry.late:
-        return ["l", rows, "s", entry.stride]
-    totals = ",".join(f"{old}:{new}:{int(exposes)}" for old, new, exposes in entry.totals)
-    return ["r", rows, "s", entry.stride, "o", totals]
+def registry_of(reply: Any) -> tuple[dict[str, str], dict[str, str]]:
+    """Names to uids, and by uid what is wrong with those that are no UTF-8; what is none is shown with backslashes."""
+    registry: dict[str, str] = {}
+    damaged: dict[str, str] = {}
+    for name, uid in pairs(reply):
+        shown, of = name.decode(errors="backslashreplace"), uid.decode(errors="backslashreplace")
+        registry[shown] = of
+        if (shown.encode(), of.encode()) != (name, uid):
+            damaged[of] = f"the registry's name for it, {shown!r}, or its uid is no UTF-8"
+    return registry, damaged
 
 
 def decode_claim(
@@ -192,10 +178,6 @@ def decode_claim(
         yield Held(decision, counter, int(day), exposed == "1", totals)
     except ValueError as error:
         raise CorruptError(f"the record {field!r} in {shard} does not decode: {error}") from error
-
-
-def _triples(text: bytes) -> Iterable[list[bytes]]:
-    return (part.split(b":") for part in text.split(b","))
 
 
 def checkpoint_arguments(checkpoint: Checkpoint) -> list[str | int | bytes]:
@@ -225,21 +207,18 @@ def _fields(checkpoint: Checkpoint) -> list[str | int | bytes]:
 
 
 def decode_checkpoint(reply: Mapping[bytes, bytes]) -> Checkpoint | None:
-    """The stored checkpoint, base None; None if there is none. CorruptError if its sizes do not add up."""
+    """The stored checkpoint, base None; None if there is none. CorruptError if its head is not as it was written."""
     if not reply:
         return None
-    fields = {name[2:].decode(): value for name, value in reply.items() if name.startswith(b"f:")}
     try:
-        found = Checkpoint(
-            id=reply[b"id"].decode(),
-            base=None,
-            rows=int(reply[b"rows"]),
-            size=int(reply[b"size"]),
-            digest=reply[b"digest"].decode(),
-            fields=fields,
-        )
+        head = [reply[name] for name in _HEAD]
+        fields = {name[2:].decode(): value for name, value in reply.items() if name.startswith(b"f:")}
+        found = Checkpoint(head[0].decode(), None, int(head[1]), int(head[2]), head[3].decode(), fields)
     except (KeyError, ValueError) as error:
         raise CorruptError(f"the checkpoint's head does not decode: {error!r}") from error
+    if not _ID.fullmatch(head[0]):
+        raise CorruptError("the checkpoint's head does not decode: its id is none")
+    unsealed(reply, b"check", b":".join(head), "the checkpoint's head")
     size = sum(map(len, fields.values()))
     if size != found.size:
         raise CorruptError(f"the checkpoint at {found.id} has {size} bytes of fields, not {found.size}")

@@ -179,8 +179,8 @@ def test_trials_are_appended_once(store: Store) -> None:
 
 def test_trials_too_old_for_a_reward_are_dropped_and_counted(store: Store) -> None:
     create(store, "u")
-    t, features = now(store), bytes(range(7))
-    stride = TRIAL_SIZE + 7
+    t, features = now(store), bytes(range(8))
+    stride = TRIAL_SIZE + 8
     times = [t, t - 2 * HOUR, t + HOUR, t - HOUR + 60_000, 0, -(2**40)]
     rows = [head(2**63 + 5, i, time) + features for i, time in enumerate(times)]
     assert store.append("u", "w", 1, stride, b"".join(rows), HOUR) == 3

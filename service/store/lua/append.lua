@@ -3,7 +3,7 @@
 -- call  EVALSHA sha 3  config log watermarks  writer sequence stride rows horizon_ms
 -- keys  config      hash    missing: the store forgot the experiment, the answer is LOST; epoch: rows from before it
 --                           are left out too, as they may be in the state that was brought back
---       log         stream  t rows, s stride
+--       log         stream  t rows, s stride, k checksum
 --       watermarks  hash    writer -> "sequence:time of its last append, ms"
 -- reply the number of rows left out; a sequence not above the writer's last changes nothing and answers 0
 
@@ -29,7 +29,7 @@ for at = 1, #rows, stride do
 end
 if dropped > 0 then rows = table.concat(kept) end
 
-if #rows > 0 then redis.call('XADD', KEYS[2], '*', 't', rows, 's', ARGV[3]) end
+if #rows > 0 then redis.call('XADD', KEYS[2], '*', 't', rows, 's', ARGV[3], 'k', seal('t' .. ARGV[3] .. ';;' .. rows)) end
 redis.call('HSET', KEYS[3], ARGV[1], string.format('%s:%.0f', ARGV[2], now))
 if not mark then -- a server has started: a good moment to forget those that are gone
   local marks = redis.call('HGETALL', KEYS[3])

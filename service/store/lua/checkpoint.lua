@@ -3,8 +3,8 @@
 -- call  EVALSHA sha 3  config log checkpoint  id base rows size digest keep_ms heal n removed*n (field value)*
 -- keys  config      hash    missing: the store forgot the experiment, the answer is LOST
 --       log         stream
---       checkpoint  hash    id, previous (the id before), rows, size, digest, diverged (the other digest, if ever two
---                           readers differed), and the state as fields named "f:..."
+--       checkpoint  hash    id, previous (the id before), rows, size, digest, check (of these four), diverged (the other
+--                           digest, if ever two readers differed), and the state as fields named "f:..."
 -- args  base "" replaces everything; it may be used when nothing, or an older checkpoint, is stored
 --       heal 1: what is stored is no good; replace it whole, wherever it stands, and trim nothing
 -- reply STORED | SAME | DIVERGED | STALE
@@ -48,6 +48,7 @@ end
 redis.call('HSET', key, 'id', id)
 if base == '' then redis.call('UNLINK', key) end
 redis.call('HSET', key, 'id', id, 'previous', previous or '', 'rows', ARGV[3], 'size', ARGV[4], 'digest', digest)
+redis.call('HSET', key, 'check', seal(table.concat({id, ARGV[3], ARGV[4], digest}, ':')))
 chunked('HDEL', 9, 8 + removals)
 chunked('HSET', 9 + removals, #ARGV)
 if previous then

@@ -3,7 +3,7 @@
 -- call  EVALSHA sha 2+s+d  config log shard*s overflow*d  stride rows claims decisions
 -- keys  config    hash    missing: the store forgot the experiment, the answer is LOST; epoch: decisions from before
 --                         it are LATE, because their claims are gone and may have been counted
---       log       stream  r rows, s stride, o "old:new:exposes,..." | l late rows, s stride
+--       log       stream  r rows, s stride, o "old:new:exposes,...", k checksum | l late rows, s stride, k checksum
 --       shard     hash    the low byte of a decision's counter -> its claim (kept listpack: values of at most 64 bytes)
 --       overflow  string  the claim of one decision that outgrew 64 bytes; its field in the shard then says ">"
 -- args  rows       packed reward rows of `stride` bytes, one per claim
@@ -161,7 +161,12 @@ for shard, write in pairs(writes) do
   outlive(write[1], left[shard], lives[shard])
 end
 if #applied > 0 then
-  redis.call('XADD', KEYS[2], '*', 'r', rows_of(applied), 's', ARGV[1], 'o', table.concat(totals, ','))
+  local data, told = rows_of(applied), table.concat(totals, ',')
+  local check = seal('r' .. ARGV[1] .. ';' .. told .. ';' .. data)
+  redis.call('XADD', KEYS[2], '*', 'r', data, 's', ARGV[1], 'o', told, 'k', check)
 end
-if #late > 0 then redis.call('XADD', KEYS[2], '*', 'l', rows_of(late), 's', ARGV[1]) end
+if #late > 0 then
+  local data = rows_of(late)
+  redis.call('XADD', KEYS[2], '*', 'l', data, 's', ARGV[1], 'k', seal('l' .. ARGV[1] .. ';;' .. data))
+end
 return outcomes

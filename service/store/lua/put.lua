@@ -3,7 +3,7 @@
 -- call  EVALSHA sha 3  config history log  version expected record history_length
 -- keys  config   hash    version, record, and `deleting` once a deletion has begun
 --       history  hash    version -> record, the newest ones
---       log      stream  c record
+--       log      stream  c record, k checksum
 -- reply OK | SAME (this very write was already made) | LOST (an update of nothing) | CONFLICT <stored version>
 
 local version, expected, record = ARGV[1], ARGV[2], ARGV[3]
@@ -28,5 +28,5 @@ if excess > 0 then
   table.sort(versions, function(a, b) return tonumber(a) < tonumber(b) end)
   for i = 1, excess do redis.call('HDEL', KEYS[2], versions[i]) end
 end
-redis.call('XADD', KEYS[3], '*', 'c', record)
+redis.call('XADD', KEYS[3], '*', 'c', record, 'k', seal('c;;' .. record))
 return 'OK'

@@ -3,7 +3,7 @@
 -- call  EVALSHA sha 5  config history log checkpoint staged  version record epoch rows size digest (field value)*
 -- keys  config      hash    version, record, epoch: decisions from before it are over, as their claims are gone
 --       history     hash    version -> record
---       log         stream  c record, b 1: what this configuration stands on is in the checkpoint
+--       log         stream  c record, b 1: what this configuration stands on is in the checkpoint, k checksum
 --       checkpoint  hash    as in checkpoint.lua, at that entry
 --       staged      stream  becomes the log first, if it is there
 -- reply OK | SAME (this very write was already made) | CONFLICT (something is there)
@@ -25,8 +25,9 @@ redis.call('HSET', KEYS[1], 'version', version, 'record', record, 'epoch', strin
 redis.call('UNLINK', KEYS[2], KEYS[4])
 redis.call('HSET', KEYS[2], version, record)
 if redis.call('EXISTS', KEYS[5]) == 1 then redis.call('RENAME', KEYS[5], KEYS[3]) end
-local id = redis.call('XADD', KEYS[3], '*', 'c', record, 'b', '1')
-redis.call('HSET', KEYS[4], 'id', id, 'previous', '', 'rows', ARGV[4], 'size', ARGV[5], 'digest', digest)
+local id = redis.call('XADD', KEYS[3], '*', 'c', record, 'b', '1', 'k', seal('c;1;' .. record))
+local check = seal(table.concat({id, ARGV[4], ARGV[5], digest}, ':'))
+redis.call('HSET', KEYS[4], 'id', id, 'previous', '', 'rows', ARGV[4], 'size', ARGV[5], 'digest', digest, 'check', check)
 for at = 7, #ARGV, CHUNK do
   redis.call('HSET', KEYS[4], unpack(ARGV, at, math.min(at + CHUNK - 1, #ARGV)))
 end
