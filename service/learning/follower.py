@@ -61,7 +61,7 @@ class Follower:
         for uid, why in poll.damaged.items():
             self._shut(uid, CorruptError(why))
         if poll.session != self._session:
-            self._drop_unlisted(poll, known)
+            self._drop_unlisted(known)
             for uid in known - poll.damaged.keys():
                 self.load(uid)
             self._session = poll.session
@@ -69,7 +69,7 @@ class Follower:
         for uid in known - set(self.replicas):
             if not self._quarantine.waits(uid):
                 self.load(uid)
-        self._drop_unlisted(poll, known)
+        self._drop_unlisted(known)
         for uid, entries in poll.entries.items():
             replica = self.replicas.get(uid)
             if replica is not None:
@@ -129,9 +129,11 @@ class Follower:
         self.replicas.pop(uid, None)
         self._quarantine.shut(uid, error)
 
-    def _drop_unlisted(self, poll: Poll, known: set[str]) -> None:
-        for uid in {*self.replicas, *self._publisher, *self._quarantine} - known:
-            if uid in poll.deleted:
+    def _drop_unlisted(self, known: set[str]) -> None:
+        gone = {*self.replicas, *self._publisher, *self._quarantine} - known
+        deleted = self._store.deleted(gone) if gone else frozenset[str]()
+        for uid in gone:
+            if uid in deleted:
                 self._deleted(uid)
             else:
                 self._quarantine.lose(uid, self.replicas.pop(uid, None))

@@ -1,6 +1,6 @@
 """The store: where the log, the claims, the configurations and the checkpoints live.
 
-Six calls; two implementations (`memory`, `redis`) pass the same suite, tests/contract/test_store.py. All of an
+Seven calls; two implementations (`memory`, `redis`) pass the same suite, tests/contract/test_store.py. All of an
 experiment's data is under its uid. Times are milliseconds of the store's own clock. Every call raises
 UnavailableError when the store cannot be reached or refuses to write (nothing was applied, or sending the same
 again is recognised), and LostError when the store no longer knows an experiment that was not deleted.
@@ -9,7 +9,7 @@ again is recognised), and LostError when the store no longer knows an experiment
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -99,14 +99,12 @@ class Entry:
 class Poll:
     """What one poll brought: the store's time, the registry (name to uid), and the new entries by uid.
 
-    `deleted` are uids that were deleted on purpose. `more` says that entries were left for the next poll. `session`
-    names the connection: another one means that the store was away in between, however shortly. `damaged` says of
-    which uids the log cannot be read, and why.
+    `more` says that entries were left for the next poll. `session` names the connection: another one means that the
+    store was away in between, however shortly. `damaged` says of which uids the log cannot be read, and why.
     """
 
     now: int
     registry: Mapping[str, str]
-    deleted: frozenset[str]
     entries: Mapping[str, Sequence[Entry]]
     more: bool = False
     session: int = 0
@@ -214,6 +212,9 @@ class Store(Protocol):
 
     def poll(self, cursors: Mapping[str, str], limit: int = 1000) -> Poll:
         """New log entries after each uid's cursor, at most `limit` a uid, in log order. Never blocks for news."""
+
+    def deleted(self, uids: Collection[str]) -> frozenset[str]:
+        """Those that were deleted on purpose. A deletion is remembered for 30 days, by when every server has seen it."""
 
     def append(self, uid: str, writer: str, sequence: int, stride: int, trials: bytes, horizon: int) -> int:
         """Append trial rows once: a `sequence` not above the writer's last is a no-op. Returns rows dropped.

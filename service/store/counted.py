@@ -6,7 +6,7 @@ version is an answer, not a failure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from time import perf_counter
 
@@ -65,6 +65,11 @@ class Counted:
         """Store.poll."""
         with self._counted("poll"):
             return self._store.poll(cursors, limit)
+
+    def deleted(self, uids: Collection[str]) -> frozenset[str]:
+        """Store.deleted."""
+        with self._counted("poll"):
+            return self._store.deleted(uids)
 
     def append(self, uid: str, writer: str, sequence: int, stride: int, trials: bytes, horizon: int) -> int:
         """Store.append."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from threading import RLock
 
@@ -159,7 +159,12 @@ class MemoryStore:
                     else:
                         entries |= {uid: found} if found else {}
             more = any(len(new) >= limit for new in entries.values())
-            return Poll(self._clock(), dict(self._registry), frozenset(self._deleted), entries, more, damaged=damaged)
+            return Poll(self._clock(), dict(self._registry), entries, more, damaged=damaged)
+
+    def deleted(self, uids: Collection[str]) -> frozenset[str]:
+        """Store.deleted. All are remembered: the process will not live for 30 days."""
+        with self._lock:
+            return frozenset(uid for uid in uids if uid in self._deleted)
 
     def append(self, uid: str, writer: str, sequence: int, stride: int, trials: bytes, horizon: int) -> int:
         """Store.append. ValueError if `trials` is not a whole number of rows."""

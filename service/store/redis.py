@@ -6,7 +6,7 @@ Safe for any number of threads.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -137,7 +137,7 @@ class RedisStore:
         self._wire.ask(("UNLINK", *keys.all(put.uid)))
 
     def _was_deleted(self, uid: str) -> bool:
-        return bool(self._wire.ask(("HEXISTS", self._keys.deleted, uid))[0])
+        return uid in self.deleted([uid])
 
     def load(self, uid: str) -> Loaded:
         """Store.load. CorruptError if the configuration cannot be read."""
@@ -172,13 +172,13 @@ class RedisStore:
     def poll(self, cursors: Mapping[str, str], limit: int = 1000) -> Poll:
         """Store.poll, in one round trip; in more where a key is no log."""
         keys = self._keys
-        commands: list[tuple[Any, ...]] = [("TIME",), ("HGETALL", keys.names), ("HGETALL", keys.deleted)]
+        commands: list[tuple[Any, ...]] = [("TIME",), ("HGETALL", keys.names)]
         uids = {keys.log(uid).encode(): uid for uid in cursors}
         if cursors:
             commands.append(("XREAD", "COUNT", limit, "STREAMS", *uids, *cursors.values()))
-        session, (clock, names, deleted, *streams) = self._line.ask(*commands)
+        session, (clock, names, *streams) = self._line.ask(*commands)
         try:
-            checked([clock, names, deleted])
+            checked([clock, names])
         except redis.RedisError as error:
             raise unavailable(error) from error
         entries: dict[str, list[Entry]] = {}
@@ -191,7 +191,6 @@ class RedisStore:
         return Poll(
             now=int(clock[0]) * 1000 + int(clock[1]) // 1000,
             registry=registry,
-            deleted=frozenset(uid.decode(errors="backslashreplace") for uid, _ in pairs(deleted)),
             entries=entries,
             more=any(len(found) >= limit for found in entries.values()),
             session=session,
@@ -216,6 +215,13 @@ class RedisStore:
             else:
                 out += pairs(reply or ())
         return out
+
+    def deleted(self, uids: Collection[str]) -> frozenset[str]:
+        """Store.deleted."""
+        if not uids:
+            return frozenset()
+        (times,) = self._wire.ask(("HMGET", self._keys.deleted, *uids))
+        return frozenset(uid for uid, time in zip(uids, times, strict=True) if time is not None)
 
     def append(self, uid: str, writer: str, sequence: int, stride: int, trials: bytes, horizon: int) -> int:
         """Store.append. ValueError if `trials` is not a whole number of rows."""

@@ -138,5 +138,34 @@ def test_a_creation_and_a_deletion_cut_short_are_finished_by_sending_them_again(
     with pytest.raises(ConflictError):
         store.put(Put("u", "hero", 2, 1, b"overtaking"))
     store.put(Put("u", "hero", 1, 1, None))
-    assert store.poll({}).deleted == {"u"}
+    assert store.deleted(["u"]) == {"u"}
     assert not keys(subject, "{u}:*")
+
+
+def test_deletions_are_forgotten_when_they_are_old(engine_subject: Subject) -> None:
+    store, day = engine_subject.store, 86_400_000
+    at = now(store)
+    marks = {f"old{i}": at - 31 * day for i in range(300)} | {f"new{i}": at - 29 * day for i in range(50)}
+    with engine_subject.raw as raw:
+        deleted = f"{engine_subject.prefix}:{{registry}}:deleted"
+        raw.hset(deleted, mapping=marks)
+        for i in range(100):
+            store.put(Put(f"gone{i}", f"name {i}", 0, 0, None))
+        assert raw.hlen(deleted) < 150 + 20, "as many as it takes"
+    assert store.deleted([f"new{i}" for i in range(50)]) == {f"new{i}" for i in range(50)}
+    assert len(store.deleted([f"gone{i}" for i in range(100)])) == 100
+
+
+def test_what_was_deleted_is_not_read_again_at_every_poll(engine_subject: Subject) -> None:
+    """However many there are: told by the bytes that a poll brings."""
+    store = engine_subject.store
+    with engine_subject.raw as raw:
+
+        def sent() -> int:
+            before = raw.info("stats")["total_net_output_bytes"]
+            store.poll({})
+            return int(raw.info("stats")["total_net_output_bytes"] - before)
+
+        few = sent()
+        raw.hset(f"{engine_subject.prefix}:{{registry}}:deleted", mapping={f"{i:016x}": 1 for i in range(5000)})
+        assert sent() < few + 5000, "each mark has more than a byte"

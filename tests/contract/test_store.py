@@ -115,7 +115,7 @@ def test_a_deletion_is_marked_and_frees_the_name(store: Store) -> None:
         store.put(Put("u", "hero", 1, 1, None))
     poll = store.poll({"u": "0-0"})
     assert poll.registry == {}
-    assert poll.deleted == frozenset({"u"})
+    assert store.deleted(["u"]) == frozenset({"u"})
     assert poll.entries == {}
     create(store, "v", "hero")
     store.put(Put("u", "hero", 1, 1, None))
@@ -229,7 +229,7 @@ def test_what_is_brought_back_stands_on_its_state_and_begins_an_epoch(subject: S
         store.put(replace(put, uid="v"))
     store.put(Put("u", "hero", 3, 3, None))
     store.put(put)  # also what was deleted
-    assert store.poll({}).deleted == frozenset()
+    assert store.deleted(["u"]) == frozenset()
 
 
 def test_a_loss_that_is_accepted_is_a_deletion(subject: Subject) -> None:
@@ -239,7 +239,7 @@ def test_a_loss_that_is_accepted_is_a_deletion(subject: Subject) -> None:
         store.put(Put("u", "hero", 0, 0, None))
     subject.lose()
     store.put(Put("u", "hero", 0, 0, None))
-    assert store.poll({}).deleted == frozenset({"u"})
+    assert store.deleted(["u"]) == frozenset({"u"})
 
 
 def test_claims_are_told_as_they_are_kept(subject: Subject) -> None:
@@ -281,7 +281,7 @@ def test_a_store_that_forgot_says_so(subject: Subject) -> None:
     poll = store.poll({"u": "0-0"})
     assert poll.registry == {}
     assert poll.entries == {}
-    assert not poll.deleted
+    assert not store.deleted(["u"])
 
 
 # backend

@@ -82,7 +82,7 @@ def test_an_experiment_deleted_by_mistake_can_be_imported(ground: Ground) -> Non
     with pytest.raises(ConflictError):
         bring(store, kept)
     eventually(lambda: "hero" in server.directory.by_name)
-    assert store.poll({}).deleted == frozenset()
+    assert store.deleted([kept.uid]) == frozenset()
     assert server.feed.replicas[kept.uid].fields() == dict(kept.state.fields)
 
 

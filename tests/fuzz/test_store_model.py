@@ -200,7 +200,7 @@ class Machine(RuleBasedStateMachine):
         known = dict.fromkeys([*self.model, *self.deleted], "0-0")
         poll = self.store.poll(known, 100_000)
         assert dict(poll.registry) == {one.name: uid for uid, one in self.model.items()}
-        assert set(poll.deleted) == self.deleted
+        assert self.store.deleted(known) == self.deleted
         for uid, one in self.model.items():
             ids = [tuple(map(int, entry.id.split("-"))) for entry in poll.entries[uid]]
             assert ids == sorted(set(ids))
