@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from service.errors import InvalidError, Violation
 from service.security import api_keys
@@ -20,6 +19,11 @@ PREFIX = "LEVER_"
 LEVELS = ("debug", "info", "warning", "error")
 SCHEMES = ("redis", "rediss", "unix")
 _SIZE = re.compile(r"(\d+)\s*(b|kb|mb|gb)?", re.IGNORECASE)
+# What follows the scheme in a store's URL: anything ambiguous is refused. A user alone might be a password.
+_WORD = r"(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})"
+_HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._\-]*)(?::\d{1,5})?"
+_STORE = re.compile(rf"(?:{_WORD}*:{_WORD}+@)?{_HOST}(?P<path>(?:/[^\s@#?\[]*)?)(?:\?(?:{_WORD}|[:/])*)?")
+_DATABASE = re.compile(r"(?:/\d*)?")
 _UNITS = {"": 1, "b": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30}
 
 
@@ -78,8 +82,21 @@ def _keys(text: str) -> tuple[bytes, ...]:
 
 
 def _url(text: str) -> str:
-    if text and urlsplit(text).scheme not in SCHEMES:
+    """The URL of a store, if it can be taken apart in one way only: what is left over might be a part of a password.
+
+    No error quotes any of it.
+    """
+    if not text:
+        return text
+    scheme, begun, rest = text.partition("://")
+    if not begun or scheme not in SCHEMES:
         raise ValueError(f"must begin with {', '.join(f'{s}://' for s in SCHEMES)}")
+    found = _STORE.fullmatch(rest)
+    if found is None or (scheme != "unix" and not _DATABASE.fullmatch(found["path"])):
+        raise ValueError(
+            "is not of the form SCHEME://[[USER]:PASSWORD@]ADDRESS; percent-encode the password: "
+            "%23 for #, %2F for /, %3F for ?, %5B for [, %40 for @, %25 for %"
+        )
     return text
 
 
@@ -186,13 +203,15 @@ def is_loopback(host: str) -> bool:
 
 
 def hidden(url: str) -> str:
-    """The URL without its password."""
-    parts = urlsplit(url)
-    if parts.password is None and not parts.query:
-        return url
-    at = parts.netloc.rpartition("@")[2]
-    netloc = f"{parts.username or ''}:***@{at}" if parts.password is not None else parts.netloc
-    return urlunsplit((parts.scheme, netloc, parts.path, "***" if parts.query else "", ""))
+    """The URL without user and password (what stands before a colon may be half of one); nothing of one that is none."""
+    try:
+        _url(url)
+    except ValueError:
+        return "***"
+    scheme, begun, rest = url.partition("://")
+    where, asked, _ = rest.partition("?")
+    _, known, address = where.rpartition("@")
+    return scheme + begun + ("***@" if known else "") + address + ("?***" if asked else "")
 
 
 def _together(made: Settings) -> list[Violation]:
