@@ -14,6 +14,7 @@ from typing import Any
 
 from service.errors import InvalidError, Violation
 from service.security import api_keys
+from service.security.secrets import LEAST, MOST
 
 PREFIX = "LEVER_"
 LEVELS = ("debug", "info", "warning", "error")
@@ -75,8 +76,8 @@ def _keys(text: str) -> tuple[bytes, ...]:
             key = base64.b64decode(part.strip(), altchars=b"-_" if set("-_") & set(part) else None, validate=True)
         except (ValueError, binascii.Error):
             raise ValueError(f"key {index + 1} is not base64") from None
-        if not 16 <= len(key) <= 64:
-            raise ValueError(f"key {index + 1} has {len(key)} bytes; 16 to 64 are needed")
+        if not LEAST <= len(key) <= MOST:
+            raise ValueError(f"key {index + 1} has {len(key)} bytes; {LEAST} to {MOST} are needed")
         keys.append(key)
     return tuple(keys)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
 from collections.abc import Callable, Sequence
@@ -11,9 +12,10 @@ from pathlib import Path
 
 import structlog
 
-from service.errors import UnavailableError
+from service.errors import PreconditionError, UnavailableError
 
-BYTES = 32
+BYTES = 32  # of a key that is made here
+LEAST, MOST = 16, 64  # of one that is given
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +30,44 @@ def find(token_keys: tuple[bytes, ...], data_dir: Path | None, shared: Callable[
     """Token keys, given or made; and the key that subjects are hashed with, made once for ever.
 
     With a `data_dir` (the embedded store's) they are kept in its files; else in the store by `shared(name, proposal)`,
-    so that all servers of one store agree. Raises UnavailableError, OSError.
+    so that all servers of one store agree. Raises UnavailableError, OSError, PreconditionError for what is no key.
     """
 
     def kept(name: str) -> bytes:
-        return in_file(data_dir / f"{name}.key") if data_dir is not None else shared(name, secrets.token_bytes(BYTES))
+        if data_dir is not None:
+            return in_file(data_dir / f"{name}.key")
+        return checked(shared(name, secrets.token_bytes(BYTES)), f"the secret {name!r} in the store")
 
     return Secrets(token_keys or (kept("token"),), kept("subject"))
+
+
+def checked(key: bytes, what: str) -> bytes:
+    """The key, if it is as long as one must be; PreconditionError."""
+    if not LEAST <= len(key) <= MOST:
+        raise PreconditionError(f"{what} has {len(key)} bytes; a key has {LEAST} to {MOST}: put back what was there")
+    return key
+
+
+def fingerprint(key: bytes) -> str:
+    """What tells a key from others and tells nothing of it: a hash that is keyed by it."""
+    return hashlib.blake2b(key=key, digest_size=16, person=b"lever-print").hexdigest()
+
+
+def agree(tokens: Sequence[bytes], shared: Callable[[str, Sequence[str]], bool]) -> None:
+    """Make sure that the servers of one store can open one another's decision ids, as far as the store is reached.
+
+    `shared(name, marks)` says whether any of the marks is among those that the last server left there, and then
+    leaves these. So keys may change one after the other (NEW,OLD; then NEW), never all at once. PreconditionError.
+    """
+    try:
+        agreed = shared("token-fingerprints", [fingerprint(key) for key in tokens])
+    except UnavailableError:  # away: a server may start from its snapshot file
+        return
+    if not agreed:
+        raise PreconditionError(
+            "the servers of this store use other token keys: decision ids of theirs would be refused here, and the other "
+            "way round. Give the same LEVER_TOKEN_KEYS; to change keys, NEW,OLD first (docs/security.md)"
+        )
 
 
 def remembered(folder: Path, mark: str, shared: Callable[[str, bytes], bytes]) -> Callable[[str, bytes], bytes]:
@@ -46,7 +79,7 @@ def remembered(folder: Path, mark: str, shared: Callable[[str, bytes], bytes]) -
 
     def ask(name: str, proposal: bytes) -> bytes:
         path = folder / f"{name}-{mark}.key"
-        known = path.read_bytes() if path.exists() else None
+        known = checked(path.read_bytes(), str(path)) if path.exists() else None
         try:
             told = shared(name, known or proposal)
         except UnavailableError:
@@ -83,7 +116,7 @@ def _keep(path: Path, key: bytes) -> None:
 def in_file(path: Path) -> bytes:
     """The key in the file, mode 600. If there is none yet, one is made; of several who try, one makes it."""
     try:
-        return path.read_bytes()
+        return checked(path.read_bytes(), str(path))
     except FileNotFoundError:
         pass
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -99,4 +132,4 @@ def in_file(path: Path) -> bytes:
         pass
     finally:
         staged.unlink()
-    return path.read_bytes()
+    return checked(path.read_bytes(), str(path))

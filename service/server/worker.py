@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import threading
 import time
@@ -43,14 +44,18 @@ FIRST = "0"  # what the supervisor calls the first worker
 
 
 def make(settings: Settings, url: str, metrics: Metrics) -> Service:
-    """The service over the store at `url`. UnavailableError while the store does not give the keys."""
+    """The service over the store at `url`. UnavailableError while the store does not give the keys.
+
+    PreconditionError where they are none, or not those of the store's other servers.
+    """
     warm()
     store, mark = RedisStore(url), snapshot_file.mark(settings.redis_url)
     shared = secrets.remembered(settings.data_dir, mark, store.secret)
     try:
         held = secrets.find(settings.token_keys, None if settings.redis_url else settings.data_dir, shared)
+        secrets.agree(held.tokens, store.agree)
         _tell_durability(store)
-    except UnavailableError:
+    except LeverError:
         store.close()
         raise
     service = build(
@@ -114,6 +119,10 @@ def await_store(
             metrics.store_up.set(0)
             reporter.say(ready=False, why=f"waiting for the store: {error}")
             stop.wait(0.25)
+        except LeverError as error:
+            log.error(str(error))  # noqa: TRY400  # the text is for people; there is nothing to trace
+            sys.stderr.flush()
+            os._exit(1)  # nothing was served or decided yet; the supervisor gives up after some attempts
     return None
 
 

@@ -99,12 +99,13 @@ class TokenKeys:
     def __init__(self, keys: Sequence[bytes]) -> None:
         if not keys:
             raise ValueError("at least one token key is needed")
-        self._by_id: dict[int, AESGCM] = {}
+        self._by_id: dict[int, list[AESGCM]] = {}  # an id is a byte, so two keys may share one
         for key in reversed(keys):
             derived = hashlib.blake2b(key, digest_size=33, person=b"lever-token").digest()
-            self._by_id[derived[32]] = AESGCM(derived[:32])
+            cipher = AESGCM(derived[:32])
+            self._by_id.setdefault(derived[32], []).insert(0, cipher)
             self._head = bytes([FORMAT, derived[32]])
-            self._encrypt = self._by_id[derived[32]].encrypt
+            self._encrypt = cipher.encrypt
 
     def seal(self, nonce: bytes, plain: bytes) -> bytes:
         """The token of `plain` (WHOSE + WHAT + features) under a nonce used once."""
@@ -113,14 +114,17 @@ class TokenKeys:
 
     def open(self, token: bytes) -> Opened:
         """What the token says; InvalidError if it was not sealed by one of the keys."""
-        cipher = self._by_id.get(token[1]) if len(token) >= _SMALLEST and token[0] == FORMAT else None
-        if cipher is None:
+        if len(token) < _SMALLEST or token[0] != FORMAT:
             raise _forged()
         nonce = token[2 : 2 + NONCE.size]
-        try:
-            plain = cipher.decrypt(nonce, token[2 + NONCE.size :], token[:2])
-        except InvalidTag:
-            raise _forged() from None
+        for cipher in self._by_id.get(token[1], ()):
+            try:
+                plain = cipher.decrypt(nonce, token[2 + NONCE.size :], token[:2])
+                break
+            except InvalidTag:
+                continue
+        else:
+            raise _forged()
         uid, subject, horizon_s = WHOSE.unpack_from(plain)
         *what, _ = WHAT.unpack_from(plain, WHOSE.size)
         prefix, counter = NONCE.unpack(nonce)

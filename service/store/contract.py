@@ -240,6 +240,9 @@ class Engine(Protocol):
     def secret(self, name: str, proposal: bytes) -> bytes:
         """The secret kept under `name`; `proposal` is kept if there is none yet. For token keys."""
 
+    def agree(self, name: str, marks: Sequence[str]) -> bool:
+        """Whether one of the marks is kept under `name`, or none were; then these are kept. For telling keys apart."""
+
     def claims(self, uid: str) -> Iterator[Held]:
         """Every claim kept of an experiment; each as it stood at some moment of the walk. For verification."""
 

@@ -291,6 +291,15 @@ class MemoryStore:
         with self._lock:
             return self._secrets.setdefault(name, proposal)
 
+    def agree(self, name: str, marks: Sequence[str]) -> bool:
+        """Engine.agree."""
+        with self._lock:
+            kept = self._secrets.setdefault(name, ",".join(marks).encode())
+            if set(kept.decode().split(",")).isdisjoint(marks):
+                return False
+            self._secrets[name] = ",".join(marks).encode()
+            return True
+
     def claims(self, uid: str) -> Iterator[Held]:
         """Engine.claims."""
         with self._lock:

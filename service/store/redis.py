@@ -259,6 +259,16 @@ class RedisStore:
         _, kept = self._wire.ask(("HSETNX", secrets, name, proposal), ("HGET", secrets, name))
         return bytes(kept)
 
+    def agree(self, name: str, marks: Sequence[str]) -> bool:
+        """Engine.agree."""
+        secrets, mine = self._keys.secrets, ",".join(marks)
+        _, kept = self._wire.ask(("HSETNX", secrets, name, mine), ("HGET", secrets, name))
+        if set(_text(kept).split(",")).isdisjoint(marks):
+            return False
+        if _text(kept) != mine:
+            self._wire.ask(("HSET", secrets, name, mine))
+        return True
+
     def claims(self, uid: str) -> Iterator[Held]:
         """Engine.claims. Each shard is read at once; a shard that grows meanwhile may be met twice."""
         cursor, prefix = "0", self._keys.shards(uid)
