@@ -19,7 +19,8 @@ from service.learning.publisher import Publisher
 from service.learning.quarantine import Quarantine
 from service.learning.replica import Replica
 from service.serving.store_clock import StoreClock
-from service.store.contract import Loaded, LostError, Poll, Store
+from service.store.contract import START, Loaded, LostError, Poll, Store
+from service.store.scripts import order
 
 _ENTRIES = 1000  # of one experiment in one poll
 
@@ -52,6 +53,7 @@ class Follower:
         cursors = {} if self._session is None else {uid: replica.cursor for uid, replica in self.replicas.items()}
         poll = self._store.poll(cursors, _ENTRIES)
         self._clock.set(poll.now, asked, time.monotonic_ns())
+        self._gauges.evicts(poll.eviction)
         return poll
 
     def take(self, poll: Poll) -> bool:
@@ -72,7 +74,9 @@ class Follower:
         self._drop_unlisted(known)
         for uid, entries in poll.entries.items():
             replica = self.replicas.get(uid)
-            if replica is not None:
+            if replica is not None and uid in poll.rewound:
+                self.load(uid)
+            elif replica is not None:
                 with self.contained(uid):
                     replica.fold(entries)
                     self._checkpoints.send(replica)
@@ -97,19 +101,40 @@ class Follower:
     def load(self, uid: str) -> None:
         """Checkpoint and tail, up to what the store has now. UnavailableError."""
         with self.contained(uid):
+            before = self.replicas.get(uid)
             replica, sound = self._stored(uid)
             more = True
             while more:
                 poll = self._store.poll({uid: replica.cursor}, _ENTRIES)
                 if uid in poll.damaged:
                     raise CorruptError(poll.damaged[uid])
+                if uid in poll.rewound:
+                    raise CorruptError(
+                        f"the log does not have the entry {replica.cursor}: what came after it is missing"
+                    )
                 replica.fold(poll.entries.get(uid, ()))
                 more = poll.more
             if not sound and replica.begun:
                 replica.heal()
+            if before is not None and replica.begun and self._end_lost(before, replica):
+                self._log.error(
+                    "the store has lost the end of a log that was read; going on from what it has",
+                    read_to=before.cursor, **self._quarantine.labels(uid),
+                )  # fmt: skip
+                self._gauges.end_lost(replica.experiment.name)
             self._quarantine.release(uid)
             self._gauges.loaded(replica, diverged=self._checkpoints.diverged(uid))
             self.replicas[uid] = replica
+
+    def _end_lost(self, before: Replica, now: Replica) -> bool:
+        """Whether the log no longer has what was read of it, and was not only trimmed."""
+        read_to, has_to = order(before.cursor), order(now.cursor)
+        if has_to <= read_to:
+            return has_to < read_to
+        if before.uid not in self._store.poll({before.uid: before.cursor}, 1).rewound:
+            return False
+        first = self._store.poll({before.uid: START}, 1).entries.get(before.uid)
+        return first is not None and order(first[0].id) <= read_to
 
     def _stored(self, uid: str) -> tuple[Replica, bool]:
         """What the store has of an experiment, before the log's tail; false if the stored checkpoint is no good."""

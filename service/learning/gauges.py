@@ -8,6 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
+import structlog
+
 from service.learning.replica import Replica
 from service.telemetry.metrics import Metrics
 
@@ -21,6 +23,8 @@ class Gauges:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._due = 0.0
+        self._evicts = False
+        self._log = structlog.get_logger("lever.feed")
 
     def restored(self, replica: Replica, now_ms: int) -> None:
         """It comes from the snapshot file: known to be current when its newest entry was written."""
@@ -34,6 +38,7 @@ class Gauges:
             self.tell(name, lost=0, unreadable=0, divergence=diverged)
             metrics.features_clipped.add((name,), 0)
             metrics.features_unknown.add((name,), 0)
+            metrics.log_ends_lost.add((name,), 0)
             for cause in _DROPPED:
                 metrics.trials_dropped.add((name, cause), 0)
 
@@ -56,6 +61,22 @@ class Gauges:
         experiment = replica.experiment
         for segment, found in list(replica.reviews.findings.items()):
             self._metrics.changes.set(len(found.cuts), (experiment.name, experiment.segments.ids[segment]))
+
+    def end_lost(self, name: str) -> None:
+        """The store lost the end of its log."""
+        self._metrics.log_ends_lost.hit((name,))
+
+    def evicts(self, policy: str) -> None:
+        """The store's eviction policy, as it is now; a word in the log where it changed for the worse."""
+        evicts = policy not in ("", "noeviction")
+        if evicts != self._evicts:
+            say = self._log.error if evicts else self._log.warning
+            say(
+                "the store may evict, and rewards be counted twice" if evicts else "the store no longer evicts",
+                policy=policy,
+            )
+        self._evicts = evicts
+        self._metrics.store_evicts.set(float(evicts))
 
     def tell(self, name: str, **what: float) -> None:
         """The values of some gauges, by attribute of Metrics."""

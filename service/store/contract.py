@@ -100,7 +100,9 @@ class Poll:
     """What one poll brought: the store's time, the registry (name to uid), and the new entries by uid.
 
     `more` says that entries were left for the next poll. `session` names the connection: another one means that the
-    store was away in between, however shortly. `damaged` says of which uids the log cannot be read, and why.
+    store was away in between, however shortly, or is another one. `damaged` says of which uids the log cannot be read,
+    and why. `rewound` are those with new entries whose log no longer has the entry at the cursor: its end was lost,
+    or it was trimmed. `eviction` is the engine's policy, "" where it is not told.
     """
 
     now: int
@@ -109,6 +111,8 @@ class Poll:
     more: bool = False
     session: int = 0
     damaged: Mapping[str, str] = field(default_factory=dict)
+    rewound: frozenset[str] = frozenset()
+    eviction: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from service import __version__
 from service.errors import ConflictError, CorruptError
 from service.store.claims import Judgement, Totals, check_rows, stride_of
 from service.store.contract import (
+    START,
     Checkpoint,
     Checkpointed,
     Claim,
@@ -144,6 +145,7 @@ class MemoryStore:
         with self._lock:
             entries: dict[str, list[Entry]] = {}
             damaged: dict[str, str] = {}
+            rewound = set()
             for uid, cursor in cursors.items():
                 experiment = self._experiments.get(uid)
                 if experiment is not None:
@@ -158,8 +160,10 @@ class MemoryStore:
                         damaged[uid] = str(error)
                     else:
                         entries |= {uid: found} if found else {}
+                        if found and cursor != START and order(cursor) not in experiment.ids[start - 1 : start]:
+                            rewound.add(uid)
             more = any(len(new) >= limit for new in entries.values())
-            return Poll(self._clock(), dict(self._registry), entries, more, damaged=damaged)
+            return Poll(self._clock(), dict(self._registry), entries, more, damaged=damaged, rewound=frozenset(rewound))
 
     def deleted(self, uids: Collection[str]) -> frozenset[str]:
         """Store.deleted. All are remembered: the process will not live for 30 days."""

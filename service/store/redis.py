@@ -17,6 +17,7 @@ from redis.retry import Retry
 from service.errors import ConflictError, CorruptError, UnavailableError
 from service.store.claims import check_rows, stride_of
 from service.store.contract import (
+    START,
     Checkpoint,
     Checkpointed,
     Claim,
@@ -43,6 +44,7 @@ from service.store.scripts import (
     registry_of,
     seed_arguments,
 )
+from service.store.watch import Watch
 from service.store.wire import Line, Wire, checked, unavailable
 
 HISTORY = 50  # configurations kept of each experiment
@@ -78,6 +80,8 @@ class RedisStore:
         self._claim = Script.load("claim")
         self._checkpoint = Script.load("checkpoint")
         self._seed = Script.load("seed")
+        self._has = Script.load("has")
+        self._watch = Watch()
 
     # Store
 
@@ -174,9 +178,14 @@ class RedisStore:
         keys = self._keys
         commands: list[tuple[Any, ...]] = [("TIME",), ("HGETALL", keys.names)]
         uids = {keys.log(uid).encode(): uid for uid in cursors}
+        watching = self._watch.commands()
+        commands += watching
         if cursors:
             commands.append(("XREAD", "COUNT", limit, "STREAMS", *uids, *cursors.values()))
-        session, (clock, names, *streams) = self._line.ask(*commands)
+        session, (clock, names, *rest) = self._line.ask(*commands)
+        if watching:
+            self._watch.hear(rest[: len(watching)])
+        streams = rest[len(watching) :]
         try:
             checked([clock, names])
         except redis.RedisError as error:
@@ -193,9 +202,19 @@ class RedisStore:
             registry=registry,
             entries=entries,
             more=any(len(found) >= limit for found in entries.values()),
-            session=session,
+            session=session + self._watch.changes,
             damaged=damaged,
+            rewound=self._rewound({uid: cursors[uid] for uid in entries if cursors[uid] != START}),
+            eviction=self._watch.eviction,
         )
+
+    def _rewound(self, cursors: Mapping[str, str]) -> frozenset[str]:
+        """Those whose log has no entry at the cursor."""
+        if not cursors:
+            return frozenset()
+        asked = [("EVAL", self._has.text, 1, self._keys.log(uid), at) for uid, at in cursors.items()]
+        found = self._line.ask(*asked)[1]
+        return frozenset(uid for uid, has in zip(cursors, found, strict=True) if has == 0)
 
     def _streams(
         self, replies: list[Any], cursors: Mapping[str, str], limit: int, damaged: dict[str, str]

@@ -202,6 +202,8 @@ class Metrics:
         self.propensity_min = Gauge("lever_propensity_min")
         self.changes = Gauge("lever_changes")
         self.divergence = Gauge("lever_divergence")
+        self.log_ends_lost = Counter("lever_log_ends_lost_total")
+        self.store_evicts = Gauge("lever_store_evicts")
         self.lost = Gauge("lever_lost")
         self.unreadable = Gauge("lever_unreadable")
         self.build_info = Gauge("lever_build_info")
