@@ -54,6 +54,8 @@ export class LeverProvider extends OFREPWebProvider {
 
   async onContextChange(before, after) {
     this.given = after;
+    // The stock provider goes on showing one visitor's flags to the next where the server does not answer.
+    if (before?.targetingKey !== after?.targetingKey) this._flagCache = {};
     this.decisions.of(after?.targetingKey);
     return super.onContextChange(before, this.asked(after));
   }

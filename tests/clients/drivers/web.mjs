@@ -18,8 +18,7 @@ await page.evaluate(async ({ address, experiment }) => {
     async choose({ subject }) {
       await OpenFeature.setContext({ targetingKey: subject });
       const made = OpenFeature.getClient().getObjectDetails(experiment, {});
-      const own = made.flagMetadata?.decisionId && !provider.failed;
-      return { decision: own ? made.flagMetadata.decisionId : '', error: made.errorMessage ?? '' };
+      return { decision: made.flagMetadata?.decisionId ?? '', error: made.errorMessage ?? '' };
     },
     async track({ decision, metric = 'click', value, odd: given = '' }) {
       const [field, name] = given.split(':');

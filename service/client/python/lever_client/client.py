@@ -199,8 +199,8 @@ class Lever(Forked):
     def _send(self, events: list[Event]) -> list[Verdict]:
         rewards = [event for event in events if isinstance(event, pb.RewardRequest)]
         exposures = [event for event in events if isinstance(event, pb.ExposeRequest)]
+        shown = iter(self._shown(exposures) if exposures else ())  # first: a reward makes its decision a trial too
         counted = iter(self._rewarded(rewards) if rewards else ())
-        shown = iter(self._shown(exposures) if exposures else ())
         return [next(counted if isinstance(event, pb.RewardRequest) else shown) for event in events]
 
     def _rewarded(self, rewards: list[pb.RewardRequest]) -> list[Verdict]:
