@@ -116,8 +116,9 @@ def _answers(use_cases: UseCases, events: Sequence[Element], key: Key) -> list[R
         else:
             event_id = "" if key.public else event.event_id or ""
             rewards[place] = RewardEvent(token, event.metric or "", event.value, event_id, key.public)
-    counted = use_cases.reward(list(rewards.values())) if rewards else []
+    # Exposures first: a reward makes its decision a trial too, and the exposure beside it would be told it was one.
     shown = use_cases.expose(list(exposures.values()), key.public) if exposures else []
+    counted = use_cases.reward(list(rewards.values())) if rewards else []
     for place, answer in zip((*rewards, *exposures), (*counted, *shown), strict=True):
         answers[place] = answer
     return answers
