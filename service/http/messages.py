@@ -75,7 +75,8 @@ def elements(decoder: msgspec.json.Decoder[Body], body: bytes, field: str) -> tu
             raise
         try:
             given = json.loads(body, parse_constant=_no_constant)
-            parts = [json.dumps(element).encode() for element in given[field]]
+            given = msgspec.convert(given, dict[str, Any])
+            parts = [json.dumps(element).encode() for element in msgspec.convert(given[field], list[Any])]
             outline = json.dumps(given | {field: [0] * len(parts)}).encode()
         except (ValueError, KeyError, TypeError, RecursionError):
             outline = b""

@@ -107,7 +107,7 @@ def test_a_beacon_is_text(lever: Site) -> None:
         b'{"subject":"' + "€".encode() * 171 + b'","experiments":["hero"]}',
         b'{"subject":"","experiments":["hero"]}', b'{"subject":"u","experiments":[]}',
         b'{"subject":"u","experiments":["hero"],"context":{"a":[]}}', b'{"subject":"u","experiments":["hero"],"nope":1}',
-        b'{"events":' + b"[" * 50_000, b'{"events":[7],"nope":"\\ud800"}', b'{"events":[NaN,"\\ud800"]}',
+        b'{"events":' + b"[" * 50_000, b'{"events":[7],"nope":"\\ud800"}', b'{"events":[NaN,"\\ud800"]}', b'{"events":"\\u0083"}', b'["\\ud800"]',
         b'{"subject":"u","experiments":[' + b'"hero",' * 40 + b'"hero"]}',
     ],
 )  # fmt: skip
