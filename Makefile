@@ -51,13 +51,22 @@ format: $(STAMP) ## format the code and repair what ruff can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-proto: $(STAMP) generate ## regenerate service/pb from proto/
+proto: $(STAMP) generate ## regenerate the stubs of the server and of the Python client from proto/
 
-# Without the stamp, so that the drift test can call it. The import path of generated code is the path of its .proto:
-# giving the sources the virtual path service/pb makes the imports right without touching what was generated.
+# Without the stamp, so that the drift test can call it. The server and the client each have the stubs below a package of
+# their own. Both keep the .proto's own path as the name of the file: of one name and one content protobuf takes any
+# number in a process, those of an application that generates its own too. Only the imports know the package.
 generate:
-	$(BIN)/python -m grpc_tools.protoc -I service/pb=proto --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc \
-		--python_out=$(OUT) --pyi_out=$(OUT) --grpc_python_out=$(OUT) --mypy_grpc_out=quiet:$(OUT) $(PROTOS)
+	$(call stubs,$(OUT),service/pb,service.pb,$(PROTOS))
+	$(call stubs,$(OUT)/service/client/python,lever_client/pb,lever_client.pb,$(filter %/personalization.proto,$(PROTOS)))
+
+define stubs
+mkdir -p $(1)/$(2)
+$(BIN)/python -m grpc_tools.protoc -I proto --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc \
+	--python_out=$(1)/$(2) --pyi_out=$(1)/$(2) --grpc_python_out=$(1)/$(2) --mypy_grpc_out=quiet:$(1)/$(2) $(4)
+sed -i.bak -E 's/^(from|import) lever\.v1/\1 $(3).lever.v1/' $(1)/$(2)/lever/v1/*_pb2*.py*
+rm $(1)/$(2)/lever/v1/*.bak
+endef
 
 bench: $(STAMP) ## measure kernels and the server on this machine; numbers in docs/numbers
 	$(BIN)/python -m loadtest kernels --out docs/numbers/kernels.json

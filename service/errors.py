@@ -6,8 +6,8 @@ LeverError
 ├── DeniedError         the key does not allow this; names the scope that would
 ├── NotFoundError       experiment, arm or metric unknown
 ├── ConflictError       the version written against is no longer current
-├── PreconditionError   right request, wrong state (a draft asked to choose)
-├── ExhaustedError      a limit was reached (events of a decision, queue, message)
+├── PreconditionError   right request, wrong state (a draft asked to choose; a decision that has all its events)
+├── ExhaustedError      too much at once: may be sent again
 ├── UnavailableError    may be sent again: the store is away, or forgot
 └── CorruptError        stored data does not prove itself
 """
@@ -87,19 +87,19 @@ class ConflictError(LeverError):
 
 
 class PreconditionError(LeverError):
-    """The experiment is not in a state that allows this."""
+    """The experiment or the decision is not in a state that allows this."""
 
     reason = "FAILED_PRECONDITION"
 
 
 class ExhaustedError(LeverError):
-    """A limit was reached; with `retry_s` one that passes."""
+    """Too much at once: nothing was applied, and later it will be. `retry_s` says how long to wait."""
 
     reason = "EXHAUSTED"
 
-    def __init__(self, message: str, reason: str | None = None, retry_s: float | None = None) -> None:
+    def __init__(self, message: str, reason: str | None = None, retry_s: float = 1.0) -> None:
         super().__init__(message, reason)
-        self.retry_s = retry_s
+        self.retry_s: float = retry_s
 
 
 class UnavailableError(LeverError):
@@ -118,7 +118,8 @@ class CorruptError(LeverError):
     reason = "CORRUPT"
 
 
-# gRPC status name and HTTP status of each class; handlers never name a status.
+# gRPC status name and HTTP status of each class; handlers never name a status. What may be sent again has a status of
+# its own, so that callers need look no further: UNAVAILABLE or RESOURCE_EXHAUSTED, 503 or 429.
 STATUS: dict[type[LeverError], tuple[str, int]] = {
     InvalidError: ("INVALID_ARGUMENT", 400),
     UnauthenticatedError: ("UNAUTHENTICATED", 401),

@@ -1,4 +1,4 @@
-"""A TCP proxy between a server and its store that does what networks do: delay, cut, go silent, go slow."""
+"""A TCP proxy between a server and its store, or a client and its server, that does what networks do: delay, cut, go silent, go slow."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def always(_request: bytes) -> Fate:
 
 
 class Proxy:
-    """Listens on a loopback port, sends on to a Unix socket. Set the faults while it runs; they hold at once.
+    """Listens on a loopback port, sends on to a Unix socket or to a `host:port`. Set the faults while it runs; they hold at once.
 
     `judge` decides on each chunk of request bytes. `silent`: connections stay open and nothing moves (half-open).
     `refusing`: new connections are closed, as a dead host's are. `delay_s` is added to each chunk, `rate` limits
@@ -46,9 +46,14 @@ class Proxy:
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
+    def address(self) -> str:
+        """Where it listens, as host:port."""
+        return f"127.0.0.1:{self._listener.getsockname()[1]}"
+
+    @property
     def url(self) -> str:
         """For RedisStore and --redis-url."""
-        return f"redis://127.0.0.1:{self._listener.getsockname()[1]}/0"
+        return f"redis://{self.address}/0"
 
     def cut(self) -> None:
         """End every connection now."""
@@ -81,9 +86,10 @@ class Proxy:
             threading.Thread(target=self._pump, args=(server, client, after, False), daemon=True).start()
 
     def _connect(self) -> socket.socket | None:
-        made = socket.socket(socket.AF_UNIX)
+        host, colon, port = self._target.rpartition(":")
+        made = socket.socket(socket.AF_INET if colon else socket.AF_UNIX)
         try:
-            made.connect(self._target)
+            made.connect((host, int(port)) if colon else self._target)
         except OSError:
             made.close()
             return None

@@ -19,14 +19,30 @@ def key() -> None:
 
 @app.command("new")
 def new(
-    scope: Annotated[list[str], typer.Option(help=f"What it allows: {', '.join(SCOPES)}; may be repeated.")],
+    scope: Annotated[
+        list[str] | None, typer.Option(help=f"What it allows: {', '.join(SCOPES)}; may be repeated.")
+    ] = None,
     name: Annotated[str, typer.Option(help="Whose it is, for people.")] = "unnamed",
     origin: Annotated[
         list[str] | None,
         typer.Option(help="Makes a public key, for pages of this origin (https://www.example.com); may be repeated."),
     ] = None,
+    public: Annotated[
+        bool,
+        typer.Option(
+            "--public", help="A key for web pages: needs --origin; decides and rewards unless told otherwise."
+        ),
+    ] = False,
 ) -> None:
     """Make an API key. It is printed once; the file of keys takes a line with its hash."""
+    if public and not origin:
+        raise typer.BadParameter(
+            "needs the origins of its pages, such as --origin https://www.example.com", param_hint="--public"
+        )
+    if not scope:
+        if not origin:
+            raise typer.BadParameter(f"must be given: {', '.join(SCOPES)}", param_hint="--scope")
+        scope = sorted(PUBLIC_SCOPES)
     for one in scope:
         if one not in SCOPES:
             raise typer.BadParameter(f"{one!r} is not one of {', '.join(SCOPES)}", param_hint="--scope")

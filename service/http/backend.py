@@ -57,11 +57,17 @@ class Backend:
         arms: tuple[str, ...] = (),
     ) -> Decision:
         """One choice. Of the context the experiment's own features are read; a page's context serves all of them."""
-        features: dict[str, Value] = {}
-        for name in exp.spec.features:
-            value = context.get(name)
-            if value is not None:
-                features[name] = value
+        features = declared(exp, context)
         if len(previous) > TOKEN_CHARS:
             raise InvalidError.field("previous_decision_id", f"is longer than {TOKEN_CHARS} characters")
         return self.working().select(exp.name, subject, features, arms, previous, deferred, mode)
+
+
+def declared(exp: Experiment, context: Mapping[str, Any]) -> dict[str, Value]:
+    """What the context has of the features that the experiment declares."""
+    features: dict[str, Value] = {}
+    for name in exp.spec.features:
+        value = context.get(name)
+        if value is not None:
+            features[name] = value
+    return features

@@ -9,25 +9,25 @@ from msgspec import Meta
 
 from service.errors import DeniedError, LeverError
 from service.http.backend import TOKEN_CHARS, Backend
-from service.http.messages import Reply, Request, decode, described
+from service.http.messages import Element, Reply, Request, decode, described, elements, placed
 from service.security.api_keys import Key
 from service.serving.personalizer import Mode
 from service.serving.subject import SUBJECT_BYTES, check_subject
 
 EXPERIMENTS = 32
-_MODES = {"normal": Mode.NORMAL, "preview": Mode.PREVIEW, "uncounted": Mode.UNCOUNTED}
+_MODES = {None: Mode.NORMAL, "normal": Mode.NORMAL, "preview": Mode.PREVIEW, "uncounted": Mode.UNCOUNTED}
 
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 
 
 class Choice(msgspec.Struct, forbid_unknown_fields=True):
-    """One experiment to choose in; docs/http.md says what each field means."""
+    """One experiment to choose in; docs/http.md says what each field means. null is the same as leaving a field out."""
 
     experiment: Name
-    previous_decision_id: Annotated[str, Meta(max_length=TOKEN_CHARS)] = ""
-    arms: Annotated[list[Name], Meta(max_length=1000)] = []
-    deferred: bool = False
-    mode: Literal["normal", "preview", "uncounted"] = "normal"
+    previous_decision_id: Annotated[str, Meta(max_length=TOKEN_CHARS)] | None = None
+    arms: Annotated[list[Name], Meta(max_length=1000)] | None = None
+    deferred: bool | None = None
+    mode: Literal["normal", "preview", "uncounted"] | None = None
 
 
 class Select(msgspec.Struct, forbid_unknown_fields=True):
@@ -35,7 +35,13 @@ class Select(msgspec.Struct, forbid_unknown_fields=True):
 
     subject: Annotated[str, Meta(extra_json_schema={"minLength": 1, "maxLength": SUBJECT_BYTES})]  # see check_subject
     experiments: Annotated[list[Name | Choice], Meta(min_length=1, max_length=EXPERIMENTS)]
-    context: Annotated[dict[str, str | float | bool | None], Meta(max_length=256)] = {}
+    context: Annotated[dict[str, str | float | bool | None], Meta(max_length=256)] | None = None
+
+
+class _Select(Select):
+    """The same, its experiments still to be read, each for itself."""
+
+    experiments: Annotated[list[msgspec.Raw], Meta(min_length=1, max_length=EXPERIMENTS)]  # type: ignore[assignment]
 
 
 class Chosen(msgspec.Struct, omit_defaults=True):
@@ -60,7 +66,8 @@ class Selected(msgspec.Struct):
     decisions: list[Chosen]
 
 
-_DECODER = msgspec.json.Decoder(Select)
+_REQUEST = msgspec.json.Decoder(_Select)
+_CHOICE = msgspec.json.Decoder(Name | Choice)
 
 
 class Choices:
@@ -71,26 +78,30 @@ class Choices:
 
     def select(self, request: Request) -> Reply:
         """Raises InvalidError and UnavailableError for the request as a whole."""
-        asked = decode(_DECODER, request.body)
+        asked, experiments = elements(_REQUEST, request.body, "experiments")
         check_subject("subject", asked.subject)
         self._backend.working()
-        chosen = [self._one(one, asked, request.key) for one in asked.experiments]
+        chosen = [self._one(place, raw, asked, request.key) for place, raw in enumerate(experiments)]
         return Reply(200, msgspec.json.encode(Selected(chosen)))
 
-    def _one(self, given: str | Choice, asked: Select, key: Key) -> Chosen:
+    def _one(self, place: int, raw: Element, asked: Select, key: Key) -> Chosen:
+        try:
+            given = decode(_CHOICE, raw)
+        except LeverError as error:
+            return Chosen("", error=described(placed(error, f"experiments[{place}]")))
         one = Choice(given) if isinstance(given, str) else given
         try:
-            if key.public and (one.arms or one.mode != "normal"):
-                raise DeniedError("a public key cannot name arms or a mode")
+            if key.public and (one.arms or one.mode == "preview"):
+                raise DeniedError("a public key cannot name arms, nor preview them")
             exp = self._backend.experiment(one.experiment, key)
             decision = self._backend.choose(
                 exp,
                 asked.subject,
-                asked.context,
-                one.previous_decision_id,
-                one.deferred,
+                asked.context or {},
+                one.previous_decision_id or "",
+                bool(one.deferred),
                 _MODES[one.mode],
-                tuple(one.arms),
+                tuple(one.arms or ()),
             )
         except LeverError as error:
             return Chosen(one.experiment, error=described(error))

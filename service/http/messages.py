@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import msgspec
 
-from service.errors import STATUS, InvalidError, LeverError, NotFoundError
+from service.errors import STATUS, InvalidError, LeverError, NotFoundError, Violation
 from service.security.api_keys import Key
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Header = tuple[bytes, bytes]
+Element = bytes | msgspec.Raw  # of a list, still JSON
 
 JSON = b"application/json"
 PARSE_ERROR = "PARSE_ERROR"
@@ -43,7 +45,7 @@ class Reply(NamedTuple):
     kind: bytes = JSON
 
 
-def decode(decoder: msgspec.json.Decoder[Body], body: bytes) -> Body:
+def decode(decoder: msgspec.json.Decoder[Body], body: Element) -> Body:
     """The body as its type. InvalidError names the field; its reason is PARSE_ERROR where it is no JSON at all."""
     try:
         return decoder.decode(body)
@@ -57,6 +59,43 @@ def decode(decoder: msgspec.json.Decoder[Body], body: bytes) -> Body:
         wrong = InvalidError.field("body", f"is not JSON: {error}")
         wrong.reason = PARSE_ERROR
         raise wrong from None
+
+
+def elements(decoder: msgspec.json.Decoder[Body], body: bytes, field: str) -> tuple[Body, Sequence[Element]]:
+    """The body as its type, and the elements of its list `field` still unread, so that each is judged for itself.
+
+    JSON allows half a character (a lone surrogate) in a text, msgspec refuses the whole body for it: so Python's own decoder
+    splits such a body, and the element is refused when it is read.
+    """
+    try:
+        read = decode(decoder, body)
+        return read, getattr(read, field)
+    except InvalidError:
+        if b"\\u" not in body:
+            raise
+        try:
+            given = json.loads(body, parse_constant=_no_constant)
+            given = msgspec.convert(given, dict[str, Any])
+            parts = [json.dumps(element).encode() for element in msgspec.convert(given[field], list[Any])]
+            outline = json.dumps(given | {field: [0] * len(parts)}).encode()
+        except (ValueError, KeyError, TypeError, RecursionError):
+            outline = b""
+        if not outline:
+            raise
+    return decode(decoder, outline), parts
+
+
+def _no_constant(name: str) -> NoReturn:
+    """NaN and Infinity, which Python reads though they are no JSON."""
+    raise ValueError(name)
+
+
+def placed(error: LeverError, place: str) -> LeverError:
+    """The error with its fields named from the body's root: `events[3].value`."""
+    if not isinstance(error, InvalidError):
+        return error
+    named = [Violation(place if v.field == "body" else f"{place}.{v.field}", v.message) for v in error.violations]
+    return InvalidError(named)
 
 
 def status_of(error: LeverError) -> int:

@@ -8,6 +8,7 @@ show, so its decisions are deferred: they count when they are exposed or rewarde
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,13 +16,14 @@ import msgspec
 
 from service.errors import InvalidError, LeverError, NotFoundError, PreconditionError, UnavailableError
 from service.experiment.compiled import Experiment
-from service.http.backend import Backend
+from service.http.backend import Backend, declared
 from service.http.messages import PARSE_ERROR, Header, Reply, Request, decode, status_of, waiting
-from service.serving.personalizer import Decision, Reason
+from service.serving.personalizer import Decision, Mode, Reason
 from service.serving.subject import check_subject
 
 TARGETING_KEY = "targetingKey"
 PREVIOUS = "previousDecisions"  # in the context: decision ids by flag, kept where they are still good
+UNCOUNTED = "uncounted"  # in the context: true for who did not consent, and for bots: no decision is a trial
 MISSING = "TARGETING_KEY_MISSING"
 _REASONS: Mapping[Reason, str] = {
     Reason.POLICY: "SPLIT",
@@ -33,6 +35,8 @@ _REASONS: Mapping[Reason, str] = {
     Reason.NO_ELIGIBLE_ARM: "STATIC",
     Reason.INACTIVE: "STATIC",
 }
+
+_ETAG = re.compile(rb'(?:W/)?("[\x21\x23-\x7e\x80-\xff]*")')  # RFC 9110, 8.8.3
 
 
 class Evaluate(msgspec.Struct):
@@ -71,10 +75,10 @@ class Ofrep:
         if not self._backend.open:
             return Reply(200, b'{"flags":[]}')
         experiments = self._backend.for_clients()
-        known = request.headers.get(b"if-none-match", b"")
-        if known and self._current(known, subject, context, experiments):
-            return Reply(304, headers=((b"etag", known),), kind=b"")
-        tag = _tag(self._backend.clock.now_ms(), subject, context, experiments)
+        for known in etags(request.headers.get(b"if-none-match", b"")):
+            if self._current(known, subject, context, experiments):
+                return Reply(304, headers=() if known == b"*" else ((b"etag", known),), kind=b"")
+        now_ms = self._backend.clock.now_ms()
         flags, complete = [], True
         for exp in experiments:
             try:
@@ -82,7 +86,7 @@ class Ofrep:
             except LeverError as error:
                 flags.append(failed(error, exp.name).body)
                 complete = False
-        headers: tuple[Header, ...] = ((b"etag", tag),) if complete else ()
+        headers: tuple[Header, ...] = ((b"etag", _tag(now_ms, subject, context, experiments)),) if complete else ()
         return Reply(200, b'{"flags":[' + b",".join(flags) + b"]}", headers)
 
     def _flag(self, exp: Experiment, subject: str, context: Mapping[str, Any], *, deferred: bool) -> bytes:
@@ -90,7 +94,7 @@ class Ofrep:
         if PREVIOUS in context:
             previous = _previous(context[PREVIOUS], exp.name)
         try:
-            decision = self._backend.choose(exp, subject, context, previous, deferred)
+            decision = self._backend.choose(exp, subject, context, previous, deferred, _mode(context))
         except PreconditionError:  # a draft: it has no value yet, so the caller's own default is right
             return _nothing(exp.name, "DISABLED")
         return _success(exp, decision, deferred=deferred)
@@ -101,9 +105,14 @@ class Ofrep:
         The tag says when that was, and for whom, on what context and by which versions. Posteriors are not in it:
         else every reward would move the assignments of a session. It holds as long as a previous decision would.
         """
+        if known == b"*":  # whatever the caller has: RFC 9110, 13.1.2
+            return True
         tagged_ms = _time_of(known)
         now = self._backend.clock.now_ms()
-        if tagged_ms is None or not tagged_ms <= now or known != _tag(tagged_ms, subject, context, experiments):
+        try:
+            if tagged_ms is None or not tagged_ms <= now or known != _tag(tagged_ms, subject, context, experiments):
+                return False
+        except LeverError:  # a value of the wrong kind: the answer says which
             return False
         for exp in experiments:
             keep_ms = exp.sticky_ms if exp.sticky_ms is not None else exp.primary.window_ms
@@ -125,6 +134,13 @@ def _context(body: bytes) -> tuple[Mapping[str, Any], str]:
     return context, str(subject)
 
 
+def _mode(context: Mapping[str, Any]) -> Mode:
+    given = context.get(UNCOUNTED)
+    if given is not None and not isinstance(given, bool):
+        raise InvalidError.field(UNCOUNTED, "must be true or false")
+    return Mode.UNCOUNTED if given else Mode.NORMAL
+
+
 def _previous(given: Any, name: str) -> str:
     """The decision id for this flag; what is not one is treated as one that is no longer good."""
     found = given.get(name) if isinstance(given, dict) else None
@@ -137,13 +153,14 @@ def _success(exp: Experiment, decision: Decision, *, deferred: bool) -> bytes:
     if decision.reason == Reason.INACTIVE and exp.state == "paused":
         reason = "DISABLED"
     value = decision.payload_json if decision.payload_json != "null" else f'"{decision.arm}"'
+    window_ms = max(metric.window_ms for metric in exp.spec.metrics)
     extra = ',"deferred":true' if deferred else ""
     if decision.stale:
         extra += ',"stale":true'
     return (
         f'{{"key":"{exp.name}","value":{value},"variant":"{decision.arm}","reason":"{reason}","metadata":'
         f'{{"decisionId":"{decision.decision_id}","propensity":{decision.propensity!r},"segment":"{decision.segment}",'
-        f'"holdout":{"true" if decision.holdout else "false"},"version":{decision.version}{extra}}}}}'
+        f'"holdout":{"true" if decision.holdout else "false"},"version":{decision.version},"windowMs":{window_ms}{extra}}}}}'
     ).encode()
 
 
@@ -167,10 +184,19 @@ def failed(error: LeverError, name: str | None = None) -> Reply:
 
 
 def _tag(made_ms: int, subject: str, context: Mapping[str, Any], experiments: list[Experiment]) -> bytes:
-    rest = {name: value for name, value in context.items() if name not in (TARGETING_KEY, PREVIOUS)}
-    versions = [(exp.uid, exp.version) for exp in experiments]
-    text = msgspec.json.encode((made_ms, subject, rest, versions), order="sorted")
+    """What changes no choice is not in it: attributes that nobody declares, a number's digits beyond its column."""
+    seen = []
+    for exp in experiments:
+        features = declared(exp, context)
+        seen.append((exp.uid, exp.version, exp.encoder.encode(features).x, exp.segments.match(features)))
+    text = msgspec.json.encode((made_ms, subject, _mode(context), seen))
     return f'"{made_ms:x}-{hashlib.blake2b(text, digest_size=12).hexdigest()}"'.encode()
+
+
+def etags(given: bytes) -> list[bytes]:
+    """The entity tags of an If-None-Match; weak ones are compared like strong ones, so that mark is left away."""
+    text = given.strip()
+    return [b"*"] if text == b"*" else _ETAG.findall(text)
 
 
 def _time_of(tag: bytes) -> int | None:

@@ -78,6 +78,10 @@ _ASK = {"WWW-Authenticate": {"schema": {"type": "string"}}}
 def document() -> bytes:
     """The document as JSON."""
     _, components = msgspec.json.schema_components([Select, Selected, Events, Results], ref_template=_REF + "{name}")
+    for request, field in (("Select", "experiments"), ("Events", "events")):
+        # Each element is judged for itself: what is none has an error for its result.
+        elements = components[request]["properties"][field]
+        elements["items"] = {"anyOf": [elements["items"], {}]}
     security: list[dict[str, list[str]]] = [{}, {"bearer": []}, {"apiKey": []}]
     return msgspec.json.encode({
         "openapi": "3.1.0",

@@ -17,7 +17,15 @@ from service import errors
 from service.analysis.evaluation import Evaluation, evaluate
 from service.analysis.log_table import entries
 from service.analysis.trials_from_log import gather, trials_of
-from service.errors import ExhaustedError, InvalidError, LeverError, NotFoundError, UnavailableError, Violation
+from service.errors import (
+    ExhaustedError,
+    InvalidError,
+    LeverError,
+    NotFoundError,
+    PreconditionError,
+    UnavailableError,
+    Violation,
+)
 from service.experiment.compiled import read
 from service.management.protocols import Offline
 from service.management.warm_start import Warmed, warm_start
@@ -112,7 +120,7 @@ class Apart(Offline):
                 input=msgspec.json.encode(task), stdout=subprocess.PIPE, timeout=TIMEOUT_S, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
-            raise ExhaustedError(f"gave up after {TIMEOUT_S:.0f} s", "TOO_LONG") from None
+            raise PreconditionError(f"gave up after {TIMEOUT_S:.0f} s", "TOO_LONG") from None
         finally:
             self._busy.release()
         if done.returncode != 0:

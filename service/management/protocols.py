@@ -47,7 +47,7 @@ class Experiments(Protocol):
 
 
 class Offline(Protocol):
-    """What needs the whole log. Both raise NotFoundError, InvalidError, ExhaustedError and UnavailableError."""
+    """What needs the whole log. Both raise NotFoundError, InvalidError, PreconditionError, ExhaustedError and UnavailableError."""
 
     def evaluate(self, name: str, policy: str) -> Evaluation:
         """What the policy that the text describes would have earned on the experiment's log."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits.layout import HISTORY
-from service.errors import ExhaustedError, InvalidError
+from service.errors import InvalidError, PreconditionError
 from service.experiment.compiled import Experiment, Metric
 from service.experiment.features.registry import TYPES
 from service.experiment.spec import DAY_MS
@@ -61,7 +61,7 @@ def warm_start(store: Store, uid: str, experiment: Experiment, text: str, now_ms
         places = range(start, min(start + _STEP, len(history.rows)))
         outcomes.update(store.claim(uid, [_claim(experiment, history, place, now_ms) for place in places]))
     if set(outcomes) - {Outcome.APPLIED, Outcome.DUPLICATE}:
-        raise ExhaustedError(f"the store refused rows: {dict(outcomes)}")
+        raise PreconditionError(f"the store refused rows: {dict(outcomes)}")
     rewarded = int((history.value != 0).sum())
     return Warmed(outcomes[Outcome.APPLIED], outcomes[Outcome.DUPLICATE], rewarded, history.unknown)
 

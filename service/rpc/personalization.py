@@ -6,11 +6,12 @@ checked by the personalizer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import grpc
 
-from service.errors import InvalidError, LeverError, UnavailableError
+from service.errors import InvalidError, LeverError
 from service.experiment.features.column import Value
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1 import personalization_pb2_grpc as pb_grpc
@@ -18,20 +19,23 @@ from service.rpc import batch
 from service.rpc.guard import Guard
 from service.rpc.status import code_of, duration, number_of, violations_of
 from service.serving.personalizer import Mode
-from service.serving.rewarder import RewardEvent
+from service.serving.rewarder import RewardAnswer, RewardEvent
 from service.serving.subject import SURELY_SHORT, check_subject
 from service.serving.token import from_text
 from service.serving.use_cases import UseCases
 from service.store.contract import Outcome
 
 SUBJECTS = 10_000
-REWARDS = 1_000
+EVENTS = 1_000  # rewards or exposures in one message
 EVENT_BYTES = 128
 NAME_BYTES = 128  # experiments, arms, metrics, features
 TEXT_BYTES = 1_024  # a category's value
 TOKEN_CHARS = 1_024
 FEATURES = 256
 ARMS = 1_000
+
+Request = TypeVar("Request")
+Event = TypeVar("Event")
 
 # Unset means normal.
 MODES: Mapping[int, Mode] = {0: Mode.NORMAL, 1: Mode.NORMAL, 2: Mode.PREVIEW, 3: Mode.UNCOUNTED}
@@ -106,7 +110,19 @@ class PersonalizationServicer(pb_grpc.PersonalizationServiceServicer):
 
     def Expose(self, request: pb.ExposeRequest, context: grpc.ServicerContext) -> pb.ExposeResponse:
         """A deferred decision was shown."""
-        return pb.ExposeResponse(outcome=int(self._expose(_token(request))))  # type: ignore[arg-type]  # as above
+        (answer,) = self._expose([_token(request)])
+        if isinstance(answer, LeverError):
+            raise answer
+        return pb.ExposeResponse(outcome=int(answer))  # type: ignore[arg-type]  # as above
+
+    def ExposeBatch(self, request: pb.ExposeBatchRequest, context: grpc.ServicerContext) -> pb.ExposeBatchResponse:
+        """Many exposures; what is wrong with one does not hinder the others."""
+        if len(request.exposures) > EVENTS:
+            raise InvalidError.field("exposures", f"has more than {EVENTS:,} elements")
+        answers = _each(request.exposures, _token, self._expose)
+        response = pb.ExposeBatchResponse(results=[_result(answer, "exposures", i) for i, answer in enumerate(answers)])
+        _set_delay(response, answers)
+        return response
 
     def Reward(self, request: pb.RewardRequest, context: grpc.ServicerContext) -> pb.RewardResponse:
         """One reward, acknowledged once it is durable."""
@@ -120,36 +136,18 @@ class PersonalizationServicer(pb_grpc.PersonalizationServiceServicer):
     ) -> Iterator[pb.StreamRewardsResponse]:
         """Many rewards a message; what is wrong with one reward never ends the stream."""
         for message in requests:
-            if len(message.rewards) > REWARDS:
-                raise InvalidError.field("rewards", f"has more than {REWARDS:,} elements")
+            if len(message.rewards) > EVENTS:
+                raise InvalidError.field("rewards", f"has more than {EVENTS:,} elements")
             yield self._answer(message)
 
     def _answer(self, message: pb.StreamRewardsRequest) -> pb.StreamRewardsResponse:
-        answers: list[Outcome | LeverError | None] = [None] * len(message.rewards)
-        events: list[RewardEvent] = []
-        places: list[int] = []
-        for index, reward in enumerate(message.rewards):
-            try:
-                events.append(_event(reward))
-                places.append(index)
-            except InvalidError as error:
-                answers[index] = error
-        for index, answer in zip(places, self._counted(events), strict=True):
-            answers[index] = answer
+        answers = _each(message.rewards, _event, self._counted)
         response = pb.StreamRewardsResponse(sequence=message.sequence)
-        retry_s = 0.0
-        for index, result in enumerate(answers):
-            if isinstance(result, LeverError):
-                response.results.add(code=number_of(code_of(result)), message=_indexed(result, index))
-                if isinstance(result, UnavailableError):
-                    retry_s = max(retry_s, result.retry_s)
-            else:
-                response.results.add(outcome=int(result or 0))
-        if retry_s:
-            response.retry_delay.CopyFrom(duration(retry_s))
+        response.results.extend(_result(answer, "rewards", i) for i, answer in enumerate(answers))
+        _set_delay(response, answers)
         return response
 
-    def _counted(self, events: Sequence[RewardEvent]) -> Sequence[Outcome | LeverError]:
+    def _counted(self, events: Sequence[RewardEvent]) -> Sequence[RewardAnswer]:
         if not events:
             return []
         try:
@@ -207,9 +205,42 @@ def _event(request: pb.RewardRequest) -> RewardEvent:
     return RewardEvent(_token(request), request.metric, value, request.event_id)
 
 
-def _indexed(error: LeverError, index: int) -> str:
+def _each(
+    requests: Sequence[Request],
+    read: Callable[[Request], Event],
+    count: Callable[[Sequence[Event]], Sequence[RewardAnswer]],
+) -> list[RewardAnswer]:
+    """An answer for each: what `read` finds wrong, or what became of it when all the others were counted together."""
+    answers: list[RewardAnswer] = [Outcome.IGNORED] * len(requests)
+    events: list[Event] = []
+    places: list[int] = []
+    for index, request in enumerate(requests):
+        try:
+            events.append(read(request))
+            places.append(index)
+        except LeverError as error:
+            answers[index] = error
+    for index, answer in zip(places, count(events), strict=True):
+        answers[index] = answer
+    return answers
+
+
+def _result(answer: RewardAnswer, field: str, index: int) -> pb.RewardResult:
+    if isinstance(answer, LeverError):
+        return pb.RewardResult(code=number_of(code_of(answer)), message=_indexed(answer, field, index))
+    return pb.RewardResult(outcome=int(answer))  # type: ignore[arg-type]  # the numbers are those of the wire
+
+
+def _set_delay(response: pb.StreamRewardsResponse | pb.ExposeBatchResponse, answers: Sequence[RewardAnswer]) -> None:
+    """How long to wait before what was refused for now is sent again: as long as the most patient of them says."""
+    delays = [answer.retry_s for answer in answers if isinstance(answer, LeverError) and answer.retry_s is not None]
+    if delays:
+        response.retry_delay.CopyFrom(duration(max(delays)))
+
+
+def _indexed(error: LeverError, field: str, index: int) -> str:
     """The error's text, its fields named from the message's root: `rewards[3].value`."""
     wrong = violations_of(error)
     if not wrong:
         return str(error)
-    return "; ".join(f"rewards[{index}].{violation.field}: {violation.message}" for violation in wrong)
+    return "; ".join(f"{field}[{index}].{violation.field}: {violation.message}" for violation in wrong)

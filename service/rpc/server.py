@@ -55,6 +55,7 @@ SCOPES = {
     "SelectBatch": "decide",
     "Reward": "reward",
     "Expose": "reward",
+    "ExposeBatch": "reward",
     "StreamRewards": "reward",
     "GetExperiment": "read",
     "ListExperiments": "read",
@@ -68,6 +69,7 @@ POOLS = {
     "SelectBatch": "batches",
     "Reward": "rewards",
     "Expose": "rewards",
+    "ExposeBatch": "rewards",
     "StreamRewards": "streams",
     "ServerReflectionInfo": "streams",
 }

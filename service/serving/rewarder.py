@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from bandits.layout import DEFERRED, UNCOUNTED
-from service.errors import DeniedError, ExhaustedError, InvalidError, LeverError, NotFoundError, UnavailableError
+from service.errors import DeniedError, InvalidError, LeverError, NotFoundError, PreconditionError, UnavailableError
 from service.experiment.compiled import Experiment, Metric
 from service.serving.published import Published
 from service.serving.store_clock import StoreClock
@@ -18,6 +19,7 @@ from service.telemetry.metrics import Metrics
 
 DAY_MS = 86_400_000
 RewardAnswer = Outcome | LeverError
+Event = TypeVar("Event")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +54,21 @@ class Rewarder:
 
     def reward(self, events: Sequence[RewardEvent]) -> list[RewardAnswer]:
         """One answer for each event, in order; what is wrong with one does not hinder the others."""
+        return self._claimed(events, self._judge)
+
+    def expose(self, decisions: Sequence[bytes], client: bool = False) -> list[RewardAnswer]:
+        """Make deferred decisions trials, an answer for each; with `client` only such as a browser key may speak of."""
+        return self._claimed(decisions, lambda decision: self._judge_exposure(decision, client))
+
+    def _claimed(
+        self, events: Sequence[Event], judge: Callable[[Event], tuple[str, Claim | Outcome]]
+    ) -> list[RewardAnswer]:
+        """What became of each event: its claim, in one call of the store for each experiment, or what `judge` says."""
         answers: list[RewardAnswer | None] = [None] * len(events)
         claims: dict[str, list[tuple[int, Claim]]] = {}
         for i, event in enumerate(events):
             try:
-                uid, judged = self._judge(event)
+                uid, judged = judge(event)
             except LeverError as error:
                 answers[i] = error
                 continue
@@ -70,24 +82,6 @@ class Rewarder:
                 answers[i] = answer
         return [a for a in answers if a is not None]
 
-    def expose(self, decision: bytes, client: bool = False) -> Outcome:
-        """Make a deferred decision a trial; with `client` only one that a browser key may speak of."""
-        token, exp = self._open(decision)
-        if client:
-            _check_client(exp)
-        if token.flags & UNCOUNTED:
-            outcome = Outcome.IGNORED
-        elif not token.flags & DEFERRED:
-            outcome = Outcome.DUPLICATE
-        else:
-            deadline = token.time + min(exp.horizon_ms, token.horizon_ms)
-            answer = self._send(exp.uid, [_claim(token, NO_METRIC, 0, Aggregate.FIRST, b"", deadline, 0)])[0]
-            if isinstance(answer, LeverError):
-                raise answer
-            return answer
-        self._count(exp.uid, outcome)
-        return outcome
-
     def _open(self, decision: bytes) -> tuple[Opened, Experiment]:
         token = self._keys.open(decision)
         exp = self._directory.known(token.uid).experiment
@@ -96,6 +90,17 @@ class Rewarder:
             self._refresh()
             exp = self._directory.known(token.uid).experiment
         return token, exp
+
+    def _judge_exposure(self, decision: bytes, client: bool) -> tuple[str, Claim | Outcome]:
+        token, exp = self._open(decision)
+        if client:
+            _check_client(exp)
+        if token.flags & UNCOUNTED:
+            return exp.uid, Outcome.IGNORED
+        if not token.flags & DEFERRED:
+            return exp.uid, Outcome.DUPLICATE
+        deadline = token.time + min(exp.horizon_ms, token.horizon_ms)
+        return exp.uid, _claim(token, NO_METRIC, 0, Aggregate.FIRST, b"", deadline, 0)
 
     def _judge(self, event: RewardEvent) -> tuple[str, Claim | Outcome]:
         """The claim that the event makes, or its outcome where it makes none."""
@@ -192,7 +197,7 @@ def _with_row(claim: Claim, row: bytes) -> Claim:
 
 def _refusal(outcome: Outcome) -> LeverError | None:
     if outcome == Outcome.TOO_MANY_EVENTS:
-        return ExhaustedError("a decision takes at most 64 distinct events of one metric", "TOO_MANY_EVENTS")
+        return PreconditionError("a decision takes at most 64 distinct events of one metric", "TOO_MANY_EVENTS")
     if outcome == Outcome.TOTAL_OUT_OF_RANGE:
         return InvalidError.field("value", "the decision's total would leave the range that can be counted")
     return None

@@ -9,7 +9,6 @@ from service.experiment.features.column import Column, Value
 from service.serving.batch import BatchDecision, select_batch
 from service.serving.personalizer import Decision, Mode, Personalizer
 from service.serving.rewarder import RewardAnswer, Rewarder, RewardEvent
-from service.store.contract import Outcome
 
 
 class UseCases(Protocol):
@@ -41,8 +40,8 @@ class UseCases(Protocol):
     def reward(self, events: Sequence[RewardEvent]) -> list[RewardAnswer]:
         """One answer for each event, in order; what is wrong with one does not hinder the others."""
 
-    def expose(self, decision: bytes, client: bool = False) -> Outcome:
-        """Make a deferred decision a trial; with `client` only one that a browser key may speak of."""
+    def expose(self, decisions: Sequence[bytes], client: bool = False) -> list[RewardAnswer]:
+        """Make deferred decisions trials, an answer for each; with `client` only such as a browser key may speak of."""
 
 
 class LocalUseCases:

@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 
 SHIPPED = ("bandits", "service", "loadtest")
-GENERATED = "service/pb/lever/"
+CLIENT = "service/client/python/"  # a distribution of its own, with lever_client in it
+GENERATED = ("service/pb/lever/", f"{CLIENT}lever_client/pb/lever/")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class File:
     @property
     def module(self) -> str:
         """Its dotted name."""
-        return self.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        return self.path.removeprefix(CLIENT).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
     @property
     def package(self) -> str:

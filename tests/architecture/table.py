@@ -10,11 +10,11 @@ PACKAGES: dict[str, frozenset[str]] = {
     name: frozenset(may.split())
     for name, may in {
         "bandits": "",
+        "lever_client": "",
         "service": "",
         "service.errors": "",
         "service.logs": "",
         "service.pb": "",
-        "service.client": "service.pb",
         "service.text": "service.errors",
         "service.security": "service.errors service.text",
         "service.process": "service.errors service.logs service.security",
@@ -74,7 +74,7 @@ LIBRARIES: dict[tuple[str, ...], tuple[str, ...]] = {
         "loadtest.speed.extras",  # measures the floor
     ),
     ("grpc", "grpc_health", "grpc_reflection", "grpc_status", "google"): (
-        "service.rpc", "service.security.certificates", "service.server", "service.cli", "service.client",
+        "service.rpc", "service.security.certificates", "service.server", "service.cli", "lever_client",
         "loadtest.rig", "loadtest.endurance", "loadtest.replay", "loadtest.speed",
     ),
     ("uvicorn", "httptools", "starlette", "uvloop"): ("service.http", "service.server", "loadtest.rig"),
@@ -105,8 +105,8 @@ MANY_ARGUMENTS: dict[str, str] = {
     "bandits.fold.fold_trials": "compiled: Numba takes arrays one by one",
     "bandits.fold.fold_rewards": "compiled: Numba takes arrays one by one",
     "bandits.fold.gather": "compiled: Numba takes arrays one by one",
-    "bandits.hierarchy.effects": "compiled: Numba takes arrays one by one",
     "bandits.posterior.pack": "compiled: Numba takes arrays one by one",
+    "lever_client.client.Lever.select": "each is an option of the call",
     "service.cli.decisions.select": "each is an option of the command",
     "service.cli.main.serve": "each is an option of the command",
 }

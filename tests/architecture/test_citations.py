@@ -22,7 +22,7 @@ def texts() -> dict[str, str]:
     """All that a person wrote."""
     found = [path for top in TOPS for path in (ROOT / top).rglob("*") if path.name.endswith(KINDS)]
     found += [path for path in ROOT.iterdir() if path.name.endswith(KINDS)]
-    kept = (path for path in found if "service/pb/lever" not in str(path) and "node_modules" not in str(path))
+    kept = (path for path in found if "pb/lever/v1" not in str(path) and "node_modules" not in str(path))
     return {str(path.relative_to(ROOT)): path.read_text() for path in kept if str(path.relative_to(ROOT)) != HERE}
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.architecture import rules, table
-from tests.architecture.repository import File, Repository
+from tests.architecture.repository import CLIENT, File, Repository
 from tests.architecture.rules import RULES, Rule
 from tests.rig.programs import ROOT
 
@@ -36,7 +36,7 @@ class Planted:
 
 def place(name: str) -> str:
     """A new module in a package of the table, or that package where it is a single module."""
-    folder = name.replace(".", "/")
+    folder = f"{CLIENT}{name}" if name == "lever_client" else name.replace(".", "/")
     return f"{folder}/planted.py" if (ROOT / folder).is_dir() else f"{folder}.py"
 
 

@@ -126,7 +126,7 @@ def test_only_what_a_policy_drew_is_used(world: Stage, server: Service) -> None:
     deferred = [choose(server, name, f"d{i}", deferred=True, context={"country": "de"}) for i in range(40)]
     shown = [d for d in deferred if not d.holdout]
     assert reward(server, shown[0]) == Outcome.APPLIED
-    server.use_cases.expose(from_text(shown[1].decision_id))
+    server.use_cases.expose([from_text(shown[1].decision_id)])
     world.settle()
     found = trials(world, name)
     assert found.left_out["history"] == 2

@@ -98,7 +98,12 @@ def test_duplicates_events_and_late_rewards(server: Service) -> None:
 def test_deferred_decisions_count_once_exposed_or_rewarded(server: Service, world: Stage) -> None:
     name = put(server, PLAIN, "deferred")
     exposed, rewarded, ignored = (choose(server, name, str(i), deferred=True) for i in range(3))
-    expose = server.use_cases.expose
+
+    def expose(token: bytes) -> Outcome:
+        (answer,) = server.use_cases.expose([token])
+        assert isinstance(answer, Outcome)
+        return answer
+
     assert expose(from_text(exposed.decision_id)) == Outcome.APPLIED
     assert expose(from_text(exposed.decision_id)) == Outcome.DUPLICATE
     assert reward(server, rewarded) == Outcome.APPLIED
@@ -120,7 +125,7 @@ def test_previews_and_uncounted_choices_are_no_trials(server: Service, world: St
     assert bot.reason == Reason.UNCOUNTED
     assert reward(server, preview) == Outcome.IGNORED
     assert reward(server, bot) == Outcome.IGNORED
-    assert server.use_cases.expose(from_text(bot.decision_id)) == Outcome.IGNORED
+    assert server.use_cases.expose([from_text(bot.decision_id)]) == [Outcome.IGNORED]
     with pytest.raises(InvalidError, match="a preview takes exactly one arm"):
         choose(server, name, "designer", arms=["a", "b"], mode=Mode.PREVIEW)
     world.settle()

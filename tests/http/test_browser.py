@@ -5,13 +5,8 @@ The screenshot goes to docs/page-hero.png where LEVER_SCREENSHOTS is set.
 
 from __future__ import annotations
 
-import functools
 import os
 import shutil
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -19,32 +14,13 @@ import pytest
 
 from service.security.api_keys import Key, new_secret
 from tests.rig import node as nodes
+from tests.rig.pages import files
 from tests.rig.programs import ROOT, program
 from tests.rig.site import site
 from tests.rig.waiting import eventually
 
 WEB = ROOT / "deploy/examples/web"
 VISITS = 500
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    """A static server that says nothing."""
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # its name there
-        """Say nothing."""
-
-
-@contextmanager
-def files(folder: Path) -> Iterator[str]:
-    """Serves a folder; its origin."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder))) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 @pytest.mark.timeout(600)

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.rig import node as nodes
-from tests.rig.programs import ROOT, program
+from tests.rig.programs import ROOT, missing, program
 from tests.rig.site import Site, site
 from tests.rig.waiting import eventually
 
@@ -79,16 +79,23 @@ def visit(lever: Site, address: str) -> None:
 
 def test_fastapi(lever: Site, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "uvicorn", "--app-dir", str(WEB / "fastapi"), "--port", "0", "shop:app"]
-    env = {"LEVER_SERVER": lever.grpc, "PYTHONPATH": os.pathsep.join([str(WEB / "fastapi"), str(ROOT)])}
+    env = {
+        "LEVER_SERVER": lever.grpc,
+        "PYTHONPATH": os.pathsep.join([str(WEB / "fastapi"), str(ROOT / "service/client/python")]),
+    }
     with running(command, tmp_path, env, r"running on http://(\S+)", tmp_path / "log") as address:
         visit(lever, address)
 
 
 @pytest.mark.timeout(400)
-def test_node(lever: Site, tmp_path: Path) -> None:
-    node = program("node")
-    folder = nodes.workspace(tmp_path)
-    shutil.copy(WEB / "node/site.mjs", folder)
+def test_node_as_a_newcomer_types_it(lever: Site, tmp_path: Path) -> None:
+    npm, folder = program("npm"), tmp_path / "deploy/examples/web/node"
+    shutil.copytree(WEB / "node", folder, ignore=shutil.ignore_patterns("node_modules"))
+    shutil.copytree(nodes.CLIENT, tmp_path / "service/client/js")
+    install = [npm, "install", "--no-audit", "--no-fund", "--loglevel=error"]
+    done = subprocess.run(install, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode:
+        missing(f"what npm installs ({done.stderr.strip()[-300:]})")
     env = {"LEVER_URL": lever.url, "PORT": "0"}
-    with running([node, "site.mjs"], folder, env, r"http://(\S+)", tmp_path / "log") as address:
+    with running([npm, "start"], folder, env, r"http://(\S+)", tmp_path / "log") as address:
         visit(lever, address)

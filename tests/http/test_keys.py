@@ -52,14 +52,16 @@ def test_a_public_key_sees_what_is_for_clients(keyed: Keyed) -> None:
     assert (hidden.status, hidden.json["errorCode"]) == (404, "FLAG_NOT_FOUND")
     assert keyed.site.flag("price", "ann").status == 200  # with the secret key
     asked = {"subject": "ann", "experiments": ["hero", "price", {"experiment": "hero", "arms": ["loud"]},
-                                               {"experiment": "hero", "mode": "uncounted"}]}  # fmt: skip
+                                               {"experiment": "hero", "mode": "uncounted"}, {"experiment": "hero", "mode": "preview", "arms": ["loud"]}]}  # fmt: skip
     made = keyed.site.post("/v1/select", asked, **as_page).json["decisions"]
     assert [d.get("error", {}).get("code") for d in made] == [
         None,
         "NOT_FOUND",
         "PERMISSION_DENIED",
+        None,
         "PERMISSION_DENIED",
     ]
+    assert made[3]["reason"] == "UNCOUNTED"  # a visitor who did not consent
 
 
 def test_a_public_key_sends_clicks_once_and_no_amounts(keyed: Keyed) -> None:

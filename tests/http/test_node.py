@@ -9,7 +9,7 @@ import pytest
 from tests.rig import node as nodes
 from tests.rig.site import Keyed
 
-CLIENT_VISIBLE = {"decisionId", "propensity", "segment", "holdout", "version"}
+CLIENT_VISIBLE = {"decisionId", "propensity", "segment", "holdout", "version", "windowMs"}
 
 
 @pytest.fixture(scope="module")

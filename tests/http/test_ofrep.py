@@ -19,7 +19,7 @@ def test_a_flag_is_an_experiment(lever: Site) -> None:
     assert flag["reason"] == "SPLIT"
     assert flag["value"] == {"title": flag["variant"].capitalize()}
     metadata = flag["metadata"]
-    assert set(metadata) == {"decisionId", "propensity", "segment", "holdout", "version"}
+    assert set(metadata) == {"decisionId", "propensity", "segment", "holdout", "version", "windowMs"}
     assert all(isinstance(value, (str, float, int, bool)) for value in metadata.values())
     assert 0 < metadata["propensity"] < 1
 
@@ -71,8 +71,35 @@ def test_an_etag_belongs_to_a_subject_and_a_context(lever: Site) -> None:
     assert (again.status, again.body, again.headers["etag"]) == (304, b"", etag)
     assert lever.flags("cid", etag, plan="paid").status == 200
     assert lever.flags("dan", etag, plan="free").status == 200
-    for nonsense in ('"x"', '"-"', '"1-2"', "*", '"ffffffffffffffffff-00"', "é"):
+    for nonsense in ('"x"', '"-"', '"1-2"', '"ffffffffffffffffff-00"', "é", etag.strip('"'), "W/", ","):
         assert lever.flags("cid", nonsense.encode().decode("latin-1"), plan="free").status == 200
+
+
+def test_etags_are_compared_as_rfc_9110_says(lever: Site) -> None:
+    etag = lever.flags("eve", plan="free", visits=3).headers["etag"]
+    for known in (f"W/{etag}", f'"x", {etag}', f'W/"a,b",W/{etag}  , "z"', f" {etag}"):
+        again = lever.flags("eve", known, plan="free", visits=3)
+        assert (again.status, again.headers["etag"]) == (304, etag)
+    assert lever.flags("eve", "*", plan="free", visits=3).status == 304
+    assert lever.flags("eve", "*", visits="many").status == 304
+    # Only what an experiment makes of the context: not what none declares, nor digits beyond a number's column.
+    assert lever.flags("eve", etag, plan="free", visits=3, page="/pricing", clock=7).status == 304
+    assert lever.flags("eve", etag, plan="free", visits=3.0000001).status == 304
+    assert lever.flags("eve", etag, plan="free", visits=4).status == 200
+    assert lever.flags("eve", etag, plan="free", visits=3, uncounted=True).status == 200
+
+
+def test_who_did_not_consent_is_not_counted(lever: Site) -> None:
+    before = lever.settled("hero")
+    flag = lever.flag("hero", "shy", uncounted=True).json
+    assert flag["variant"] in ("calm", "loud")
+    (bulk,) = (flag for flag in lever.flags("shy", uncounted=True).json["flags"] if flag["key"] == "hero")
+    for decision in (flag["metadata"]["decisionId"], bulk["metadata"]["decisionId"]):
+        assert lever.event(decision, type="exposure") == {"outcome": "IGNORED"}
+        assert lever.event(decision) == {"outcome": "IGNORED"}
+    assert lever.settled("hero") == before
+    wrong = lever.flag("hero", "shy", uncounted="yes")
+    assert (wrong.status, wrong.json["errorCode"]) == (400, "INVALID_CONTEXT")
 
 
 def chance_of_a(flag: dict[str, Any]) -> float:

@@ -6,8 +6,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 
-import grpc
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from openfeature import api
 from openfeature.client import OpenFeatureClient
 from openfeature.contrib.provider.ofrep import OFREPProvider
@@ -16,13 +17,14 @@ from openfeature.exception import ErrorCode
 from openfeature.flag_evaluation import Reason
 from openfeature.track import TrackingEventDetails
 
-from service.client.client import Choice, Lever
-from service.client.openfeature import LeverProvider
-from service.client.outbox import Outbox
+from lever_client import Choice, Lever
+from lever_client.openfeature import LeverProvider
+from lever_client.outbox import AGAIN, TAKEN, Outbox, Verdict
 from tests.rig.programs import ROOT
 from tests.rig.site import Keyed, Site
 from tests.rig.waiting import eventually
 
+CLIENT = ROOT / "service/client/python"
 ANN = EvaluationContext("ann", {"plan": "free", "visits": 3})
 
 
@@ -39,7 +41,7 @@ def test_the_stock_provider(stock: OpenFeatureClient) -> None:
     assert details.value == {"title": str(details.variant).capitalize()}
     assert details.reason == Reason.SPLIT
     assert details.error_code is None
-    assert set(details.flag_metadata) == {"decisionId", "propensity", "segment", "holdout", "version"}
+    assert set(details.flag_metadata) == {"decisionId", "propensity", "segment", "holdout", "version", "windowMs"}
     assert stock.get_string_details("paused", "default", ANN).reason == Reason.DISABLED
     assert stock.get_integer_value("price", 0, ANN) in (9, 12)
 
@@ -90,6 +92,8 @@ def test_the_client_chooses_and_rewards(keyed: Keyed) -> None:
         lever.reward(made.decision_id, "revenue", 2.5)
         lever.reward("not a decision id")
         lever.expose(mail.decision_id)
+        assert not lever.flush(20)
+        assert (lever.refused, lever.dropped) == (1, 0)
         assert lever.flush(20)
     assert keyed.site.event(made.decision_id, metric="click") == {"outcome": "DUPLICATE"}
     assert keyed.site.event(mail.decision_id, type="exposure") == {"outcome": "DUPLICATE"}
@@ -108,19 +112,19 @@ def test_without_an_answer_the_default_is_shown(keyed: Keyed) -> None:
 def test_rewards_are_not_lost_at_exit(lever: Site) -> None:
     """A process that rewards and ends at once, its outbox far from due."""
     decision = lever.flag("hero", "exit").json["metadata"]["decisionId"]
-    text = "import sys; from service.client.client import Lever; Lever(sys.argv[1]).reward(sys.argv[2], 'click')"
-    subprocess.run([sys.executable, "-c", text, lever.grpc, decision], cwd=ROOT, check=True, timeout=60)
+    text = "import sys; from lever_client import Lever; Lever(sys.argv[1]).reward(sys.argv[2], 'click')"
+    subprocess.run([sys.executable, "-c", text, lever.grpc, decision], cwd=CLIENT, check=True, timeout=60)
     assert lever.event(decision, metric="click") == {"outcome": "DUPLICATE"}
 
 
 def test_an_outbox_sends_again_in_order_and_forgets_nothing() -> None:
     seen: list[list[int]] = []
 
-    def send(batch: list[int]) -> list[int]:
+    def send(batch: list[int]) -> list[Verdict]:
         seen.append(batch)
         if len(seen) == 1:
-            raise grpc.RpcError
-        return batch[1:] if len(seen) == 2 else []
+            return [AGAIN] * len(batch)
+        return [TAKEN, *[AGAIN if len(seen) == 2 else TAKEN] * (len(batch) - 1)]
 
     box: Outbox[int] = Outbox(send, every_s=0.01)
     for number in range(3):
@@ -129,14 +133,41 @@ def test_an_outbox_sends_again_in_order_and_forgets_nothing() -> None:
     assert sorted({number for batch in seen for number in batch}) == [0, 1, 2]
     assert seen[-1][-1] == 2
     assert box.close()
+    assert not box.put(4)
+    assert box.dropped == 1
 
 
-def test_a_full_outbox_lets_the_oldest_go() -> None:
-    def send(batch: list[int]) -> list[int]:
-        raise grpc.RpcError
+def test_a_full_outbox_lets_the_oldest_go_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    def send(batch: list[int]) -> list[Verdict]:
+        return [AGAIN] * len(batch)
 
     box: Outbox[int] = Outbox(send, every_s=60, most=5)
     for number in range(9):
         box.put(number)
     assert box.dropped == 4
     assert not box.close(0.01)
+    assert box.dropped == 9
+    assert [record.getMessage() for record in caplog.records] == [
+        "5 events wait, as many as may: the oldest are dropped for now",
+        "5 events dropped: left when it was closed",
+    ]
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=40), st.booleans())
+def test_what_cannot_be_sent_is_found_and_leaves_the_others_alone(poison: list[bool], raises: bool) -> None:
+    taken: list[int] = []
+
+    def send(batch: list[int]) -> list[Verdict]:
+        if raises and any(poison[number] for number in batch):
+            raise TypeError("cannot be written")
+        taken.extend(number for number in batch if not poison[number])
+        return ["wrong" if poison[number] else TAKEN for number in batch]
+
+    box: Outbox[int] = Outbox(send, every_s=0)
+    for number in range(len(poison)):
+        box.put(number)
+    assert box.flush(20) is not any(poison)
+    assert box.flush(20)  # what was told once is not told again
+    assert taken == [number for number, bad in enumerate(poison) if not bad]
+    assert box.refused == sum(poison)
+    assert box.close()

@@ -66,6 +66,32 @@ def test_events_are_counted_once_however_often_they_are_sent(lever: Site) -> Non
     assert codes == ["INVALID_ARGUMENT", "INVALID_ARGUMENT", "NOT_FOUND"]
 
 
+def test_a_wrong_element_has_an_error_of_its_own(lever: Site) -> None:
+    first, wrong, strange, last = select(lever, "hero", {"experiment": "hero", "mode": "loud"}, {}, "sticky")
+    assert (first["reason"], last["experiment"]) == ("POLICY", "sticky")
+    assert wrong["error"]["fields"][0]["field"] == "experiments[1].mode"  # type: ignore[index]
+    assert strange["error"]["code"] == "INVALID_ARGUMENT"  # type: ignore[index]
+    given = [
+        {"decision_id": first["decision_id"], "metric": "click", "value": None, "event_id": None, "type": None},
+        {"decision_id": "x", "value": "49.90"}, {"decision_id": "x", "type": "click"}, {"decision_id": ""}, None,
+        {"decision_id": first["decision_id"], "event_id": "\ud800"}, {"decision_id": "x", "metric": "€" * 43},
+        {"decision_id": first["decision_id"], "metric": "click"},
+    ]  # fmt: skip
+    results = lever.post("/v1/events", {"events": given}).json["results"]
+    assert [r.get("outcome", r.get("error", {}).get("code")) for r in results] == [
+        "APPLIED", *["INVALID_ARGUMENT"] * 6, "DUPLICATE",
+    ]  # fmt: skip
+    assert [r["error"]["fields"][0]["field"] for r in results[1:-1]] == [
+        "events[1].value", "events[2].type", "events[3].decision_id", "events[4]", "events[5]", "events[6].metric",
+    ]  # fmt: skip
+
+
+def test_a_first_visit_sends_null(lever: Site) -> None:
+    nothing = {"experiment": "hero", "previous_decision_id": None, "arms": None, "deferred": None, "mode": None}
+    answer = lever.post("/v1/select", {"subject": "first", "context": None, "experiments": [nothing]})
+    assert answer.json["decisions"][0]["reason"] == "POLICY"
+
+
 def test_a_beacon_is_text(lever: Site) -> None:
     (shown,) = select(lever, "hero", subject="beacon")
     body = json.dumps({"events": [{"decision_id": shown["decision_id"]}]})
@@ -79,11 +105,9 @@ def test_a_beacon_is_text(lever: Site) -> None:
     [
         b"", b"{", b"[]", b"7", b"null", b"\xff", b"{}", b'{"subject":1}', b'{"subject":"u"}', b'{"events":{}}', b'{"events":[]}',
         b'{"subject":"' + "€".encode() * 171 + b'","experiments":["hero"]}',
-        b'{"subject":"","experiments":["hero"]}', b'{"subject":"u","experiments":[]}', b'{"subject":"u","experiments":[{}]}',
+        b'{"subject":"","experiments":["hero"]}', b'{"subject":"u","experiments":[]}',
         b'{"subject":"u","experiments":["hero"],"context":{"a":[]}}', b'{"subject":"u","experiments":["hero"],"nope":1}',
-        b'{"subject":"u","experiments":[{"experiment":"hero","mode":"loud"}]}', b'{"events":[{"decision_id":""}]}',
-        b'{"events":[{"decision_id":"x","type":"click"}]}', b'{"events":[{"decision_id":"x","value":"1"}]}',
-        b'{"events":[{"decision_id":"x","value":1e999}]}', b'{"events":' + b"[" * 50_000,
+        b'{"events":' + b"[" * 50_000, b'{"events":[7],"nope":"\\ud800"}', b'{"events":[NaN,"\\ud800"]}', b'{"events":"\\u0083"}', b'["\\ud800"]',
         b'{"subject":"u","experiments":[' + b'"hero",' * 40 + b'"hero"]}',
     ],
 )  # fmt: skip

@@ -90,6 +90,9 @@ class Canned(experiment_pb2_grpc.ExperimentServiceServicer, personalization_pb2_
     def Expose(self, request: Any, context: Any) -> Any:
         return self._answer("expose", request, context)
 
+    def ExposeBatch(self, request: Any, context: Any) -> Any:
+        return self._answer("expose_batch", request, context)
+
     def Reward(self, request: Any, context: Any) -> Any:
         return self._answer("reward", request, context)
 

@@ -15,6 +15,7 @@ from service.process.kernel_cache import cache_dir
 from tests.rig.programs import ROOT, missing, program
 
 HERE = ROOT / "tests/http/node"
+DRIVERS = ROOT / "tests/clients/drivers"
 CLIENT = ROOT / "service/client/js"
 INSTALL_S = 300
 
@@ -53,7 +54,7 @@ def workspace(folder: Path) -> Path:
             (modules / package.name).symlink_to(package)
     shutil.copytree(CLIENT, modules / "lever-openfeature")
     # Lever's own is found through no link: its peers are looked for beside it.
-    for script in HERE.glob("*.mjs"):
+    for script in (*HERE.glob("*.mjs"), *DRIVERS.glob("*.mjs")):
         shutil.copy(script, folder)
     return folder
 

@@ -75,9 +75,9 @@ class Standin:
             self._maybe_raise("hold")
         return [self.answers.get(event.metric, Outcome.APPLIED) for event in events]
 
-    def expose(self, decision: bytes, client: bool = False) -> Outcome:
-        self.asked.append((decision,))
-        return Outcome.DUPLICATE
+    def expose(self, decisions: Sequence[bytes], client: bool = False) -> list[Outcome | LeverError]:
+        self.asked.append(tuple(decisions))
+        return [self.answers.get(decision.decode("latin-1"), Outcome.DUPLICATE) for decision in decisions]
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,7 @@ class Kept:
     applied_at_ms: int = 12
     arms: tuple[Any, ...] = ()
     algorithm: str = "beta"
+    warnings: tuple[str, ...] = ()
 
 
 class StandinExperiments:

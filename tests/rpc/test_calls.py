@@ -12,11 +12,19 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2 as rich
 from grpc_status import rpc_status
 
-from service.errors import ExhaustedError, InvalidError, UnavailableError
+from service.errors import (
+    InvalidError,
+    LeverError,
+    NotFoundError,
+    PreconditionError,
+    UnavailableError,
+    Violation,
+)
 from service.pb.lever.v1 import experiment_pb2 as epb
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
 from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
+from service.rpc.status import code_of
 from service.serving.personalizer import Mode
 from service.serving.rewarder import RewardEvent
 from service.store.contract import Outcome
@@ -233,9 +241,35 @@ def test_a_wrong_reward_names_its_field(
 
 
 def test_a_refused_reward_is_an_error(stub: PersonalizationServiceStub, standin: Standin) -> None:
-    standin.answers["m"] = ExhaustedError("64 events", "TOO_MANY_EVENTS")
+    standin.answers["m"] = PreconditionError("64 events", "TOO_MANY_EVENTS")
     error, (info,) = failure(stub.Reward, pb.RewardRequest(decision_id="abcd", metric="m"))
-    assert (error.code(), info.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_EVENTS")
+    assert (error.code(), info.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "TOO_MANY_EVENTS")
+
+
+def test_the_code_alone_says_what_may_be_sent_again() -> None:
+    """For every error there is: it says how long to wait if, and only if, its status is one of the two that pass."""
+    kinds = {LeverError}
+    while more := {kind for one in kinds for kind in one.__subclasses__()} - kinds:
+        kinds |= more
+    for kind in kinds:
+        given = [Violation("f", "m")] if issubclass(kind, InvalidError) else "m"
+        error = kind("f", "m") if issubclass(kind, NotFoundError) else kind(given)  # type: ignore[arg-type]
+        passes = code_of(error) in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED)
+        assert (error.retry_s is not None) == passes, kind
+
+
+def test_a_batch_of_exposures_has_a_result_for_each(stub: PersonalizationServiceStub, standin: Standin) -> None:
+    standin.answers["away"] = UnavailableError("the store does not answer", retry_s=1.25)
+    exposures = [pb.ExposeRequest(decision=name) for name in (b"a", b"away", b"", b"z" * 1025, b"b")]
+    answer = stub.ExposeBatch(pb.ExposeBatchRequest(exposures=exposures))
+    assert [result.code for result in answer.results] == [0, 14, 3, 3, 0]
+    assert [result.outcome for result in answer.results] == [2, 0, 0, 0, 2]
+    assert answer.results[2].message.startswith("exposures[2].decision_id: ")
+    assert answer.retry_delay.ToMilliseconds() == 1250
+    assert standin.asked == [(b"a", b"away", b"b")]
+    assert not stub.ExposeBatch(pb.ExposeBatchRequest()).results
+    with pytest.raises(grpc.RpcError, match="exposures: has more than 1,000 elements"):
+        stub.ExposeBatch(pb.ExposeBatchRequest(exposures=[pb.ExposeRequest()] * 1001))
 
 
 def message(sequence: int, *metrics: str) -> pb.StreamRewardsRequest:

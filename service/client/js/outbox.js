@@ -1,83 +1,191 @@
-// Events on their way to POST /v1/events: in batches, and again where the server was away. Sending one twice is
-// harmless: every event has an id.
+// Events on their way to POST /v1/events: in batches, and again where that can help. Sending one twice is harmless:
+// every event has an id. What is lost is counted and said.
 
 const BATCH = 500;
-const MOST = 10000;
-const SLOWEST_MS = 5000;
+const SLOWEST_MS = 2000;
+const SEND_MS = 5000;
+const PASSING = ['UNAVAILABLE', 'RESOURCE_EXHAUSTED'];
+const PASSING_STATUS = [408, 425, 429, 502, 503, 504]; // of a whole answer, a proxy's included
+
+export const TAKEN = 'taken';
+export const AGAIN = 'again';
+
+export const warn = (...words) => console.warn('lever:', ...words);
 
 export class Outbox {
-  /** `post(events)` resolves to the server's results, or null where the whole batch may be sent again. */
-  constructor(post, everyMs = 200) {
+  /** `post(events)` resolves to a verdict for each: TAKEN, AGAIN, or an Error that says why it never will be taken. */
+  constructor(post, { everyMs = 200, most = 100000 } = {}) {
     this.post = post;
     this.everyMs = everyMs;
+    this.most = most;
     this.waiting = [];
-    this.waitMs = everyMs;
-    this.timer = undefined;
-    this.sending = undefined;
+    this.pauseMs = 0;
+    this.dropped = 0; // gave way to newer ones, or were still here at the end
+    this.refused = 0; // by the server, for good, or as they were wrong
+    this.told = 0;
   }
 
   put(event) {
+    if (this.closed) return this.drop(1, 'after close');
     this.waiting.push(event);
-    if (this.waiting.length > MOST) this.waiting.shift();
+    this.shorten();
     this.schedule();
   }
 
-  /** Everything that waits, for someone who sends it in another way. */
-  take() {
-    return this.waiting.splice(0);
-  }
-
-  /** Resolves once everything put so far was sent, or could not be sent now. */
-  async flush() {
+  /** Resolves to whether everything put so far is with the server, and nothing was lost since the last flush. */
+  async flush(timeoutMs = 5000) {
+    const end = Date.now() + timeoutMs;
     clearTimeout(this.timer);
     this.timer = undefined;
-    while (this.sending) await this.sending;
-    while (this.waiting.length) {
-      const before = this.waiting.length;
-      this.sending = this.send();
-      await this.sending;
-      if (this.waiting.length >= before) break;
+    while (this.waiting.length || this.sending) {
+      const left = end - Date.now();
+      if (left <= 0) break;
+      this.sending ??= this.send();
+      await Promise.race([this.sending, pause(left)]);
+      if (this.pauseMs && this.waiting.length && !this.sending) await pause(Math.min(this.pauseMs, end - Date.now()));
     }
+    const done = !this.waiting.length && !this.sending;
+    if (!done) this.schedule();
+    const lost = this.dropped + this.refused - this.told;
+    this.told += lost;
+    return done && !lost;
+  }
+
+  /** Flush and end; what is left is dropped, counted and said. */
+  async close(timeoutMs = 5000) {
+    const done = await this.flush(timeoutMs);
+    clearTimeout(this.timer);
+    this.closed = true;
+    const left = this.waiting.length + (this.underWay ?? 0);
+    if (left) this.drop(left, 'left when it was closed');
+    this.waiting = [];
+    return done;
+  }
+
+  /** An event that is wrong: counted, said, and thrown at who made it (OpenFeature's client catches it). */
+  refuse(error) {
+    this.refused += 1;
+    warn(`an event was refused: ${error.message}`);
+    throw error;
   }
 
   schedule() {
-    if (this.timer !== undefined) return;
-    this.timer = setTimeout(() => this.flush(), this.waitMs);
+    if (this.timer !== undefined || this.sending || this.closed) return;
+    this.timer = setTimeout(() => {
+      this.timer = undefined;
+      this.sending ??= this.send();
+    }, this.pauseMs || this.everyMs);
     this.timer.unref?.();
   }
 
   async send() {
     const events = this.waiting.splice(0, BATCH);
-    let again = events;
+    this.underWay = events.length;
+    let verdicts;
     try {
-      const results = await this.post(events);
-      if (results) again = events.filter((_, i) => ['UNAVAILABLE', 'RESOURCE_EXHAUSTED'].includes(results[i]?.error?.code));
+      verdicts = await this.post(events);
     } catch {
-      // The network: again.
-    } finally {
-      this.waiting.unshift(...again);
-      this.waitMs = again.length ? Math.min(this.waitMs * 2, SLOWEST_MS) : this.everyMs;
-      this.sending = undefined;
+      verdicts = events.map(() => AGAIN); // the network
     }
-    if (this.waiting.length) this.schedule();
+    this.underWay = 0;
+    this.sending = undefined;
+    if (this.closed) return; // counted as left
+    const again = events.filter((_, i) => verdicts[i] === AGAIN);
+    const refused = verdicts.filter((verdict) => verdict !== AGAIN && verdict !== TAKEN);
+    if (refused.length) {
+      this.refused += refused.length;
+      warn(`${refused.length} events were refused for good, the first: ${refused[0].message}`);
+    }
+    this.waiting = again.length ? [...again, ...this.waiting] : this.waiting;
+    this.pauseMs = again.length ? Math.min(Math.max(this.pauseMs * 2, 50), SLOWEST_MS) : 0;
+    this.shorten();
+    if (!this.waiting.length) this.full = false;
+    else this.schedule();
+  }
+
+  shorten() {
+    const many = this.waiting.length - this.most;
+    if (many <= 0) return;
+    this.waiting.splice(0, many);
+    this.dropped += many;
+    if (!this.full) warn(`${this.most} events wait, as many as may: the oldest are dropped for now`);
+    this.full = true;
+  }
+
+  drop(count, why) {
+    this.dropped += count;
+    warn(`${count} events dropped: ${why}`);
   }
 }
 
-/** A POST of events; null where it may be sent again as it is. Throws for what never will be taken. */
+function pause(ms) {
+  return new Promise((resolve) => {
+    setTimeout(resolve, Math.max(ms, 0)).unref?.();
+  });
+}
+
+/** A POST of events; a verdict for each. Throws where the network did not carry it. */
 export async function postEvents(url, headers, events, options = {}) {
   const body = JSON.stringify({ events });
-  const answer = await fetch(url, { method: 'POST', headers: { 'content-type': 'application/json', ...headers }, body, ...options });
-  if (answer.status === 429) return null;
-  const told = await answer.json();
-  if (told.results) return told.results;
-  return answer.status === 503 ? null : events.map(() => told);
+  const answer = await fetch(url, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...headers },
+    body,
+    keepalive: options.keepalive && body.length < 16384, // a browser keeps 64 kB alive, of all requests together
+    signal: AbortSignal.timeout(SEND_MS),
+  });
+  let told = {};
+  try {
+    told = await answer.json();
+  } catch {
+    // Not Lever's: a proxy.
+  }
+  if (Array.isArray(told?.results) && told.results.length === events.length) return told.results.map(verdictOf);
+  const all = PASSING_STATUS.includes(answer.status) ? AGAIN : new Error(told?.error?.message ?? `HTTP ${answer.status}`);
+  return events.map(() => all);
+}
+
+function verdictOf({ error }) {
+  if (!error) return TAKEN;
+  if (PASSING.includes(error.code)) return AGAIN;
+  // A flag without that metric: not its event.
+  if (error.fields?.length === 1 && error.fields[0].field === 'metric') return TAKEN;
+  return new Error(error.message ?? error.code);
 }
 
 // Unique among the events of one decision is enough; crypto.randomUUID is not there on pages without TLS.
 const unique = () => `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
+const SPELLED = /^\s*[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?\s*$/i;
 
+/** A reward. Throws a TypeError that begins with the field's name: nothing wrong is ever queued. */
 export function tracked(decisionId, metric, details) {
-  const event = { decision_id: decisionId, metric, event_id: unique() };
-  if (details?.value !== undefined) event.value = details.value;
+  const event = {
+    decision_id: text('decisionId', decisionId, 1024),
+    metric: text('name', metric, 128),
+    event_id: details?.eventId === undefined || details.eventId === null ? unique() : name('eventId', details.eventId),
+  };
+  if (details?.value !== undefined && details.value !== null) event.value = number('value', details.value);
   return event;
 }
+
+function name(field, value) {
+  return text(field, typeof value === 'bigint' || Number.isSafeInteger(value) ? String(value) : value, 128);
+}
+
+function text(field, value, most) {
+  if (typeof value !== 'string' || value === '') throw new TypeError(`${field}: must be a text, not ${shown(value)}`);
+  if (/\p{Surrogate}/u.test(value)) throw new TypeError(`${field}: holds half a character (a lone surrogate)`);
+  if (new TextEncoder().encode(value).length > most) throw new TypeError(`${field}: is longer than ${most} bytes`);
+  return value;
+}
+
+function number(field, value) {
+  const spelled = typeof value === 'string' && SPELLED.test(value);
+  if (!spelled && typeof value !== 'number' && typeof value !== 'bigint') {
+    throw new TypeError(`${field}: ${shown(value)} is no number`);
+  }
+  if (!Number.isFinite(Number(value))) throw new TypeError(`${field}: ${shown(value)} is not finite`);
+  return Number(value);
+}
+
+const shown = (value) => (typeof value === 'string' ? JSON.stringify(value) : String(value));

@@ -18,7 +18,7 @@ from typing import Annotated
 from fastapi import Cookie, FastAPI, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from service.client.client import Lever
+from lever_client import Lever
 
 DEFAULT = {"headline": "Invoicing that runs itself", "text": "Everything in one place.", "button": "See how it works"}
 PAGE = """<!doctype html><title>Ledgerly</title>

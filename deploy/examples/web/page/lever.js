@@ -6,18 +6,22 @@ const key = config.get('key') ?? ''; // a public key (lever key new --public); n
 
 /** A visitor is a random id that this browser keeps. It says nothing about anybody. */
 export function visitor() {
-  localStorage.visitor ??= Array.from({ length: 3 }, () => Math.random().toString(36).slice(2)).join('');
-  return localStorage.visitor;
+  const made = Array.from({ length: 3 }, () => Math.random().toString(36).slice(2)).join('');
+  try {
+    return (localStorage.visitor ??= made);
+  } catch {
+    return made; // this browser keeps nothing
+  }
 }
 
 /** The flag for this visitor; `fallback` is its value when Lever does not answer within the time. */
-export async function choose(flag, subject, fallback, context = {}, timeoutMs = 500) {
+export async function choose(flag, subject, fallback, context = {}, timeoutMs = 300) {
   try {
     const answer = await fetch(`${lever}/ofrep/v1/evaluate/flags/${flag}`, {
       method: 'POST',
       headers: { 'content-type': 'application/json', ...(key && { authorization: `Bearer ${key}` }) },
       body: JSON.stringify({ context: { targetingKey: subject, ...context } }),
-      signal: AbortSignal.timeout(timeoutMs),
+      signal: AbortSignal.timeout(Math.max(timeoutMs, 0)),
     });
     const { value = fallback, variant, metadata } = await answer.json();
     return { value, variant, decision: metadata?.decisionId };

@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from service.pb.lever.v1 import experiment_pb2 as service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2
+from service.pb.lever.v1 import experiment_pb2 as lever_dot_v1_dot_experiment__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in service/pb/lever/v1/experiment_pb2_grpc.py depends on'
+        + ' but the generated code in lever/v1/experiment_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -37,48 +37,48 @@ class ExperimentServiceStub:
         """
         self.PutExperiment = channel.unary_unary(
                 '/lever.v1.ExperimentService/PutExperiment',
-                request_serializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.PutExperimentRequest.SerializeToString,
-                response_deserializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.PutExperimentResponse.FromString,
+                request_serializer=lever_dot_v1_dot_experiment__pb2.PutExperimentRequest.SerializeToString,
+                response_deserializer=lever_dot_v1_dot_experiment__pb2.PutExperimentResponse.FromString,
                 _registered_method=True)
         self.GetExperiment = channel.unary_unary(
                 '/lever.v1.ExperimentService/GetExperiment',
-                request_serializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.GetExperimentRequest.SerializeToString,
-                response_deserializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.GetExperimentResponse.FromString,
+                request_serializer=lever_dot_v1_dot_experiment__pb2.GetExperimentRequest.SerializeToString,
+                response_deserializer=lever_dot_v1_dot_experiment__pb2.GetExperimentResponse.FromString,
                 _registered_method=True)
         self.ListExperiments = channel.unary_unary(
                 '/lever.v1.ExperimentService/ListExperiments',
-                request_serializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.ListExperimentsRequest.SerializeToString,
-                response_deserializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.ListExperimentsResponse.FromString,
+                request_serializer=lever_dot_v1_dot_experiment__pb2.ListExperimentsRequest.SerializeToString,
+                response_deserializer=lever_dot_v1_dot_experiment__pb2.ListExperimentsResponse.FromString,
                 _registered_method=True)
         self.DeleteExperiment = channel.unary_unary(
                 '/lever.v1.ExperimentService/DeleteExperiment',
-                request_serializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.DeleteExperimentRequest.SerializeToString,
-                response_deserializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.DeleteExperimentResponse.FromString,
+                request_serializer=lever_dot_v1_dot_experiment__pb2.DeleteExperimentRequest.SerializeToString,
+                response_deserializer=lever_dot_v1_dot_experiment__pb2.DeleteExperimentResponse.FromString,
                 _registered_method=True)
         self.RestoreExperiment = channel.unary_unary(
                 '/lever.v1.ExperimentService/RestoreExperiment',
-                request_serializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.RestoreExperimentRequest.SerializeToString,
-                response_deserializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.RestoreExperimentResponse.FromString,
+                request_serializer=lever_dot_v1_dot_experiment__pb2.RestoreExperimentRequest.SerializeToString,
+                response_deserializer=lever_dot_v1_dot_experiment__pb2.RestoreExperimentResponse.FromString,
                 _registered_method=True)
         self.AcceptLoss = channel.unary_unary(
                 '/lever.v1.ExperimentService/AcceptLoss',
-                request_serializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.AcceptLossRequest.SerializeToString,
-                response_deserializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.AcceptLossResponse.FromString,
+                request_serializer=lever_dot_v1_dot_experiment__pb2.AcceptLossRequest.SerializeToString,
+                response_deserializer=lever_dot_v1_dot_experiment__pb2.AcceptLossResponse.FromString,
                 _registered_method=True)
         self.GetReport = channel.unary_unary(
                 '/lever.v1.ExperimentService/GetReport',
-                request_serializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.GetReportRequest.SerializeToString,
-                response_deserializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.GetReportResponse.FromString,
+                request_serializer=lever_dot_v1_dot_experiment__pb2.GetReportRequest.SerializeToString,
+                response_deserializer=lever_dot_v1_dot_experiment__pb2.GetReportResponse.FromString,
                 _registered_method=True)
         self.Evaluate = channel.unary_unary(
                 '/lever.v1.ExperimentService/Evaluate',
-                request_serializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.EvaluateRequest.SerializeToString,
-                response_deserializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.EvaluateResponse.FromString,
+                request_serializer=lever_dot_v1_dot_experiment__pb2.EvaluateRequest.SerializeToString,
+                response_deserializer=lever_dot_v1_dot_experiment__pb2.EvaluateResponse.FromString,
                 _registered_method=True)
         self.WarmStart = channel.unary_unary(
                 '/lever.v1.ExperimentService/WarmStart',
-                request_serializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.WarmStartRequest.SerializeToString,
-                response_deserializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.WarmStartResponse.FromString,
+                request_serializer=lever_dot_v1_dot_experiment__pb2.WarmStartRequest.SerializeToString,
+                response_deserializer=lever_dot_v1_dot_experiment__pb2.WarmStartResponse.FromString,
                 _registered_method=True)
 
 
@@ -157,48 +157,48 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'PutExperiment': grpc.unary_unary_rpc_method_handler(
                     servicer.PutExperiment,
-                    request_deserializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.PutExperimentRequest.FromString,
-                    response_serializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.PutExperimentResponse.SerializeToString,
+                    request_deserializer=lever_dot_v1_dot_experiment__pb2.PutExperimentRequest.FromString,
+                    response_serializer=lever_dot_v1_dot_experiment__pb2.PutExperimentResponse.SerializeToString,
             ),
             'GetExperiment': grpc.unary_unary_rpc_method_handler(
                     servicer.GetExperiment,
-                    request_deserializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.GetExperimentRequest.FromString,
-                    response_serializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.GetExperimentResponse.SerializeToString,
+                    request_deserializer=lever_dot_v1_dot_experiment__pb2.GetExperimentRequest.FromString,
+                    response_serializer=lever_dot_v1_dot_experiment__pb2.GetExperimentResponse.SerializeToString,
             ),
             'ListExperiments': grpc.unary_unary_rpc_method_handler(
                     servicer.ListExperiments,
-                    request_deserializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.ListExperimentsRequest.FromString,
-                    response_serializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.ListExperimentsResponse.SerializeToString,
+                    request_deserializer=lever_dot_v1_dot_experiment__pb2.ListExperimentsRequest.FromString,
+                    response_serializer=lever_dot_v1_dot_experiment__pb2.ListExperimentsResponse.SerializeToString,
             ),
             'DeleteExperiment': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteExperiment,
-                    request_deserializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.DeleteExperimentRequest.FromString,
-                    response_serializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.DeleteExperimentResponse.SerializeToString,
+                    request_deserializer=lever_dot_v1_dot_experiment__pb2.DeleteExperimentRequest.FromString,
+                    response_serializer=lever_dot_v1_dot_experiment__pb2.DeleteExperimentResponse.SerializeToString,
             ),
             'RestoreExperiment': grpc.unary_unary_rpc_method_handler(
                     servicer.RestoreExperiment,
-                    request_deserializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.RestoreExperimentRequest.FromString,
-                    response_serializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.RestoreExperimentResponse.SerializeToString,
+                    request_deserializer=lever_dot_v1_dot_experiment__pb2.RestoreExperimentRequest.FromString,
+                    response_serializer=lever_dot_v1_dot_experiment__pb2.RestoreExperimentResponse.SerializeToString,
             ),
             'AcceptLoss': grpc.unary_unary_rpc_method_handler(
                     servicer.AcceptLoss,
-                    request_deserializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.AcceptLossRequest.FromString,
-                    response_serializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.AcceptLossResponse.SerializeToString,
+                    request_deserializer=lever_dot_v1_dot_experiment__pb2.AcceptLossRequest.FromString,
+                    response_serializer=lever_dot_v1_dot_experiment__pb2.AcceptLossResponse.SerializeToString,
             ),
             'GetReport': grpc.unary_unary_rpc_method_handler(
                     servicer.GetReport,
-                    request_deserializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.GetReportRequest.FromString,
-                    response_serializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.GetReportResponse.SerializeToString,
+                    request_deserializer=lever_dot_v1_dot_experiment__pb2.GetReportRequest.FromString,
+                    response_serializer=lever_dot_v1_dot_experiment__pb2.GetReportResponse.SerializeToString,
             ),
             'Evaluate': grpc.unary_unary_rpc_method_handler(
                     servicer.Evaluate,
-                    request_deserializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.EvaluateRequest.FromString,
-                    response_serializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.EvaluateResponse.SerializeToString,
+                    request_deserializer=lever_dot_v1_dot_experiment__pb2.EvaluateRequest.FromString,
+                    response_serializer=lever_dot_v1_dot_experiment__pb2.EvaluateResponse.SerializeToString,
             ),
             'WarmStart': grpc.unary_unary_rpc_method_handler(
                     servicer.WarmStart,
-                    request_deserializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.WarmStartRequest.FromString,
-                    response_serializer=service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.WarmStartResponse.SerializeToString,
+                    request_deserializer=lever_dot_v1_dot_experiment__pb2.WarmStartRequest.FromString,
+                    response_serializer=lever_dot_v1_dot_experiment__pb2.WarmStartResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -227,8 +227,8 @@ class ExperimentService:
             request,
             target,
             '/lever.v1.ExperimentService/PutExperiment',
-            service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.PutExperimentRequest.SerializeToString,
-            service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.PutExperimentResponse.FromString,
+            lever_dot_v1_dot_experiment__pb2.PutExperimentRequest.SerializeToString,
+            lever_dot_v1_dot_experiment__pb2.PutExperimentResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -254,8 +254,8 @@ class ExperimentService:
             request,
             target,
             '/lever.v1.ExperimentService/GetExperiment',
-            service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.GetExperimentRequest.SerializeToString,
-            service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.GetExperimentResponse.FromString,
+            lever_dot_v1_dot_experiment__pb2.GetExperimentRequest.SerializeToString,
+            lever_dot_v1_dot_experiment__pb2.GetExperimentResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -281,8 +281,8 @@ class ExperimentService:
             request,
             target,
             '/lever.v1.ExperimentService/ListExperiments',
-            service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.ListExperimentsRequest.SerializeToString,
-            service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.ListExperimentsResponse.FromString,
+            lever_dot_v1_dot_experiment__pb2.ListExperimentsRequest.SerializeToString,
+            lever_dot_v1_dot_experiment__pb2.ListExperimentsResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -308,8 +308,8 @@ class ExperimentService:
             request,
             target,
             '/lever.v1.ExperimentService/DeleteExperiment',
-            service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.DeleteExperimentRequest.SerializeToString,
-            service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.DeleteExperimentResponse.FromString,
+            lever_dot_v1_dot_experiment__pb2.DeleteExperimentRequest.SerializeToString,
+            lever_dot_v1_dot_experiment__pb2.DeleteExperimentResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -335,8 +335,8 @@ class ExperimentService:
             request,
             target,
             '/lever.v1.ExperimentService/RestoreExperiment',
-            service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.RestoreExperimentRequest.SerializeToString,
-            service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.RestoreExperimentResponse.FromString,
+            lever_dot_v1_dot_experiment__pb2.RestoreExperimentRequest.SerializeToString,
+            lever_dot_v1_dot_experiment__pb2.RestoreExperimentResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -362,8 +362,8 @@ class ExperimentService:
             request,
             target,
             '/lever.v1.ExperimentService/AcceptLoss',
-            service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.AcceptLossRequest.SerializeToString,
-            service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.AcceptLossResponse.FromString,
+            lever_dot_v1_dot_experiment__pb2.AcceptLossRequest.SerializeToString,
+            lever_dot_v1_dot_experiment__pb2.AcceptLossResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -389,8 +389,8 @@ class ExperimentService:
             request,
             target,
             '/lever.v1.ExperimentService/GetReport',
-            service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.GetReportRequest.SerializeToString,
-            service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.GetReportResponse.FromString,
+            lever_dot_v1_dot_experiment__pb2.GetReportRequest.SerializeToString,
+            lever_dot_v1_dot_experiment__pb2.GetReportResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -416,8 +416,8 @@ class ExperimentService:
             request,
             target,
             '/lever.v1.ExperimentService/Evaluate',
-            service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.EvaluateRequest.SerializeToString,
-            service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.EvaluateResponse.FromString,
+            lever_dot_v1_dot_experiment__pb2.EvaluateRequest.SerializeToString,
+            lever_dot_v1_dot_experiment__pb2.EvaluateResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -443,8 +443,8 @@ class ExperimentService:
             request,
             target,
             '/lever.v1.ExperimentService/WarmStart',
-            service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.WarmStartRequest.SerializeToString,
-            service_dot_pb_dot_lever_dot_v1_dot_experiment__pb2.WarmStartResponse.FromString,
+            lever_dot_v1_dot_experiment__pb2.WarmStartRequest.SerializeToString,
+            lever_dot_v1_dot_experiment__pb2.WarmStartResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -184,6 +184,20 @@ class ExposeResponse(_message.Message):
     outcome: Outcome
     def __init__(self, outcome: _Optional[_Union[Outcome, str]] = ...) -> None: ...
 
+class ExposeBatchRequest(_message.Message):
+    __slots__ = ("exposures",)
+    EXPOSURES_FIELD_NUMBER: _ClassVar[int]
+    exposures: _containers.RepeatedCompositeFieldContainer[ExposeRequest]
+    def __init__(self, exposures: _Optional[_Iterable[_Union[ExposeRequest, _Mapping]]] = ...) -> None: ...
+
+class ExposeBatchResponse(_message.Message):
+    __slots__ = ("results", "retry_delay")
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    RETRY_DELAY_FIELD_NUMBER: _ClassVar[int]
+    results: _containers.RepeatedCompositeFieldContainer[RewardResult]
+    retry_delay: _duration_pb2.Duration
+    def __init__(self, results: _Optional[_Iterable[_Union[RewardResult, _Mapping]]] = ..., retry_delay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
 class RewardRequest(_message.Message):
     __slots__ = ("decision_id", "metric", "value", "event_id", "decision")
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]

@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from service.pb.lever.v1 import personalization_pb2 as service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2
+from service.pb.lever.v1 import personalization_pb2 as lever_dot_v1_dot_personalization__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in service/pb/lever/v1/personalization_pb2_grpc.py depends on'
+        + ' but the generated code in lever/v1/personalization_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -27,6 +27,12 @@ if _version_not_supported:
 
 class PersonalizationServiceStub:
     """PersonalizationService is what a website or a mailer talks to: choose, show, reward.
+
+    The code alone says whether a call, or one element of it, may be sent again as it is:
+    UNAVAILABLE and RESOURCE_EXHAUSTED pass, so send it again after the delay that RetryInfo or `retry_delay` gives;
+    without an answer (DEADLINE_EXCEEDED, CANCELLED, a broken connection) rewards and exposures may be sent again, as
+    each is counted once. Every other code is final: the same will be refused again. gRPC itself answers
+    RESOURCE_EXHAUSTED to a message over 32 MB, which no request within the counts below needs.
     """
 
     def __init__(self, channel):
@@ -37,33 +43,44 @@ class PersonalizationServiceStub:
         """
         self.Select = channel.unary_unary(
                 '/lever.v1.PersonalizationService/Select',
-                request_serializer=service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2.SelectRequest.SerializeToString,
-                response_deserializer=service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2.SelectResponse.FromString,
+                request_serializer=lever_dot_v1_dot_personalization__pb2.SelectRequest.SerializeToString,
+                response_deserializer=lever_dot_v1_dot_personalization__pb2.SelectResponse.FromString,
                 _registered_method=True)
         self.SelectBatch = channel.unary_unary(
                 '/lever.v1.PersonalizationService/SelectBatch',
-                request_serializer=service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2.SelectBatchRequest.SerializeToString,
-                response_deserializer=service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2.SelectBatchResponse.FromString,
+                request_serializer=lever_dot_v1_dot_personalization__pb2.SelectBatchRequest.SerializeToString,
+                response_deserializer=lever_dot_v1_dot_personalization__pb2.SelectBatchResponse.FromString,
                 _registered_method=True)
         self.Expose = channel.unary_unary(
                 '/lever.v1.PersonalizationService/Expose',
-                request_serializer=service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2.ExposeRequest.SerializeToString,
-                response_deserializer=service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2.ExposeResponse.FromString,
+                request_serializer=lever_dot_v1_dot_personalization__pb2.ExposeRequest.SerializeToString,
+                response_deserializer=lever_dot_v1_dot_personalization__pb2.ExposeResponse.FromString,
+                _registered_method=True)
+        self.ExposeBatch = channel.unary_unary(
+                '/lever.v1.PersonalizationService/ExposeBatch',
+                request_serializer=lever_dot_v1_dot_personalization__pb2.ExposeBatchRequest.SerializeToString,
+                response_deserializer=lever_dot_v1_dot_personalization__pb2.ExposeBatchResponse.FromString,
                 _registered_method=True)
         self.Reward = channel.unary_unary(
                 '/lever.v1.PersonalizationService/Reward',
-                request_serializer=service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2.RewardRequest.SerializeToString,
-                response_deserializer=service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2.RewardResponse.FromString,
+                request_serializer=lever_dot_v1_dot_personalization__pb2.RewardRequest.SerializeToString,
+                response_deserializer=lever_dot_v1_dot_personalization__pb2.RewardResponse.FromString,
                 _registered_method=True)
         self.StreamRewards = channel.stream_stream(
                 '/lever.v1.PersonalizationService/StreamRewards',
-                request_serializer=service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2.StreamRewardsRequest.SerializeToString,
-                response_deserializer=service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2.StreamRewardsResponse.FromString,
+                request_serializer=lever_dot_v1_dot_personalization__pb2.StreamRewardsRequest.SerializeToString,
+                response_deserializer=lever_dot_v1_dot_personalization__pb2.StreamRewardsResponse.FromString,
                 _registered_method=True)
 
 
 class PersonalizationServiceServicer:
     """PersonalizationService is what a website or a mailer talks to: choose, show, reward.
+
+    The code alone says whether a call, or one element of it, may be sent again as it is:
+    UNAVAILABLE and RESOURCE_EXHAUSTED pass, so send it again after the delay that RetryInfo or `retry_delay` gives;
+    without an answer (DEADLINE_EXCEEDED, CANCELLED, a broken connection) rewards and exposures may be sent again, as
+    each is counted once. Every other code is final: the same will be refused again. gRPC itself answers
+    RESOURCE_EXHAUSTED to a message over 32 MB, which no request within the counts below needs.
     """
 
     def Select(self, request, context):
@@ -82,6 +99,13 @@ class PersonalizationServiceServicer:
 
     def Expose(self, request, context):
         """Expose reports that a deferred decision was shown; only then is it a trial.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExposeBatch(self, request, context):
+        """ExposeBatch reports many exposures at once, as after a mailing; what is wrong with one does not hinder the others.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -106,28 +130,33 @@ def add_PersonalizationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Select': grpc.unary_unary_rpc_method_handler(
                     servicer.Select,
-                    request_deserializer=service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2.SelectRequest.FromString,
-                    response_serializer=service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2.SelectResponse.SerializeToString,
+                    request_deserializer=lever_dot_v1_dot_personalization__pb2.SelectRequest.FromString,
+                    response_serializer=lever_dot_v1_dot_personalization__pb2.SelectResponse.SerializeToString,
             ),
             'SelectBatch': grpc.unary_unary_rpc_method_handler(
                     servicer.SelectBatch,
-                    request_deserializer=service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2.SelectBatchRequest.FromString,
-                    response_serializer=service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2.SelectBatchResponse.SerializeToString,
+                    request_deserializer=lever_dot_v1_dot_personalization__pb2.SelectBatchRequest.FromString,
+                    response_serializer=lever_dot_v1_dot_personalization__pb2.SelectBatchResponse.SerializeToString,
             ),
             'Expose': grpc.unary_unary_rpc_method_handler(
                     servicer.Expose,
-                    request_deserializer=service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2.ExposeRequest.FromString,
-                    response_serializer=service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2.ExposeResponse.SerializeToString,
+                    request_deserializer=lever_dot_v1_dot_personalization__pb2.ExposeRequest.FromString,
+                    response_serializer=lever_dot_v1_dot_personalization__pb2.ExposeResponse.SerializeToString,
+            ),
+            'ExposeBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.ExposeBatch,
+                    request_deserializer=lever_dot_v1_dot_personalization__pb2.ExposeBatchRequest.FromString,
+                    response_serializer=lever_dot_v1_dot_personalization__pb2.ExposeBatchResponse.SerializeToString,
             ),
             'Reward': grpc.unary_unary_rpc_method_handler(
                     servicer.Reward,
-                    request_deserializer=service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2.RewardRequest.FromString,
-                    response_serializer=service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2.RewardResponse.SerializeToString,
+                    request_deserializer=lever_dot_v1_dot_personalization__pb2.RewardRequest.FromString,
+                    response_serializer=lever_dot_v1_dot_personalization__pb2.RewardResponse.SerializeToString,
             ),
             'StreamRewards': grpc.stream_stream_rpc_method_handler(
                     servicer.StreamRewards,
-                    request_deserializer=service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2.StreamRewardsRequest.FromString,
-                    response_serializer=service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2.StreamRewardsResponse.SerializeToString,
+                    request_deserializer=lever_dot_v1_dot_personalization__pb2.StreamRewardsRequest.FromString,
+                    response_serializer=lever_dot_v1_dot_personalization__pb2.StreamRewardsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -139,6 +168,12 @@ def add_PersonalizationServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class PersonalizationService:
     """PersonalizationService is what a website or a mailer talks to: choose, show, reward.
+
+    The code alone says whether a call, or one element of it, may be sent again as it is:
+    UNAVAILABLE and RESOURCE_EXHAUSTED pass, so send it again after the delay that RetryInfo or `retry_delay` gives;
+    without an answer (DEADLINE_EXCEEDED, CANCELLED, a broken connection) rewards and exposures may be sent again, as
+    each is counted once. Every other code is final: the same will be refused again. gRPC itself answers
+    RESOURCE_EXHAUSTED to a message over 32 MB, which no request within the counts below needs.
     """
 
     @staticmethod
@@ -156,8 +191,8 @@ class PersonalizationService:
             request,
             target,
             '/lever.v1.PersonalizationService/Select',
-            service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2.SelectRequest.SerializeToString,
-            service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2.SelectResponse.FromString,
+            lever_dot_v1_dot_personalization__pb2.SelectRequest.SerializeToString,
+            lever_dot_v1_dot_personalization__pb2.SelectResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -183,8 +218,8 @@ class PersonalizationService:
             request,
             target,
             '/lever.v1.PersonalizationService/SelectBatch',
-            service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2.SelectBatchRequest.SerializeToString,
-            service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2.SelectBatchResponse.FromString,
+            lever_dot_v1_dot_personalization__pb2.SelectBatchRequest.SerializeToString,
+            lever_dot_v1_dot_personalization__pb2.SelectBatchResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -210,8 +245,35 @@ class PersonalizationService:
             request,
             target,
             '/lever.v1.PersonalizationService/Expose',
-            service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2.ExposeRequest.SerializeToString,
-            service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2.ExposeResponse.FromString,
+            lever_dot_v1_dot_personalization__pb2.ExposeRequest.SerializeToString,
+            lever_dot_v1_dot_personalization__pb2.ExposeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExposeBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lever.v1.PersonalizationService/ExposeBatch',
+            lever_dot_v1_dot_personalization__pb2.ExposeBatchRequest.SerializeToString,
+            lever_dot_v1_dot_personalization__pb2.ExposeBatchResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -237,8 +299,8 @@ class PersonalizationService:
             request,
             target,
             '/lever.v1.PersonalizationService/Reward',
-            service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2.RewardRequest.SerializeToString,
-            service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2.RewardResponse.FromString,
+            lever_dot_v1_dot_personalization__pb2.RewardRequest.SerializeToString,
+            lever_dot_v1_dot_personalization__pb2.RewardResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -264,8 +326,8 @@ class PersonalizationService:
             request_iterator,
             target,
             '/lever.v1.PersonalizationService/StreamRewards',
-            service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2.StreamRewardsRequest.SerializeToString,
-            service_dot_pb_dot_lever_dot_v1_dot_personalization__pb2.StreamRewardsResponse.FromString,
+            lever_dot_v1_dot_personalization__pb2.StreamRewardsRequest.SerializeToString,
+            lever_dot_v1_dot_personalization__pb2.StreamRewardsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,14 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PersonalizationServiceStub:
-    """PersonalizationService is what a website or a mailer talks to: choose, show, reward."""
+    """PersonalizationService is what a website or a mailer talks to: choose, show, reward.
+
+    The code alone says whether a call, or one element of it, may be sent again as it is:
+    UNAVAILABLE and RESOURCE_EXHAUSTED pass, so send it again after the delay that RetryInfo or `retry_delay` gives;
+    without an answer (DEADLINE_EXCEEDED, CANCELLED, a broken connection) rewards and exposures may be sent again, as
+    each is counted once. Every other code is final: the same will be refused again. gRPC itself answers
+    RESOURCE_EXHAUSTED to a message over 32 MB, which no request within the counts below needs.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -39,6 +46,8 @@ class PersonalizationServiceStub:
     """SelectBatch chooses for up to 10,000 subjects of one experiment; columns in, columns out."""
     Expose: _grpc.UnaryUnaryMultiCallable[_personalization_pb2.ExposeRequest, _personalization_pb2.ExposeResponse]
     """Expose reports that a deferred decision was shown; only then is it a trial."""
+    ExposeBatch: _grpc.UnaryUnaryMultiCallable[_personalization_pb2.ExposeBatchRequest, _personalization_pb2.ExposeBatchResponse]
+    """ExposeBatch reports many exposures at once, as after a mailing; what is wrong with one does not hinder the others."""
     Reward: _grpc.UnaryUnaryMultiCallable[_personalization_pb2.RewardRequest, _personalization_pb2.RewardResponse]
     """Reward reports what a decision earned. It is acknowledged only once it is durable."""
     StreamRewards: _grpc.StreamStreamMultiCallable[_personalization_pb2.StreamRewardsRequest, _personalization_pb2.StreamRewardsResponse]
@@ -46,7 +55,14 @@ class PersonalizationServiceStub:
 
 @_typing.type_check_only
 class PersonalizationServiceAsyncStub(PersonalizationServiceStub):
-    """PersonalizationService is what a website or a mailer talks to: choose, show, reward."""
+    """PersonalizationService is what a website or a mailer talks to: choose, show, reward.
+
+    The code alone says whether a call, or one element of it, may be sent again as it is:
+    UNAVAILABLE and RESOURCE_EXHAUSTED pass, so send it again after the delay that RetryInfo or `retry_delay` gives;
+    without an answer (DEADLINE_EXCEEDED, CANCELLED, a broken connection) rewards and exposures may be sent again, as
+    each is counted once. Every other code is final: the same will be refused again. gRPC itself answers
+    RESOURCE_EXHAUSTED to a message over 32 MB, which no request within the counts below needs.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Select: _aio.UnaryUnaryMultiCallable[_personalization_pb2.SelectRequest, _personalization_pb2.SelectResponse]  # type: ignore[assignment]
@@ -55,13 +71,22 @@ class PersonalizationServiceAsyncStub(PersonalizationServiceStub):
     """SelectBatch chooses for up to 10,000 subjects of one experiment; columns in, columns out."""
     Expose: _aio.UnaryUnaryMultiCallable[_personalization_pb2.ExposeRequest, _personalization_pb2.ExposeResponse]  # type: ignore[assignment]
     """Expose reports that a deferred decision was shown; only then is it a trial."""
+    ExposeBatch: _aio.UnaryUnaryMultiCallable[_personalization_pb2.ExposeBatchRequest, _personalization_pb2.ExposeBatchResponse]  # type: ignore[assignment]
+    """ExposeBatch reports many exposures at once, as after a mailing; what is wrong with one does not hinder the others."""
     Reward: _aio.UnaryUnaryMultiCallable[_personalization_pb2.RewardRequest, _personalization_pb2.RewardResponse]  # type: ignore[assignment]
     """Reward reports what a decision earned. It is acknowledged only once it is durable."""
     StreamRewards: _aio.StreamStreamMultiCallable[_personalization_pb2.StreamRewardsRequest, _personalization_pb2.StreamRewardsResponse]  # type: ignore[assignment]
     """StreamRewards is the fast way to report many rewards; every message is answered by one message, in order."""
 
 class PersonalizationServiceServicer(metaclass=_abc_1.ABCMeta):
-    """PersonalizationService is what a website or a mailer talks to: choose, show, reward."""
+    """PersonalizationService is what a website or a mailer talks to: choose, show, reward.
+
+    The code alone says whether a call, or one element of it, may be sent again as it is:
+    UNAVAILABLE and RESOURCE_EXHAUSTED pass, so send it again after the delay that RetryInfo or `retry_delay` gives;
+    without an answer (DEADLINE_EXCEEDED, CANCELLED, a broken connection) rewards and exposures may be sent again, as
+    each is counted once. Every other code is final: the same will be refused again. gRPC itself answers
+    RESOURCE_EXHAUSTED to a message over 32 MB, which no request within the counts below needs.
+    """
 
     @_abc_1.abstractmethod
     def Select(
@@ -86,6 +111,14 @@ class PersonalizationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_personalization_pb2.ExposeResponse, _abc.Awaitable[_personalization_pb2.ExposeResponse]]:
         """Expose reports that a deferred decision was shown; only then is it a trial."""
+
+    @_abc_1.abstractmethod
+    def ExposeBatch(
+        self,
+        request: _personalization_pb2.ExposeBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_personalization_pb2.ExposeBatchResponse, _abc.Awaitable[_personalization_pb2.ExposeBatchResponse]]:
+        """ExposeBatch reports many exposures at once, as after a mailing; what is wrong with one does not hinder the others."""
 
     @_abc_1.abstractmethod
     def Reward(
