@@ -64,6 +64,7 @@ def auto(sums: Sums, settings: Settings, arms: Arms, side: Side | None = None) -
     sums, main, t = prepared(sums, Side(design, choice))
     prior = prior_of(choice, main, sums.xr.shape[1])
     fit = regression(sums, prior)
+    least = MUCH[int(settings["evidence"])] * shares(sums, fit.theta, arms, side.control)
     own = np.array(sorted(side.priors or {}), np.int64)
     if own.size:  # an arm's prior moves that arm alone: not what is common to all, and not the noise
         believed, solved = prepared(believed, Side(design, choice), t)[0], np.zeros_like(sums.xr)
@@ -74,8 +75,7 @@ def auto(sums: Sums, settings: Settings, arms: Arms, side: Side | None = None) -
     numbers[NOISE], numbers[OPTIMISM], numbers[EASE] = fit.noise, OPTIMISTIC, EASY
     numbers[TEMPERATURE] = math.sqrt(COLD * COLD + HEAT / (1.0 + max(_sum(sums.rewarded), 0.0)))
     par, dof = np.zeros((sums.n.size, 3)), np.full(sums.n.size, np.inf)
-    par[:, 0] = MUCH[int(settings["evidence"])] * shares(sums, fit.theta, arms, side.control)
-    np.minimum(par[:, 0], 1.0 / max(len(arms), 1), out=par[:, 0])
+    par[:, 0] = np.minimum(least, 1.0 / max(len(arms), 1))
     used = main if len(main.terms) else None
     return pack(Kind.OPTIMIST, par, theta, cov, dof, 0.0, numbers, settings["floor"], used, side.least)
 
