@@ -18,12 +18,12 @@ from bandits.expansion import Design, plain
 from bandits.optimist import EASE, NOISE, NUMBERS, OPTIMISM, TEMPERATURE
 from bandits.posterior import Floats, Kind, Posterior, Sums, pack
 from bandits.prior import Priors, with_priors
-from bandits.ridges import invert_all, residuals, towards
+from bandits.ridges import invert_all, on_average, residuals, towards
 
 OPTIMISTIC = 1.0  # deviations of a mean that its score stands above it
 COLD = 0.1  # the temperature once rewards have come in
 HEAT = 3.0  # its square while there are none: then the odds are about those that an arm is the best
-EASY = 0.5  # a gap of 1 / sqrt(EASY) deviations of a reward halves what an arm is shown for the sake of evidence
+EASY = 1.0  # a gap of 1 / sqrt(EASY) deviations of a reward halves what an arm is shown for the sake of evidence
 PRIOR_TRIALS = 2.0  # of the raw variance, that the noise begins with
 LEAST = 1e-24  # of a noise: the square of a unit of the finest grid
 SHARE = 0.022  # of the traffic, for all arms together, whatever is believed of them,
@@ -92,9 +92,9 @@ def shares(sums: Sums, theta: Floats, arms: Arms, control: int | None) -> Floats
     alone = min(ALONE, UNTIL * ALONE / trials)
     out = np.full(len(sums.n), every)
     if trials > len(arms):  # else nobody is the best yet
-        average = np.array([math.fsum((sums.xx[:, 0, j]).tolist()) for j in range(theta.shape[1])])
-        mean = np.array([math.fsum((theta[k] * average).tolist()) for k in arms.tolist()])
-        out[arms[mean >= sorted(mean.tolist())[-2:][0]]] = max(every, alone)
+        mean = np.zeros(len(sums.n))
+        on_average(sums.xx, theta, mean)
+        out[arms[mean[arms] >= sorted(mean[arms].tolist())[-2:][0]]] = max(every, alone)
     if control is not None:
         out[control] = max(every, alone)
     return out
@@ -138,9 +138,7 @@ def regression(sums: Sums, prior: Floats) -> Fit:
     mean[:, 0] = constant(sums, prior, seen)
     theta, left = np.empty_like(solved), np.zeros(len(sums.n))
     towards(inverse, solved, prior, mean, every, theta)
-    residuals(sums.xx, sums.xr, sums.s2, theta, sums.n, every, left)
-    # With what the prior takes: a fit of more coefficients than trials leaves no residual, but there is noise.
-    left[seen] += [_sum(row) for row in prior * (theta[seen] - mean[seen]) ** 2]
+    residuals(sums.xx, sums.xr, sums.s2, sums.n, prior, mean, theta, left)
     slot = pool(sums)
     noise = (_sum(left) + PRIOR_TRIALS * slot.variance) / (max(slot.trials, 0.0) + PRIOR_TRIALS)
     return Fit(theta, inverse, mean, max(noise, LEAST))
