@@ -27,12 +27,12 @@ EASY = 1.0  # a gap of 1 / sqrt(EASY) deviations of a reward halves what an arm 
 PRIOR_TRIALS = 2.0  # of the raw variance, that the noise begins with
 LEAST = 1e-24  # of a noise: the square of a unit of the finest grid
 SHARE = 0.022  # of the traffic, for all arms together, whatever is believed of them,
-ALONE = 0.026  # for the default arm, for the best one and for the next
+SHOWS = 12.0  # until an arm was shown so often in each e-fold of trials: then each of them is, see ope.SHOWS
 FEW = 10  # arms; of more each has a share as of the square of their number
-UNTIL = 5_000.0  # trials; from then on it thins out as they come in,
-SHOWS = 11.0  # but no arm's chance to less than this over all trials: ope.SHOWS and some more
-FIRST = 0.1  # of the first traffic: who leads by then may not lead for long,
-FIRST_SHOWS = 5.0  # until an arm was shown so often in each e-fold of trials
+ALONE = 0.03  # for the default arm, for the best one and for the next,
+ALONE_SHOWS = 80.0  # until each was shown so often in each e-fold of trials: then they are
+FIRST = 0.1  # as SHARE and SHOWS, of the first traffic: who leads by then may not lead for long
+FIRST_SHOWS = 5.0
 MUCH = (0.1, 1.0, 6.0)  # times that, as `evidence` says
 
 
@@ -87,9 +87,8 @@ def shares(sums: Sums, theta: Floats, arms: Arms, control: int | None) -> Floats
     """
     trials, few = max(_sum(sums.n[arms]), 1.0), max(len(arms), 1)
     part = min(1.0, FEW / few) / few
-    every = min(SHARE * part, max(UNTIL * SHARE / few, SHOWS) / trials)
-    every = max(every, min(FIRST * part, FIRST_SHOWS / trials))
-    alone = min(ALONE, UNTIL * ALONE / trials)
+    every = max(min(SHARE * part, SHOWS / trials), min(FIRST * part, FIRST_SHOWS / trials))
+    alone = min(ALONE, ALONE_SHOWS / trials)
     out = np.full(len(sums.n), every)
     if trials > len(arms):  # else nobody is the best yet
         mean = np.zeros(len(sums.n))
