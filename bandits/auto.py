@@ -18,21 +18,21 @@ from bandits.expansion import Design, plain
 from bandits.optimist import EASE, NOISE, NUMBERS, OPTIMISM, TEMPERATURE
 from bandits.posterior import Floats, Kind, Posterior, Sums, pack
 from bandits.prior import Priors, with_priors
-from bandits.ridges import invert_all, residuals, towards
+from bandits.ridges import invert_all, on_average, residuals, towards
 
 OPTIMISTIC = 1.0  # deviations of a mean that its score stands above it
 COLD = 0.1  # the temperature once rewards have come in
 HEAT = 3.0  # its square while there are none: then the odds are about those that an arm is the best
-EASY = 0.5  # a gap of 1 / sqrt(EASY) deviations of a reward halves what an arm is shown for the sake of evidence
+EASY = 1.0  # a gap of 1 / sqrt(EASY) deviations of a reward halves what an arm is shown for the sake of evidence
 PRIOR_TRIALS = 2.0  # of the raw variance, that the noise begins with
 LEAST = 1e-24  # of a noise: the square of a unit of the finest grid
 SHARE = 0.022  # of the traffic, for all arms together, whatever is believed of them,
-ALONE = 0.026  # for the default arm, for the best one and for the next
+SHOWS = 12.0  # until an arm was shown so often in each e-fold of trials: then each of them is, see ope.SHOWS
 FEW = 10  # arms; of more each has a share as of the square of their number
-UNTIL = 5_000.0  # trials; from then on it thins out as they come in,
-SHOWS = 11.0  # but no arm's chance to less than this over all trials: ope.SHOWS and some more
-FIRST = 0.1  # of the first traffic: who leads by then may not lead for long,
-FIRST_SHOWS = 5.0  # until an arm was shown so often in each e-fold of trials
+ALONE = 0.03  # for the default arm, for the best one and for the next,
+ALONE_SHOWS = 80.0  # until each was shown so often in each e-fold of trials: then they are
+FIRST = 0.1  # as SHARE and SHOWS, of the first traffic: who leads by then may not lead for long
+FIRST_SHOWS = 5.0
 MUCH = (0.1, 1.0, 6.0)  # times that, as `evidence` says
 
 
@@ -64,6 +64,7 @@ def auto(sums: Sums, settings: Settings, arms: Arms, side: Side | None = None) -
     sums, main, t = prepared(sums, Side(design, choice))
     prior = prior_of(choice, main, sums.xr.shape[1])
     fit = regression(sums, prior)
+    least = MUCH[int(settings["evidence"])] * shares(sums, fit.theta, arms, side.control)
     own = np.array(sorted(side.priors or {}), np.int64)
     if own.size:  # an arm's prior moves that arm alone: not what is common to all, and not the noise
         believed, solved = prepared(believed, Side(design, choice), t)[0], np.zeros_like(sums.xr)
@@ -74,8 +75,7 @@ def auto(sums: Sums, settings: Settings, arms: Arms, side: Side | None = None) -
     numbers[NOISE], numbers[OPTIMISM], numbers[EASE] = fit.noise, OPTIMISTIC, EASY
     numbers[TEMPERATURE] = math.sqrt(COLD * COLD + HEAT / (1.0 + max(_sum(sums.rewarded), 0.0)))
     par, dof = np.zeros((sums.n.size, 3)), np.full(sums.n.size, np.inf)
-    par[:, 0] = MUCH[int(settings["evidence"])] * shares(sums, fit.theta, arms, side.control)
-    np.minimum(par[:, 0], 1.0 / max(len(arms), 1), out=par[:, 0])
+    par[:, 0] = np.minimum(least, 1.0 / max(len(arms), 1))
     used = main if len(main.terms) else None
     return pack(Kind.OPTIMIST, par, theta, cov, dof, 0.0, numbers, settings["floor"], used, side.least)
 
@@ -87,14 +87,13 @@ def shares(sums: Sums, theta: Floats, arms: Arms, control: int | None) -> Floats
     """
     trials, few = max(_sum(sums.n[arms]), 1.0), max(len(arms), 1)
     part = min(1.0, FEW / few) / few
-    every = min(SHARE * part, max(UNTIL * SHARE / few, SHOWS) / trials)
-    every = max(every, min(FIRST * part, FIRST_SHOWS / trials))
-    alone = min(ALONE, UNTIL * ALONE / trials)
+    every = max(min(SHARE * part, SHOWS / trials), min(FIRST * part, FIRST_SHOWS / trials))
+    alone = min(ALONE, ALONE_SHOWS / trials)
     out = np.full(len(sums.n), every)
     if trials > len(arms):  # else nobody is the best yet
-        average = np.array([math.fsum((sums.xx[:, 0, j]).tolist()) for j in range(theta.shape[1])])
-        mean = np.array([math.fsum((theta[k] * average).tolist()) for k in arms.tolist()])
-        out[arms[mean >= sorted(mean.tolist())[-2:][0]]] = max(every, alone)
+        mean = np.zeros(len(sums.n))
+        on_average(sums.xx, theta, mean)
+        out[arms[mean[arms] >= sorted(mean[arms].tolist())[-2:][0]]] = max(every, alone)
     if control is not None:
         out[control] = max(every, alone)
     return out
@@ -138,9 +137,7 @@ def regression(sums: Sums, prior: Floats) -> Fit:
     mean[:, 0] = constant(sums, prior, seen)
     theta, left = np.empty_like(solved), np.zeros(len(sums.n))
     towards(inverse, solved, prior, mean, every, theta)
-    residuals(sums.xx, sums.xr, sums.s2, theta, sums.n, every, left)
-    # With what the prior takes: a fit of more coefficients than trials leaves no residual, but there is noise.
-    left[seen] += [_sum(row) for row in prior * (theta[seen] - mean[seen]) ** 2]
+    residuals(sums.xx, sums.xr, sums.s2, sums.n, prior, mean, theta, left)
     slot = pool(sums)
     noise = (_sum(left) + PRIOR_TRIALS * slot.variance) / (max(slot.trials, 0.0) + PRIOR_TRIALS)
     return Fit(theta, inverse, mean, max(noise, LEAST))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import math
 from typing import NamedTuple
 
@@ -76,6 +77,14 @@ BETA_NODES = 16
 STUDENT_NODES = 8
 
 
+@functools.cache
+def _triangle(columns: int) -> NDArray[np.int64]:
+    """Places of the upper triangle in a flat [d, d], column by column."""
+    at = np.array([i * columns + j for j in range(columns) for i in range(j + 1)], np.int64)
+    at.flags.writeable = False
+    return at
+
+
 def pack(
     kind: int,
     par: Floats,
@@ -94,8 +103,7 @@ def pack(
     place, terms = (design.place, design.terms) if design is not None else (np.zeros(0), np.zeros((0, 4)))
     sizes = [panel.size, len(place), len(terms)]
     header = np.array([kind, arms, columns, grid.size, alpha, floor, *sizes, least], dtype=np.float64)
-    upper = np.tril_indices(columns)  # row by row of the lower is column by column of the upper
-    triangle = np.ascontiguousarray(cov[:, upper[1], upper[0]].T)
+    triangle = np.ascontiguousarray(cov.reshape(arms, -1)[:, _triangle(columns)].T)
     parts = [header, par.T.ravel(), dof, theta.T.ravel(), triangle.ravel(), place, terms.ravel(), grid, panel]
     packed: Floats = np.concatenate(parts, dtype=np.float64)
     for array in (par, theta, cov, dof, grid):

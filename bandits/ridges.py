@@ -54,23 +54,39 @@ def towards(
             theta[k, i] = total
 
 
-@entry(FLOATS3, FLOATS2, FLOATS, FLOATS2, FLOATS, INTS, FLOATS_OUT, nogil=True)
+@entry(FLOATS3, FLOATS2, FLOATS, FLOATS, FLOATS, FLOATS2, FLOATS2, FLOATS_OUT, nogil=True)
 def residuals(
     xx: NDArray[np.float64],
     xr: NDArray[np.float64],
     s2: NDArray[np.float64],
-    theta: NDArray[np.float64],
     n: NDArray[np.float64],
-    arms: NDArray[np.int64],
+    prior: NDArray[np.float64],
+    mean: NDArray[np.float64],
+    theta: NDArray[np.float64],
     out: NDArray[np.float64],
 ) -> None:
-    """Fill out (f8[K]) with each arm's residual sum of squares, sum (r - x.theta)^2 >= 0; 0 without trials."""
+    """Fill out (f8[K]) with what each arm leaves over, sum (r - x.theta)^2, and what the prior takes; 0 without trials.
+
+    A fit of more coefficients than trials leaves no residual, but there is noise: hence the prior's part.
+    """
     d = theta.shape[1]
-    for k in arms:
-        total = s2[k]
+    for k in range(n.size):
+        total, taken = s2[k], 0.0
         for i in range(d):
             inner = -2.0 * xr[k, i]
             for j in range(d):
                 inner += xx[k, i, j] * theta[k, j]
             total += theta[k, i] * inner
-        out[k] = max(total, 0.0) if n[k] > 0.0 else 0.0
+            taken += prior[i] * (theta[k, i] - mean[k, i]) ** 2
+        out[k] = max(total, 0.0) + taken if n[k] > 0.0 else 0.0
+
+
+@entry(FLOATS3, FLOATS2, FLOATS_OUT, nogil=True)
+def on_average(xx: NDArray[np.float64], theta: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+    """Fill out (f8[K]) with what each arm would have earned in all trials together, so far as theta (f8[K,d]) knows."""
+    for j in range(theta.shape[1]):
+        total = 0.0
+        for k in range(theta.shape[0]):
+            total += xx[k, 0, j]
+        for k in range(theta.shape[0]):
+            out[k] += total * theta[k, j]

@@ -73,7 +73,7 @@ def algorithm(policy: str) -> dict[str, str | float] | None:
     if name not in POLICIES:
         raise ValueError(f"unknown algorithm {name!r}: one of {', '.join(POLICIES)}")
     pairs = [part.partition("=") for part in settings.split(",") if part]
-    return {"name": name, **{key: float(value) for key, _, value in pairs}}
+    return {"name": name, **{key: value if value.isalpha() else float(value) for key, _, value in pairs}}
 
 
 def document(world: World, policy: str) -> str:

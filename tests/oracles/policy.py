@@ -221,6 +221,6 @@ def optimist(m: Floats, v: Floats, least: Floats, noise: float, heat: float) -> 
     score = m + np.sqrt(v)
     p = np.exp(-((score.max() - score) ** 2) / (2 * heat**2 * v))
     p /= p.sum()
-    floor = least / (1.0 + (0.5 * (m.max() - m) ** 2 / noise) ** 2)
+    floor = least / (1.0 + ((m.max() - m) ** 2 / noise) ** 2)
     rest = np.maximum(p - floor, 0.0)
     return np.asarray(floor + (1.0 - floor.sum()) * rest / rest.sum(), dtype=np.float64)

@@ -123,7 +123,7 @@ def test_posterior_and_pmf_against_their_definitions(choice: Choice, least: floa
     z = expanded(cells[:20], design if post.design is not None else design.mains) / 4096.0
     average = (t @ sums.xx.sum(axis=0) @ t.T)[0]
     chance = np.full(4, 5 / 400)
-    chance[np.argsort(-(np.array(theta) @ average))[:2]] = chance[2] = 0.026  # the third arm is the default one
+    chance[np.argsort(-(np.array(theta) @ average))[:2]] = chance[2] = 0.03  # the third arm is the default one
     for row, x in zip(cells[:20], z, strict=True):
         v = np.einsum("i,kij,j->k", x, post.cov, x)
         heat = np.sqrt(0.1**2 + 3.0 / (1.0 + sums.rewarded.sum()))
@@ -185,7 +185,7 @@ def test_pmf_without_features(n: list[int], won: list[int]) -> None:
     noise = (left.sum() + 2 * mean * (1 - mean)) / (k.sum() + 2)
     heat = np.sqrt(0.01 + 3 / (1 + s.sum()))
     chance = np.full(len(n), max(0.022 / len(n), min(0.1 / len(n), 5 / k.sum())))
-    chance[np.argsort(-m)[:2]] = max(0.026, chance[0])
+    chance[np.argsort(-m)[:2]] = max(0.03, chance[0])
     exact = oracle.optimist(m, noise * h, chance, noise, heat)
     assert probabilities(post, np.ones(1), np.arange(len(n))) == pytest.approx(exact, abs=1e-9)
 
@@ -238,10 +238,10 @@ def share(n: Sequence[float], won: Sequence[float], control: int | None = None) 
 def test_shares_for_the_sake_of_evidence() -> None:
     """All arms have one, more at first; the default arm, the best one and the next have more."""
     assert share([0] * 4, [0] * 4).tolist() == [0.1 / 4] * 4
-    assert share([0] * 4, [0] * 4, 2).tolist() == [0.1 / 4, 0.1 / 4, 0.026, 0.1 / 4]
-    assert share([1e3] * 4, [1, 9, 8, 2], 0).tolist() == [0.026, 0.026, 0.026, 0.022 / 4]
-    assert share([2.5e3] * 4, [1, 9, 8, 2]) == pytest.approx([0.022 / 8, 0.013, 0.013, 0.022 / 8])
-    assert share([2.5e4] * 40, [1, 2] + [0] * 38)[9] == pytest.approx(11e-6)  # ten shows of each arm, see ope.SHOWS
+    assert share([0] * 4, [0] * 4, 2).tolist() == [0.1 / 4, 0.1 / 4, 0.03, 0.1 / 4]
+    assert share([500] * 4, [1, 9, 8, 2], 0).tolist() == [0.03, 0.03, 0.03, 0.022 / 4]
+    assert share([2.5e3] * 4, [1, 9, 8, 2]) == pytest.approx([12e-4, 80e-4, 80e-4, 12e-4])
+    assert share([2.5e4] * 40, [1, 2] + [0] * 38)[9] == pytest.approx(12e-6)  # ten shows of each arm, see ope.SHOWS
     assert share([1e3] * 40, [1, 2] + [0] * 38)[9] == pytest.approx(0.022 / 160)  # many arms: not all of the traffic
 
 

@@ -68,8 +68,6 @@ def scaled(sums: Sums, factor: float) -> Sums:
 @pytest.mark.parametrize("times", [10.0, 200.0, 1e5])
 def test_the_declared_range_plays_no_part(name: str, times: float) -> None:
     """Rewards of a tenth, a two-hundredth of what was declared are learned from as well as the largest ones."""
-    if name == "auto" and times > 200.0:
-        pytest.skip("its noise has a least value")
     for seed in range(4):
         sums, cells = oracle.world(seed, trials=400)
         every = np.arange(4)

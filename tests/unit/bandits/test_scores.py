@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -23,6 +23,7 @@ def posterior(arms: int, columns: int, seed: int) -> Posterior:
 
 
 @pytest.mark.parametrize("arms", [1, 3, FEW - 1, FEW, 40])
+@settings(deadline=None)
 @given(
     columns=st.integers(1, 20),
     given_columns=st.integers(1, 25),
