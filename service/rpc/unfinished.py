@@ -28,10 +28,9 @@ TOO_MANY = Ending.of(ExhaustedError("overloaded: too many calls wait for their m
 class Unfinished:
     """Of one queue; only its thread changes it, but for `answered`, which any thread may call."""
 
-    def __init__(self, count: Callable[[], None], message_s: float = 0.0) -> None:
-        """`count` hears of every call that is ended; `message_s` stands in for every method's own time, for tests."""
+    def __init__(self, count: Callable[[], None]) -> None:
+        """`count` hears of every call that is ended."""
         self._count = count
-        self._message_s = message_s
         self._reading: dict[Call, None] = {}  # the oldest first
         self._writing: dict[Call, None] = {}
         self._now = 0.0  # as of the last look
@@ -62,9 +61,11 @@ class Unfinished:
     def late(self, now: float) -> Iterator[tuple[Call, Ending]]:
         """Calls whose message did not come in time, and how they end."""
         self._now = now
-        longest = SHORT_S if len(self._reading) > MANY else float("inf")
+        spare = len(self._reading) - MANY
         for call in list(self._reading):
-            if now - call.begun > min(self._message_s or call.method.message_s, longest):
+            allowed = call.method.message_s if spare <= 0 else min(SHORT_S, call.method.message_s)
+            if now - call.begun > allowed:
+                spare -= 1
                 self.came(call)
                 self._count()
                 yield call, TOO_LATE
