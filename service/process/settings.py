@@ -123,6 +123,9 @@ class Settings:
     web_port: int | None = _option(
         None, _number(0, 65535), "port for websites, over HTTP; 0: any free one; empty: none", once="door_port"
     )
+    watchdog_s: int = _option(
+        30, _number(0, 3600), "a process that is silent for so many seconds is replaced; 0: never"
+    )
 
     def __str__(self) -> str:
         """One line a setting, `LEVER_NAME=value`, with secrets hidden."""

@@ -71,7 +71,7 @@ class ProcessTree:
         self._run_dir = run_dir
         self._report = str(run_dir / "report.sock")
         self._key = api_keys.new_secret()  # for its own calls, where calls need one
-        self._family = Children()
+        self._family = Children(settings.watchdog_s)
         self._store = None if settings.redis_url else Embedded(settings.data_dir)
         self._store_due = 0.0
         self._url = settings.redis_url

@@ -44,7 +44,6 @@ FIRST = "0"  # what the supervisor calls the first worker
 
 def make(settings: Settings, url: str, metrics: Metrics) -> Service:
     """The service over the store at `url`. UnavailableError while the store does not give the keys."""
-    warm()
     store, mark = RedisStore(url), snapshot_file.mark(settings.redis_url)
     shared = secrets.remembered(settings.data_dir, mark, store.secret)
     try:
@@ -103,6 +102,10 @@ def await_store(
     log = structlog.get_logger("lever.worker")
     if reason := eager():
         log.warning("kernels are compiled or loaded all at once, before the server listens", reason=reason)
+    with child.expendable():
+        if stop.is_set():
+            return None
+        warm()
     why = ""
     while not stop.is_set():
         try:
