@@ -111,7 +111,9 @@ class Settings:
     reward_threads: int = _option(16, _number(1, 256), "threads that answer Reward and Expose")
     max_streams: int = _option(32, _number(1, 512), "open StreamRewards streams of a worker")
     max_waiting: int = _option(256, _number(1, 65536), "calls that wait for a thread before more are refused")
-    max_calls: int = _option(0, _number(0, 65536), "calls of one connection at a time, more wait at the client; 0: any")
+    max_calls: int = _option(
+        100, _number(0, 65536), "calls of one connection at a time, more wait at the client; 0: any"
+    )
     keys_file: Path | None = _option(None, Path, "API keys and what they allow; without it nobody needs one")  # noqa: RUF009  # as above
     tls_cert: Path | None = _option(None, Path, "PEM certificate, and its chain, of the gRPC port")  # noqa: RUF009  # as above
     tls_key: Path | None = _option(None, Path, "its key")  # noqa: RUF009  # as above
