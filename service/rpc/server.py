@@ -18,6 +18,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from service.management.protocols import Experiments, Offline
 from service.pb.lever.v1 import experiment_pb2_grpc, personalization_pb2_grpc
+from service.process import descriptors
 from service.rpc.admission import admission
 from service.rpc.calls import MESSAGE_S
 from service.rpc.dispatch import Dispatcher, Method
@@ -49,7 +50,13 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     # Connections are renewed, so that new workers get traffic; an open stream may finish within the grace.
     ("grpc.max_connection_age_ms", 600_000),
     ("grpc.max_connection_age_grace_ms", 600_000),
+    # What is not HTTP/2 by then, and who asks for nothing for so long, ends.
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.max_connection_idle_ms", 120_000),
+    # Of a call that is not admitted yet 64 kB are taken in, and no more on fast connections.
+    ("grpc.http2.bdp_probe", 0),
 )
+CONNECTIONS = 10_000  # of a worker; fewer where the system allows it fewer files
 
 # What an API key must be allowed, where keys are asked for; what is not named here takes `admin`.
 SCOPES = {
@@ -134,7 +141,7 @@ class Server:
         self._server = grpc.server(
             self._pools["admin"],
             handlers=[dispatcher],
-            options=(*OPTIONS, *((("grpc.max_concurrent_streams", limits.connection),) if limits.connection else ())),
+            options=(*OPTIONS, *_options(limits)),
             # The last line only: pools refuse first, each for itself.
             maximum_concurrent_rpcs=limits.streams + len(self._pools) * (limits.waiting + 64),
         )
@@ -215,6 +222,12 @@ class Server:
     def _look(self) -> None:
         for streams in self._streams.values():
             streams.look()
+
+
+def _options(limits: Limits) -> list[tuple[str, int]]:
+    most = min(CONNECTIONS, descriptors.limit() * 3 // 4)
+    made = [("grpc.max_allowed_incoming_connections", most)]
+    return [*made, ("grpc.max_concurrent_streams", limits.connection)] if limits.connection else made
 
 
 def _services(use_cases: UseCases, experiments: ExperimentServicer, guard: Guard, health: Health) -> Services:
