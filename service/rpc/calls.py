@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from service.rpc.pools import Pool
@@ -40,11 +40,10 @@ class Method:
     message_s: float = MESSAGE_S
     take: Callable[[FastUnary, Call, bytes], None] | None = None
     gone: Callable[[Call], None] | None = None
+    told_end: bool = field(init=False)  # a call's end is asked for by itself, as it may come before the answer
 
-    @property
-    def told_end(self) -> bool:
-        """Whether a call's end is asked for by itself: it may come before the answer."""
-        return self.pool is not None or self.take is not None
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "told_end", self.pool is not None or self.take is not None)
 
 
 class Call:

@@ -28,6 +28,7 @@ import structlog
 from grpc import _server as private
 
 from service.process.fast_path import obstacle
+from service.rpc import unfinished as limits
 from service.rpc.calls import AHEAD, Call, Method
 from service.rpc.status import Ending
 from service.rpc.unfinished import NO_MESSAGE, TOO_MANY, Unfinished
@@ -43,7 +44,6 @@ _NAMES = (
 _METHODS = ("register_method", "register_completion_queue", "request_registered_call")
 _PAUSE_S = 0.05  # before the core is asked again, where it refused
 _TICK_S = 0.1  # how often unfinished calls are looked at
-_EVERY = 8  # so many answers, then a look at how many wait
 _TURNS = 4  # so many events are taken in for one answer, while some wait
 _FAULT = Ending(grpc.StatusCode.INTERNAL, "internal error")
 
@@ -82,7 +82,7 @@ class FastUnary:
         self._open = 0  # calls that it gave and that are not over
         self._dropped: deque[Call] = deque()  # of these, those of which no event will tell
         self._ready: deque[tuple[Call, bytes]] = deque()  # their message is here, their turn has not come
-        self._taken = 0
+        self._reading, self._writing = unfinished.reading, unfinished.writing
         self._ending = False
         self._most, self._faults, self._unfinished, self._tick = waiting, faults, unfinished, tick
         self._due = 0.0  # by perf_counter; when unfinished calls are looked at next
@@ -175,9 +175,9 @@ class FastUnary:
         if stranger is not None:
             self.end(call, stranger)
             return
-        oldest = self._unfinished.begin(call)
-        if oldest is not None:
-            self.end(oldest, TOO_MANY)
+        if len(self._reading) >= limits.MOST:
+            self.end(self._unfinished.oldest(), TOO_MANY)
+        self._reading[call] = None
         if method.told_end:
             call.core.start_server_batch((core.ReceiveCloseOnServerOperation(0),), partial(self._closed, call))
             call.left += 1
@@ -189,7 +189,7 @@ class FastUnary:
 
     def _arrived(self, call: Call, event: Any) -> None:
         """The message is here: answer, or put it in line. No message: it never comes."""
-        self._unfinished.came(call)
+        self._reading.pop(call, None)
         self.less(call)
         if call.ended:
             return
@@ -208,9 +208,8 @@ class FastUnary:
             self._fail(call, error)
 
     def _line_up(self, call: Call, message: bytes) -> None:
-        """Answer at once while none wait. How many do the core does not tell: every few calls all that is here is taken in."""
-        self._taken += 1
-        if not self._ready and self._taken % _EVERY:
+        """Answer at once. While many calls have no message yet, which of them wait is known once all that is here is taken in."""
+        if not self._ready and len(self._reading) <= self._most:
             self._answer(call, message)
         elif len(self._ready) > self._most:
             self.end(call, call.method.full())
@@ -249,7 +248,8 @@ class FastUnary:
         operations = (core.SendInitialMetadataOperation(None, 0), *message, status)
         if not call.method.told_end:
             operations += (core.ReceiveCloseOnServerOperation(0),)
-        self._unfinished.answered(call)
+        call.sent = self._due
+        self._writing[call] = None
         # The last step: where it or anything before it raises, nothing was sent and no event will come.
         call.core.start_server_batch(operations, partial(self._over, call))
 
@@ -263,7 +263,7 @@ class FastUnary:
             self._dropped.append(call)  # the core cancels it when nobody refers to it any more
 
     def _over(self, call: Call, event: Any) -> None:
-        self._unfinished.read(call)
+        self._writing.pop(call, None)
         self.less(call)
 
     def _closed(self, call: Call, event: Any) -> None:

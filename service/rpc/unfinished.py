@@ -26,54 +26,36 @@ TOO_MANY = Ending.of(ExhaustedError("overloaded: too many calls wait for their m
 
 
 class Unfinished:
-    """Of one queue; only its thread changes it, but for `answered`, which any thread may call."""
+    """Of one queue; only its thread changes it, but that any thread may add to `writing`."""
 
     def __init__(self, count: Callable[[], None]) -> None:
         """`count` hears of every call that is ended."""
         self._count = count
-        self._reading: dict[Call, None] = {}  # the oldest first
-        self._writing: dict[Call, None] = {}
-        self._now = 0.0  # as of the last look
+        self.reading: dict[Call, None] = {}  # their message is not here; the oldest first
+        self.writing: dict[Call, None] = {}  # their answer is on the way
 
-    def begin(self, call: Call) -> Call | None:
-        """A call's message is awaited; the oldest one to end, where there are too many."""
-        reading, oldest = self._reading, None
-        if len(reading) >= MOST:
-            oldest = next(iter(reading))
-            del reading[oldest]
-            self._count()
-        reading[call] = None
-        return oldest
-
-    def came(self, call: Call) -> None:
-        """Its message is here, or will never be."""
-        self._reading.pop(call, None)
-
-    def answered(self, call: Call) -> None:
-        """Its answer is on the way."""
-        call.sent = self._now
-        self._writing[call] = None
-
-    def read(self, call: Call) -> None:
-        """The answer left, or nobody wants it."""
-        self._writing.pop(call, None)
+    def oldest(self) -> Call:
+        """The call without a message that ends as there are too many; the caller ends it."""
+        call = next(iter(self.reading))
+        del self.reading[call]
+        self._count()
+        return call
 
     def late(self, now: float) -> Iterator[tuple[Call, Ending]]:
         """Calls whose message did not come in time, and how they end."""
-        self._now = now
-        spare = len(self._reading) - MANY
-        for call in list(self._reading):
+        spare = len(self.reading) - MANY
+        for call in list(self.reading):
             allowed = call.method.message_s if spare <= 0 else min(SHORT_S, call.method.message_s)
             if now - call.begun > allowed:
                 spare -= 1
-                self.came(call)
+                del self.reading[call]
                 self._count()
                 yield call, TOO_LATE
 
     def unread(self, now: float) -> Iterator[Call]:
         """Calls whose answer nobody reads."""
-        for call in list(self._writing):
+        for call in list(self.writing):
             if now - call.sent > ANSWER_S:
-                self.read(call)
+                self.writing.pop(call, None)
                 self._count()
                 yield call
