@@ -7,7 +7,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,6 +21,7 @@ from service.http.backend import Backend
 from service.http.operator_port import OperatorPort
 from service.telemetry.exposition import Exposition
 from service.telemetry.metrics import Metrics
+from tests.rig.waiting import eventually
 
 LIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 PORTS = ["web", "operator"]
@@ -78,13 +79,6 @@ def port(kind: str) -> Iterator[Port]:
         made.server.should_exit = True
         made.thread.join(30)
         made.web.close()
-
-
-def eventually(look: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not look():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ import pytest
 from loadtest.rig.raw_http2 import CANCEL, CONTINUATION, END_HEADERS, HEADERS, RST, RawConnection, frame, literal
 from service.rpc import server as rpc_server
 from service.rpc.server import Limits
-from tests.rpc.standin import Standin, served
-from tests.rpc.test_unfinished import SELECT, all_answer, eventually, port_of
+from tests.rig.standin import Standin, served
+from tests.rig.waiting import eventually
+from tests.rpc.test_unfinished import SELECT, all_answer, port_of
 
 
 def test_streams_that_are_reset_at_once_are_refused_where_too_many_are_not_taken_down() -> None:
@@ -26,8 +27,9 @@ def test_streams_that_are_reset_at_once_are_refused_where_too_many_are_not_taken
             link.send(bytes(out))
             link.take_in(0.0)
         all_answer(channel)
-        assert server._queues is not None
-        eventually(lambda: not any(queue._open for queue in server._queues.all))  # type: ignore[union-attr]
+        queues = server._queues
+        assert queues is not None
+        eventually(lambda: not any(queue._open for queue in queues.all))
 
 
 def test_headers_that_go_on_for_ever_end_their_stream() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,8 @@ from service.rpc import streams, unfinished, watches
 from service.rpc.server import EXPERIMENTS, PERSONALIZATION, STORE, Limits
 from service.security.api_keys import Access, Key, new_secret
 from service.telemetry.metrics import Metrics
-from tests.rpc.standin import Standin, served
+from tests.rig.standin import Standin, served
+from tests.rig.waiting import eventually
 
 CHECK, WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
 SELECT = f"/{PERSONALIZATION}/Select"
@@ -34,13 +34,6 @@ UNARY = [
 ]  # fmt: skip
 SERVING = health_pb2.HealthCheckResponse.SERVING
 REFLECTED = reflection_pb2.ServerReflectionRequest(list_services="")
-
-
-def eventually(look: Callable[[], object], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not look():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -161,8 +154,9 @@ def test_an_answer_that_nobody_reads_is_dropped(monkeypatch: pytest.MonkeyPatch)
             opened = {link.open(SELECT, data=request, end=True) for _ in range(20)}
             eventually(lambda: link.take_in(0.1) and opened <= link.ended)
         assert shed(metrics, "unfinished") == 20
-        assert server._queues is not None
-        eventually(lambda: not any(queue._open for queue in server._queues.all))  # type: ignore[union-attr]
+        queues = server._queues
+        assert queues is not None
+        eventually(lambda: not any(queue._open for queue in queues.all))
         all_answer(channel)
 
 

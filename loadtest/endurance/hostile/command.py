@@ -23,8 +23,8 @@ from loadtest.endurance.hostile.attack import ATTACKS
 from loadtest.endurance.hostile.bystander import Bystander
 from loadtest.endurance.hostile.target import Target
 from loadtest.rig import report
-from loadtest.rig.server import ServerError, channel, free_ports, running
-from loadtest.rig.usage import cpu_s, descriptors, resident_mb
+from loadtest.rig.processes import alive, cpu_s, descriptors, resident_mb
+from loadtest.rig.server import ServerError, channel, running
 from service.pb.lever.v1 import experiment_pb2
 from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
 from service.security.api_keys import SCOPES, Key, new_secret
@@ -75,39 +75,32 @@ class _Site:
 @contextmanager
 def _site(seconds: float, *, keys: bool) -> Iterator[_Site]:
     with tempfile.TemporaryDirectory(prefix="lever-hostile-") as scratch:
-        (web,) = free_ports(1)
-        key, variables = "", {"LEVER_WEB_PORT": str(web)}
+        key, variables = "", {"LEVER_WEB_PORT": "0"}
         if keys:
             key, file = new_secret(), Path(scratch) / "keys.yaml"
             file.write_text("keys:\n" + Key.of(key, "all", frozenset(SCOPES)).line() + "\n")
             variables["LEVER_KEYS_FILE"] = str(file)
-        with running(variables=variables) as server:
+        with running(**variables) as server:
             with channel(server.address) as link:
                 asked = experiment_pb2.PutExperimentRequest(config=CONFIG)
                 metadata = (("authorization", f"Bearer {key}"),) if key else ()
                 ExperimentServiceStub(link).PutExperiment(asked, timeout=30, metadata=metadata)
-            target = Target(server.address, server.http, f"127.0.0.1:{web}", seconds)
-            yield _Site(target, key, _ours(server.pid))
-
-
-def _ours(parent: int) -> tuple[int, ...]:
-    """All processes of the tree but the store."""
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return tuple(int(pid) for pid in children if b"service." in Path(f"/proc/{pid}/cmdline").read_bytes())
+            target = Target(server.address, server.http, server.web, seconds)
+            yield _Site(target, key, tuple(server.children("service.")))  # all but the store
 
 
 def _measured(name: str, keys: bool, seconds: float) -> dict[str, object]:
     with _site(seconds, keys=keys) as site:
         with Bystander(site.target.grpc, site.key) as before:
             time.sleep(CALM_S)
-        memory, files, cpu = resident_mb(site.pids), descriptors(site.pids), cpu_s(site.pids)
+        memory, files, cpu = resident_mb(*site.pids), descriptors(*site.pids), cpu_s(*site.pids)
         most = memory
         command = [sys.executable, "-m", "loadtest.endurance.hostile.attack", name, site.target.text()]
         with Bystander(site.target.grpc, site.key) as during, subprocess.Popen(command) as attacker:
             while attacker.poll() is None:
                 time.sleep(0.1)
-                most = max(most, resident_mb(site.pids))
-        spent = cpu_s(site.pids) - cpu
+                most = max(most, resident_mb(*site.pids))
+        spent = cpu_s(*site.pids) - cpu
         recovered = _recovered(site, memory, before.p99_ms())
         return {
             "attack": name,
@@ -117,10 +110,10 @@ def _measured(name: str, keys: bool, seconds: float) -> dict[str, object]:
             "rss_growth_mb": round(most - memory, 1),
             "health_ok": during.healthy(),
             "recovered_s": recovered,
-            "rss_left_mb": round(resident_mb(site.pids) - memory, 1),
-            "descriptors_left": descriptors(site.pids) - files,
+            "rss_left_mb": round(resident_mb(*site.pids) - memory, 1),
+            "descriptors_left": descriptors(*site.pids) - files,
             "server_cpu_s": round(spent, 1),
-            "processes_lived": all(Path(f"/proc/{pid}").exists() for pid in site.pids),
+            "processes_lived": all(alive(pid) for pid in site.pids),
             "failed": sorted(set(during.failed)),
         }
 
@@ -131,6 +124,6 @@ def _recovered(site: _Site, memory: float, p99_ms: float) -> float | None:
     while (now := time.monotonic()) - begun < RECOVERY_S:
         with Bystander(site.target.grpc, site.key) as after:
             time.sleep(1.0)
-        if after.ok() == 1.0 and after.p99_ms() <= 3 * p99_ms and resident_mb(site.pids) <= WITHIN * memory:
+        if after.ok() == 1.0 and after.p99_ms() <= 3 * p99_ms and resident_mb(*site.pids) <= WITHIN * memory:
             return round(now - begun, 1)
     return None

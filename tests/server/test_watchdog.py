@@ -9,32 +9,29 @@ from pathlib import Path
 
 import grpc
 
+from loadtest.rig.processes import alive
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.process.child import Orders
 from service.server.supervisor import Child, Children
-from tests.rpc.standin import LOCAL
-from tests.rpc.test_tree import EXPERIMENT, Tree, answered, children, eventually, until
+from tests.rig.lever import HERO, LOCAL, Lever
+from tests.rig.waiting import answered, eventually
 
 
 def test_a_stopped_worker_is_replaced_and_so_is_a_stopped_side_port(tmp_path: Path) -> None:
     path = tmp_path / "hero.yaml"
-    path.write_text(EXPERIMENT)
-    tree = Tree(tmp_path, "--experiments", str(path), LEVER_WATCHDOG_S="5")
-    try:
-        tree.await_ready()
-        (worker,), (http,) = tree.family("service.server.worker"), tree.family("operator_port")
-        for pid in (worker, http):
+    path.write_text(HERO)
+    with Lever(tmp_path / "site", "--experiments", str(path), LEVER_WATCHDOG_S="5") as lever:
+        old = [*lever.workers(), *lever.children("operator_port")]
+        assert len(old) == 2
+        for pid in old:
             os.kill(pid, signal.SIGSTOP)
-        for word, old in (("service.server.worker", worker), ("operator_port", http)):
-            eventually(lambda word=word, old=old: tree.family(word) not in ([], [old]))  # type: ignore[misc]
-        with grpc.insecure_channel(tree.grpc, options=LOCAL) as channel:
-            made = until(lambda: answered(lambda: tree.select(channel)))
-            assert tree.reward(channel, made.decision_id) == pb.OUTCOME_APPLIED
-        eventually(lambda: tree.page("/readyz")[0] == 200)
-        assert tree.errors.read_text().count("does not answer and is killed") == 2
-        assert tree.stop() == 0
-    finally:
-        tree.close()
+        eventually(lambda: lever.said().count("does not answer and is killed") == 2)
+        eventually(lambda: len({*lever.workers(), *lever.children("operator_port")} - set(old)) == 2)
+        with grpc.insecure_channel(lever.address, options=LOCAL) as channel:
+            made = eventually(lambda: answered(lambda: lever.select(channel)))
+            assert lever.reward(channel, made.decision_id) == pb.OUTCOME_APPLIED
+        eventually(lambda: lever.page("/readyz")[0] == 200)
+        assert lever.stop() == 0
 
 
 def test_silence_is_measured_from_the_last_word_and_longer_before_the_first() -> None:
@@ -70,14 +67,13 @@ def test_silence_is_measured_from_the_last_word_and_longer_before_the_first() ->
 
 
 def test_a_stop_does_not_wait_for_a_compiler(tmp_path: Path) -> None:
-    tree = Tree(tmp_path, "--web-port", "0", LEVER_CACHE=str(tmp_path / "cache"), NUMBA_CACHE_DIR="")
-    try:
+    cache = tmp_path / "cache"
+    made = Lever(tmp_path / "site", "--web-port", "0", LEVER_CACHE=str(cache), NUMBA_CACHE_DIR="")
+    with made.starting() as lever:
         # It compiles from its first kernel's file on; what it would say then, it never says.
-        eventually(lambda: any((tmp_path / "cache").rglob("*.nbi")))
-        family = list(children(tree.process.pid))
-        assert tree.stop() == 0
-        assert not any(Path(f"/proc/{pid}").exists() for pid in family)
-        assert "ready" not in tree.errors.read_text().replace("ready again", "")
-        assert "killed" not in tree.errors.read_text()
-    finally:
-        tree.close()
+        eventually(lambda: any(cache.rglob("*.nbi")))
+        family = lever.children()
+        assert lever.stop() == 0
+        assert not any(alive(pid) for pid in family)
+        assert '"ready"' not in lever.said()
+        assert "killed" not in lever.said()
