@@ -28,6 +28,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "loadtest.endurance.fuzz",
         "malformed input against a real server: no crash, no internal error, flat memory",
     ),
+    "hostile": (
+        "loadtest.endurance.hostile.command",
+        "callers without a key try to stop it: what do the others notice?",
+    ),
     "overload": ("loadtest.endurance.overload", "more calls than it can answer: what is still answered, and how fast"),
     "soak": ("loadtest.endurance.soak", "minutes or hours of traffic: do memory and descriptors grow?"),
     "http": ("loadtest.speed.http", "an evaluation by OFREP beside a gRPC Select, on one core"),

@@ -31,7 +31,7 @@ from service.telemetry.metrics import Metrics
 FLAGS = "/ofrep/v1/evaluate/flags"
 FLAG = FLAGS + "/"
 BODY_BYTES = 64 << 10
-EVENTS_BYTES = 2 << 20
+EVENTS_BYTES = 2 << 20  # what bounded.py takes of any body
 RETRY_S = 1.0
 _ANYONE = Key("anyone", "", frozenset(SCOPES))
 
@@ -199,16 +199,15 @@ def _credential(headers: dict[bytes, bytes]) -> str | None:
 
 
 async def _body(receive: Receive, limit: int) -> bytes:
-    """The whole body. TooLargeError; what is left of it is not kept."""
+    """The whole body. TooLargeError; what is left of it is not kept. InvalidError: the client went away before its end."""
     message = await receive()
-    body: bytes = message.get("body", b"")
-    if not message.get("more_body") and len(body) <= limit:
-        return body
-    parts, size = [body], len(body)
+    parts, size = [message.get("body", b"")], len(message.get("body", b""))
     while message.get("more_body") and size <= limit:
         message = await receive()
         parts.append(message.get("body", b""))
         size += len(parts[-1])
+    if message["type"] != "http.request":
+        raise InvalidError.field("body", "ended early")
     if size > limit:
         raise _too_large(limit)
     return b"".join(parts)

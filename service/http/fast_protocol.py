@@ -11,15 +11,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
 from service.http.app import Route, WebApp
+from service.http.bounded import Bounded
 from service.http.messages import Reply
 
 _FAULT = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n"
 
 
-class FastProtocol(HttpToolsProtocol):
+class FastProtocol(Bounded):
     """uvicorn's protocol, for a WebApp as its application."""
 
     _route: Route | None = None  # of the request in hand, if it is answered here
@@ -27,7 +28,7 @@ class FastProtocol(HttpToolsProtocol):
     _parts: list[bytes]
     _size = 0
 
-    def on_headers_complete(self) -> None:
+    def take(self) -> None:
         """Take the request, or leave it to uvicorn."""
         self._route = None
         app: Any = self.config.app
@@ -38,32 +39,32 @@ class FastProtocol(HttpToolsProtocol):
                 self._route = None
                 app.faults.note(error)
         if self._route is None:
-            super().on_headers_complete()
+            super().take()
 
-    def on_body(self, body: bytes) -> None:
+    def keep(self, body: bytes) -> None:
         """Keep it, up to what the route takes."""
         if self._route is None:
-            super().on_body(body)
+            super().keep(body)
             return
         self._size += len(body)
         if self._size <= self._route.limit:
             self._parts.append(body)
 
-    def on_message_complete(self) -> None:
+    def answer(self) -> None:
         """Answer."""
         route = self._route
         if route is None:
-            super().on_message_complete()
+            super().answer()
             return
         self._route = None
         app: Any = self.config.app
         try:
             body = b"".join(self._parts) if self._size <= route.limit else None
-            answer = _written(app.at_once(route, self._tail, dict(self.headers), body))
+            made = _written(app.at_once(route, self._tail, dict(self.headers), body))
         except Exception as error:  # noqa: BLE001 - as above
             app.faults.note(error)
-            answer = _FAULT
-        self.transport.write(answer)
+            made = _FAULT
+        self.transport.write(made)
         self.on_response_complete()
 
     def _choose(self, app: WebApp) -> None:

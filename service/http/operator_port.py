@@ -19,6 +19,7 @@ from prometheus_client.exposition import choose_encoder
 
 from service import logs
 from service.errors import LeverError
+from service.http.protocol import protocol
 from service.process import child
 from service.security.api_keys import HEADER, Access
 from service.telemetry.dumps import FRAME
@@ -124,7 +125,7 @@ async def serve(orders: child.Orders) -> None:
 
     config = uvicorn.Config(
         OperatorPort(exposition, access), lifespan="off", access_log=False, log_config=None, server_header=False,
-        timeout_graceful_shutdown=5, timeout_keep_alive=75,
+        timeout_graceful_shutdown=5, timeout_keep_alive=75, http=protocol(fast=False), ws="none",
     )  # fmt: skip
     config.load()
     server = UntilSignal(config)

@@ -1,4 +1,6 @@
-"""Which protocol uvicorn speaks for the web port: the shorter way where uvicorn is as it was tested, else its own."""
+"""Which protocol uvicorn speaks for a port: one with bounds, for the web port a shorter way too; both only where uvicorn is
+as it was tested, else its own.
+"""
 
 from __future__ import annotations
 
@@ -11,21 +13,24 @@ from service.process.fast_path import obstacle
 # The first versions that fast_protocol.py was not tested with; pyproject.toml says the same.
 UNTESTED = {"uvicorn": "0.55", "httptools": "0.10"}
 _CLASS = (
-    "on_message_begin", "on_url", "on_header", "on_headers_complete", "on_body", "on_message_complete",
+    "connection_made", "data_received", "pause_writing", "resume_writing", "send_400_response", "on_message_begin", "on_url", "on_header", "on_headers_complete", "on_body", "on_message_complete",
     "on_response_complete",
 )  # fmt: skip
 _PARSER = ("get_http_version", "get_method", "should_keep_alive", "should_upgrade")
 
 
-def protocol() -> type[asyncio.Protocol] | str:
-    """What to give uvicorn as `http`. Where it is the slower way, one line of the log says why."""
+def protocol(*, fast: bool = True) -> type[asyncio.Protocol] | str:
+    """What to give uvicorn as `http`. Where it is uvicorn's own, one line of the log says why."""
     why = _obstacle()
-    if not why:
-        from service.http.fast_protocol import FastProtocol
+    if why:
+        structlog.get_logger("lever.fast_path").warning(
+            "HTTP requests go uvicorn's own way, which costs more and bounds nothing", reason=why
+        )
+        return "auto"
+    from service.http.bounded import Bounded
+    from service.http.fast_protocol import FastProtocol
 
-        return FastProtocol
-    structlog.get_logger("lever.fast_path").warning("HTTP requests go uvicorn's own way, which costs more", reason=why)
-    return "auto"
+    return FastProtocol if fast else Bounded
 
 
 def _obstacle() -> str:

@@ -1,7 +1,8 @@
 """What every child process of `lever serve` does first: read its orders, and arrange when to end.
 
 Orders come on stdin, as secrets do not belong on a command line or in an environment. Stdout is the line to the
-supervisor: a child says `ready` there. Logs go to stderr.
+supervisor: a child says `ready` there, and `alive` every second: one that is silent for too long is replaced. Logs go to
+stderr.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import os
 import select
 import signal
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +23,7 @@ from service import logs
 from service.process.settings import Settings, settings
 
 _PR_SET_PDEATHSIG = 1
+_BEAT_S = 1.0
 
 
 class Orders(msgspec.Struct):
@@ -44,11 +48,18 @@ class Orders(msgspec.Struct):
 
 
 def orders() -> Orders:
-    """Read the orders from stdin, and end with the parent from now on; an end by an error is logged."""
+    """Read the orders from stdin, end with the parent from now on, and be heard; an end by an error is logged."""
     logs.tell_uncaught()
     told = msgspec.json.decode(sys.stdin.buffer.read(), type=Orders)
     die_with(told.parent)
+    threading.Thread(target=_beat, name="lever-beat", daemon=True).start()
     return told
+
+
+def _beat() -> None:
+    """A thread of its own: it is heard while kernels are compiled and under any load, and not when the process is stopped."""
+    while say("alive"):
+        time.sleep(_BEAT_S)
 
 
 def die_with(parent: int) -> None:
@@ -59,13 +70,30 @@ def die_with(parent: int) -> None:
         raise SystemExit(1)
 
 
-def say(word: str) -> None:
-    """Tell the supervisor."""
+def say(word: str) -> bool:
+    """Tell the supervisor; whether there is one."""
     try:
-        sys.stdout.write(word + "\n")
-        sys.stdout.flush()
+        os.write(sys.stdout.fileno(), f"{word}\n".encode())  # at once, so that no two words mix
     except BrokenPipeError:  # it is gone; the signal follows
-        pass
+        return False
+    return True
+
+
+@contextmanager
+def expendable() -> Iterator[None]:
+    """While it lasts, the first signal ends the process at once: nothing is held yet, and a compiler hears of no signal.
+
+    On a thread that takes no signals, nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class Stop:

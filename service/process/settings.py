@@ -129,7 +129,9 @@ class Settings:
     reward_threads: int = _option(16, _number(1, 256), "threads that answer Reward and Expose")
     max_streams: int = _option(32, _number(1, 512), "open StreamRewards streams of a worker")
     max_waiting: int = _option(256, _number(1, 65536), "calls that wait for a thread before more are refused")
-    max_calls: int = _option(0, _number(0, 65536), "calls of one connection at a time, more wait at the client; 0: any")
+    max_calls: int = _option(
+        100, _number(0, 65536), "calls of one connection at a time, more wait at the client; 0: any"
+    )
     keys_file: Path | None = _option(None, Path, "API keys and what they allow; without it nobody needs one")  # noqa: RUF009  # as above
     tls_cert: Path | None = _option(None, Path, "PEM certificate, and its chain, of the gRPC port")  # noqa: RUF009  # as above
     tls_key: Path | None = _option(None, Path, "its key")  # noqa: RUF009  # as above
@@ -140,6 +142,9 @@ class Settings:
     web_host: str = _option("127.0.0.1", _host, "address of the web port", once="door_host")
     web_port: int | None = _option(
         None, _number(0, 65535), "port for websites, over HTTP; 0: any free one; empty: none", once="door_port"
+    )
+    watchdog_s: int = _option(
+        30, _number(0, 3600), "a process that is silent for so many seconds is replaced; 0: never"
     )
 
     def __str__(self) -> str:

@@ -9,7 +9,8 @@ import grpc
 
 from service.errors import UnauthenticatedError
 from service.rpc.admission import stranger
-from service.rpc.guard import Handler, Pool
+from service.rpc.guard import Handler
+from service.rpc.pools import Pool
 from service.security.api_keys import Access
 
 

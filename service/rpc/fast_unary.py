@@ -1,21 +1,26 @@
-"""One unary method on a completion queue and a thread of its own, beside everything else of grpc's server.
+"""Unary methods on a completion queue and a thread of its own, beside everything else of grpc's server.
 
-grpc's sync server spends three quarters of an empty call's CPU in Python: a lock and a condition a call, a context
-manager, a hand-over to a pool, four events. Its core needs three events and one batch of operations. So a method
-that never waits is registered with the core under its path and answered here, from the bytes of the request to the
-bytes of the answer; port, connections, TLS, limits and shutdown stay grpc's (docs/performance.md has the figures).
+grpc's sync server spends three quarters of an empty call's CPU in Python, and gives a call a thread of its pool before the
+call's message is here: whoever opens calls and sends nothing has the whole pool. Its core needs three events and one
+batch of operations. So unary methods are registered with the core under their paths and answered here, from the bytes of
+the request to the bytes of the answer; port, connections, TLS and shutdown stay grpc's (docs/performance.md has the
+figures). What waits for nothing is answered by this thread; the rest goes to its pool once its message is here.
 
 grpc has no public way to say so: this uses `grpc._cython.cygrpc` as grpc/_server.py does, and reaches for the server's
-core object. Where they are not as tested `available` says no, and the method gets a pool as everything else.
+core object. Where they are not as tested `available` says no, and grpc's own threads answer.
 
-What waits is bounded: more than so many calls whose turn has not come, and the next is refused before it is read.
+What a caller leaves unfinished is bounded: who may not call is told so before anything is read; a message has a time in
+which to come, shorter where many are missing; so has the caller for reading the answer. Only calls whose message is
+here count as waiting. All bookkeeping is this thread's own, without locks.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from time import perf_counter, sleep
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from time import perf_counter, sleep, time
 from typing import Any
 
 import grpc
@@ -23,15 +28,13 @@ import structlog
 from grpc import _server as private
 
 from service.process.fast_path import obstacle
+from service.rpc import unfinished as limits
+from service.rpc.calls import AHEAD, Call, Method
 from service.rpc.status import Ending
+from service.rpc.unfinished import NO_MESSAGE, TOO_MANY, Unfinished
 from service.telemetry.faults import Faults
 
-_core: Any = getattr(private, "cygrpc", None)  # the stubs do not know it
-
-Metadata = tuple[tuple[str, str | bytes], ...]
-# (request, metadata, deadline as time.time(), time.perf_counter() when it came) -> the answer's bytes, or how the call
-# ends without one.
-Answer = Callable[[bytes, Metadata, float, float], bytes | Ending]
+core: Any = getattr(private, "cygrpc", None)  # the stubs do not know it
 
 UNTESTED = "1.86"  # the first grpcio that this was not tested with; pyproject.toml says the same
 _NAMES = (
@@ -39,21 +42,21 @@ _NAMES = (
     "SendMessageOperation", "SendStatusFromServerOperation",
 )  # fmt: skip
 _METHODS = ("register_method", "register_completion_queue", "request_registered_call")
-# Calls that the core may hand over before it is asked for more. When the server stops, these are answered still; what
-# the core holds beyond them is cancelled.
-_AHEAD = 64
 _PAUSE_S = 0.05  # before the core is asked again, where it refused
-_NO_MESSAGE = Ending(grpc.StatusCode.UNIMPLEMENTED, "exactly one request message is needed")
+_TICK_S = 0.1  # how often unfinished calls are looked at
+_TURNS = 4  # so many events are taken in for one answer, while some wait
 _FAULT = Ending(grpc.StatusCode.INTERNAL, "internal error")
 
 
 def available(server: grpc.Server) -> bool:
     """Whether this grpc is built as a FastUnary needs it. Where it is not, one line of the log says why."""
-    core = getattr(getattr(server, "_state", None), "server", None)
-    why = obstacle("grpcio", UNTESTED, ((_core, _NAMES), (core, _METHODS)))
+    core_server = getattr(getattr(server, "_state", None), "server", None)
+    why = obstacle("grpcio", UNTESTED, ((core, _NAMES), (core_server, _METHODS)))
     if why:
         structlog.get_logger("lever.fast_path").warning(
-            "Select is answered by grpc's own threads, at about twice the cost", reason=why
+            "calls are answered by grpc's own threads: Select at about twice the cost, and callers that leave calls"
+            " unfinished can fill a pool",
+            reason=why,
         )
     return not why
 
@@ -64,38 +67,45 @@ class FastUnary:
     def __init__(
         self,
         server: grpc.Server,
-        path: str,
-        answer: Answer,
+        name: str,
+        methods: Sequence[Method],
         waiting: int,
-        full: Callable[[], Ending],
         faults: Faults,
+        unfinished: Unfinished,
+        tick: Callable[[float], None] = lambda _: None,
     ) -> None:
-        """`full` gives the end of a call that comes while more than `waiting` wait; `faults` hears of our own."""
-        core: Any = server._state.server  # type: ignore[attr-defined]  # noqa: SLF001  # see above
-        self._queue = _core.CompletionQueue()
-        self._method = path
-        self._answer = answer
-        self._asked = 0  # calls that the core was asked for and has not given
+        """More than `waiting` calls with their message here are refused; `tick` is called ten times a second."""
+        core_server: Any = server._state.server  # type: ignore[attr-defined]  # noqa: SLF001  # see above
+        self._queue = core.CompletionQueue()
+        self._methods = methods
+        self._asked = dict.fromkeys(methods, 0)  # calls that the core was asked for and has not given
         self._open = 0  # calls that it gave and that are not over
-        self._queued = 0  # of these, whose turn has not come
+        self._dropped: deque[Call] = deque()  # of these, those of which no event will tell
+        self._ready: deque[tuple[Call, bytes]] = deque()  # their message is here, their turn has not come
+        self._reading, self._writing = unfinished.reading, unfinished.writing
         self._ending = False
-        self._most, self._full, self._faults = waiting, full, faults
-        self._request = core.request_registered_call
-        core.register_method(path)
-        core.register_completion_queue(self._queue)
-        self._thread = threading.Thread(target=self._run, name="lever-choices", daemon=True)
+        self._most, self._faults, self._unfinished, self._tick = waiting, faults, unfinished, tick
+        self._due = 0.0  # by perf_counter; when unfinished calls are looked at next
+        self._wake = 0.0  # the same by time()
+        self._request = core_server.request_registered_call
+        for method in methods:
+            core_server.register_method(method.path)
+        core_server.register_completion_queue(self._queue)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
         """Take calls."""
-        self._ask()
+        for method in self._methods:
+            self._ask(method)
         self._thread.start()
 
-    def _ask(self) -> None:
+    def _ask(self, method: Method) -> None:
         """Ask the core for calls, until it has been asked for enough. What it refuses is asked for again later."""
+        asked = self._asked
         try:
-            while self._asked < _AHEAD and not self._ending:
-                self._request(self._queue, self._queue, self._method, self._come)
-                self._asked += 1
+            while asked[method] < AHEAD and not self._ending:
+                self._request(self._queue, self._queue, method.path, partial(self._come, method))
+                asked[method] += 1
         except ValueError:  # the server shuts down
             self._ending = True
         except Exception as error:  # noqa: BLE001 - no fault may end the only thread, here and below
@@ -103,73 +113,168 @@ class FastUnary:
 
     def _run(self) -> None:
         """Each event's tag is what to do with it. Ends when the server gave back what it was asked for."""
-        poll = self._queue.poll
-        while self._asked or self._open or not self._ending:
-            if not (self._asked or self._open):  # the core refused every time
-                sleep(_PAUSE_S)
-                self._ask()
-                continue
+        poll, ready, turns = self._queue.poll, self._ready, 0
+        while self._open or not self._ending or any(self._asked.values()):
             try:
-                event = poll()
-                event.tag(event)
+                event = poll(0.0 if ready else self._wake)
+                if event.tag is not None:
+                    event.tag(event)
+                    if not ready:
+                        continue
+                    turns += 1
+                    if turns < _TURNS:
+                        continue
+                if ready:
+                    turns = 0
+                    self._answer(*ready.popleft())
+                elif event.tag is None:
+                    self._look(perf_counter())
             except Exception as error:  # noqa: BLE001
                 self._faults.note(error)
                 sleep(_PAUSE_S)  # should it be for good
-            event = None  # as grpc does: the core counts what is still referred to
+            finally:
+                event = None  # as grpc does: the core counts what is still referred to
         self._queue.shutdown()
 
-    def _come(self, event: Any) -> None:
+    def _look(self, now: float) -> None:
+        """Look after what is unfinished, and ask for what the core refused."""
+        self._due, self._wake = now + _TICK_S, time() + _TICK_S
+        for method, asked in self._asked.items():
+            if not asked:
+                self._ask(method)
+        while self._dropped:
+            self.less(self._dropped.popleft())
+        for call, ending in self._unfinished.late(now):
+            self.end(call, ending)
+        for call in self._unfinished.unread(now):
+            call.core.cancel()
+        self._tick(now)
+
+    def _come(self, method: Method, event: Any) -> None:
         """A call came, or the server shuts down."""
-        self._asked -= 1
+        self._asked[method] -= 1
         if not event.success:
             self._ending = True
             return
-        self._ask()
+        self._ask(method)
         self._open += 1
-        call = event.call
+        call = Call(event.call, method, event.invocation_metadata, event.call_details.deadline, perf_counter())
+        if call.begun > self._due:
+            self._look(call.begun)
         try:
-            self._take(call, event)
+            self._take(call)
         except Exception as error:  # noqa: BLE001
             self._fail(call, error)
 
-    def _take(self, call: Any, event: Any) -> None:
-        """Ask for the call's message, and answer once it is here; or refuse the call."""
-        begun, metadata, deadline = perf_counter(), event.invocation_metadata, event.call_details.deadline
-        if self._queued > self._most:
-            self._send(call, self._full())
+    def _take(self, call: Call) -> None:
+        """Ask for the call's message; or refuse the call, before it is read."""
+        method = call.method
+        stranger = method.admit(call.metadata)
+        if stranger is None and self._full(method):
+            stranger = method.full()
+        if stranger is not None:
+            self.end(call, stranger)
             return
+        if len(self._reading) >= limits.MOST:
+            self.end(self._unfinished.oldest(), TOO_MANY)
+        self._reading[call] = None
+        if method.told_end:
+            call.core.start_server_batch((core.ReceiveCloseOnServerOperation(0),), partial(self._closed, call))
+            call.left += 1
+        call.core.start_server_batch((core.ReceiveMessageOperation(0),), partial(self._arrived, call))
+        call.left += 1
 
-        def arrived(event: Any) -> None:
-            self._queued -= 1
-            try:
-                message = event.batch_operations[0].message()
-                self._send(call, _NO_MESSAGE if message is None else self._answer(message, metadata, deadline, begun))
-            except Exception as error:  # noqa: BLE001
-                self._fail(call, error)
+    def _full(self, method: Method) -> bool:
+        return len(self._ready) > self._most if method.pool is None else method.pool.full
 
-        call.start_server_batch((_core.ReceiveMessageOperation(0),), arrived)
-        self._queued += 1
+    def _arrived(self, call: Call, event: Any) -> None:
+        """The message is here: answer, or put it in line. No message: it never comes."""
+        self._reading.pop(call, None)
+        self.less(call)
+        if call.ended:
+            return
+        try:
+            message = event.batch_operations[0].message()
+            method = call.method
+            if message is None:
+                self.end(call, NO_MESSAGE)
+            elif method.take is not None:
+                method.take(self, call, message)
+            elif method.pool is not None:
+                self._hand_over(call, message)
+            else:
+                self._line_up(call, message)
+        except Exception as error:  # noqa: BLE001
+            self._fail(call, error)
 
-    def _send(self, call: Any, made: bytes | Ending) -> None:
+    def _line_up(self, call: Call, message: bytes) -> None:
+        """Answer at once. While many calls have no message yet, which of them wait is known once all that is here is taken in."""
+        if not self._ready and len(self._reading) <= self._most:
+            self._answer(call, message)
+        elif len(self._ready) > self._most:
+            self.end(call, call.method.full())
+        else:
+            self._ready.append((call, message))
+
+    def _hand_over(self, call: Call, message: bytes) -> None:
+        pool = call.method.pool
+        if pool is None or pool.full:
+            self.end(call, call.method.full())
+        else:
+            pool.submit(self._work, call, message)
+
+    def _work(self, call: Call, message: bytes) -> None:
+        """On a thread of the pool."""
+        if call.gone:
+            self._dropped.append(call)
+        else:
+            self._answer(call, message)
+
+    def _answer(self, call: Call, message: bytes) -> None:
+        try:
+            self.end(call, call.method.answer(message, call.metadata, call.deadline, call.begun))
+        except Exception as error:  # noqa: BLE001
+            self._fail(call, error)
+
+    def end(self, call: Call, made: bytes | Ending) -> None:
         """Everything at once; its event comes when the call is over."""
+        call.ended = True
         if isinstance(made, bytes):
-            message: tuple[Any, ...] = (_core.SendMessageOperation(made, 0),)
-            status = _core.SendStatusFromServerOperation(None, 0, b"", 0)
+            message: tuple[Any, ...] = (core.SendMessageOperation(made, 0),)
+            status = core.SendStatusFromServerOperation(None, 0, b"", 0)
         else:
             message, code = (), made.code.value[0]
-            status = _core.SendStatusFromServerOperation(made.trailing_metadata, code, made.details.encode(), 0)
-        start = _core.SendInitialMetadataOperation(None, 0)
+            status = core.SendStatusFromServerOperation(made.trailing_metadata, code, made.details.encode(), 0)
+        operations = (core.SendInitialMetadataOperation(None, 0), *message, status)
+        if not call.method.told_end:
+            operations += (core.ReceiveCloseOnServerOperation(0),)
+        call.sent = self._due
+        self._writing[call] = None
         # The last step: where it or anything before it raises, nothing was sent and no event will come.
-        call.start_server_batch((start, *message, status, _core.ReceiveCloseOnServerOperation(0)), self._over)
+        call.core.start_server_batch(operations, partial(self._over, call))
 
-    def _fail(self, call: Any, error: Exception) -> None:
+    def _fail(self, call: Call, error: Exception) -> None:
         """A fault of ours: this call gets INTERNAL, and nothing else changes."""
         self._faults.note(error)
         try:
-            self._send(call, _FAULT)
+            self.end(call, _FAULT)
         except Exception as again:  # noqa: BLE001
             self._faults.note(again)
-            self._open -= 1  # the core cancels it when nobody refers to it any more
+            self._dropped.append(call)  # the core cancels it when nobody refers to it any more
 
-    def _over(self, event: Any) -> None:
-        self._open -= 1
+    def _over(self, call: Call, event: Any) -> None:
+        self._writing.pop(call, None)
+        self.less(call)
+
+    def _closed(self, call: Call, event: Any) -> None:
+        """The caller went away, or has the answer."""
+        call.gone = event.batch_operations[0].cancelled()
+        if call.method.gone is not None:
+            call.method.gone(call)
+        self.less(call)
+
+    def less(self, call: Call) -> None:
+        """One of a call's events came; after the last it is forgotten."""
+        call.left -= 1
+        if not call.left:
+            self._open -= 1

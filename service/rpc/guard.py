@@ -8,19 +8,18 @@ behaviour itself), so that every call would land in one pool.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent import futures
 from dataclasses import dataclass
 from time import perf_counter, time
-from typing import Any, NoReturn, ParamSpec, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import grpc
 import structlog
 from google.protobuf.message import DecodeError
 
-from service.errors import ExhaustedError, InvalidError, LeverError, UnavailableError
-from service.process.priority import give_way
+from service.errors import ExhaustedError, InvalidError, LeverError
 from service.rpc import admission
-from service.rpc.fast_unary import Answer, Metadata
+from service.rpc.calls import MESSAGE_S, Metadata, Method
+from service.rpc.pools import Gate, Here, Pool
 from service.rpc.status import Ending, request_id
 from service.rpc.streams import Streams
 from service.telemetry.metrics import Metrics, Rpc
@@ -30,7 +29,6 @@ Streaming = Callable[[Iterator[Any], grpc.ServicerContext], Iterator[Any]]  # wh
 Sending = Callable[[Iterator[Any], grpc.ServicerContext, Callable[[Any], None]], None]  # the same, as grpc calls it
 Handler = grpc.RpcMethodHandler  # of any request and response
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -50,96 +48,72 @@ _LATE = Ending(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before th
 MALFORMED = object()  # stands for a request that does not decode
 
 
-class Pool(futures.ThreadPoolExecutor):
-    """Threads for one kind of call, and how many calls may wait for one of them."""
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What stands for grpc's context where a call has none: its metadata."""
 
-    def __init__(self, name: str, threads: int, waiting: int, *, patient: bool = False) -> None:
-        """`patient` threads give way to others' choices."""
-        super().__init__(max_workers=threads, thread_name_prefix=name, initializer=give_way if patient else None)
-        self.name = name
-        self.waiting = waiting
-        self.queued = self._work_queue.qsize
+    metadata: Metadata
 
-    @property
-    def full(self) -> bool:
-        """Too many calls wait already."""
-        return self.queued() > self.waiting
-
-
-class Here(futures.ThreadPoolExecutor):
-    """No threads: runs what it is given on grpc's own. For refusals, where the handing over would cost the most."""
-
-    def __init__(self) -> None:
-        super().__init__(max_workers=1)
-
-    def submit(self, call: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> futures.Future[T]:
-        """Run it now; it must not wait for anything."""
-        done: futures.Future[T] = futures.Future()
-        done.set_result(call(*args, **kwargs))
-        return done
-
-
-@dataclass(slots=True)
-class Gate:
-    """Whether calls that need the kernels and the snapshots are let in; `why` tells those who are not."""
-
-    open: bool = False
-    why: str = "starting"
-
-    def check(self) -> None:
-        """Raise UnavailableError while the gate is shut."""
-        if not self.open:
-            raise UnavailableError(f"not ready: {self.why}", "NOT_READY")
+    def invocation_metadata(self) -> Metadata:
+        """As the caller sent it."""
+        return self.metadata
 
 
 class Guard:
     """Wraps behaviours; one for a server."""
 
-    def __init__(self, metrics: Metrics, streams: Streams) -> None:
+    def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._streams = streams
-        streams.refused = self._shedding("streams")
         self._log = structlog.get_logger("lever.rpc")
 
     def wrap(self, service: str, method: str, handler: Handler[Any, Any], pool: Pool, gate: Gate) -> Handler[Any, Any]:
-        """The handler with everything around it, to run in `pool`, refused while `gate` is shut."""
-        behaviour: Any
-        if handler.request_streaming:
-            rpc = Rpc(self._metrics, "bidi_stream", service, method)
-            behaviour = self._stream(_given(handler.stream_stream), rpc, gate)
-            make: Any = grpc.stream_stream_rpc_method_handler
-        else:
-            rpc = Rpc(self._metrics, "unary", service, method)
-            behaviour = self._unary(_given(handler.unary_unary), rpc, gate, pool)
-            make = grpc.unary_unary_rpc_method_handler
-        return _handler(make, behaviour, handler, pool)
+        """A unary handler with everything around it, to run in `pool`, refused while `gate` is shut."""
+        rpc = Rpc(self._metrics, "unary", service, method)
+        behaviour = self._unary(_given(handler.unary_unary), rpc, gate, pool)
+        return _handler(grpc.unary_unary_rpc_method_handler, behaviour, handler, pool)
+
+    def wrap_stream(
+        self, service: str, method: str, handler: Handler[Any, Any], pool: Pool, gate: Gate, streams: Streams
+    ) -> Handler[Any, Any]:
+        """The same for a handler of a stream, which is one of `streams`."""
+        rpc = Rpc(self._metrics, "bidi_stream", service, method)
+        streams.refused = self.shedding(pool.name)
+        behaviour = self._stream(_given(handler.stream_stream), rpc, gate, streams)
+        return _handler(grpc.stream_stream_rpc_method_handler, behaviour, handler, pool)
 
     def direct(
-        self, service: str, method: str, handler: Handler[Any, Any], admit: admission.Admit, gate: Gate
-    ) -> Answer:
-        """The handler with everything around it, from bytes to bytes, for the fast path; it gets no context."""
+        self, service: str, method: str, handler: Handler[Any, Any], admit: admission.Admit, gate: Gate, pool: Pool,
+        *, at_once: bool = False, message_s: float = MESSAGE_S,
+    ) -> Method:  # fmt: skip
+        """The handler with everything around it, from bytes to bytes, for a FastUnary. `at_once`: not in `pool`."""
         rpc = Rpc(self._metrics, "unary", service, method)
         behaviour: Callable[[Any, Any], Any] = _given(handler.unary_unary)
         start, end = rpc.start, rpc.end
         decode, encode = _reader(_given(handler.request_deserializer)), _given(handler.response_serializer)
         denied = self._metrics.denied.hit
 
-        def answer(data: bytes, metadata: Metadata, deadline: float, begun: float) -> bytes | Ending:
+        def enter(metadata: Metadata) -> Ending | None:
             stranger = admit(metadata)
             if stranger is not None:
                 ending = Ending.of(stranger)
                 denied((ending.code.name,))
                 return ending
+            if gate.open:
+                return None
+            start()
+            ending = Ending.of(gate.shut())
+            end(0.0, ending.code.name)
+            return ending
+
+        def answer(data: bytes, metadata: Metadata, deadline: float, begun: float) -> bytes | Ending:
             start()
             try:
-                if not gate.open:
-                    gate.check()
                 if deadline < time():
                     raise Late  # noqa: TRY301  # on the hot path
                 request = decode(data)
                 if request is MALFORMED:
                     _malformed()
-                made: bytes = encode(behaviour(request, None))
+                made: bytes = encode(behaviour(request, None if at_once else Told(metadata)))
             except Exception as error:  # noqa: BLE001  # as for every other call
                 ending = self._ending(error, metadata)
                 end(perf_counter() - begun, ending.code.name)
@@ -147,15 +121,16 @@ class Guard:
             end(perf_counter() - begun)
             return made
 
-        return answer
+        full = self.turned_away(pool)
+        return Method(f"/{service}/{method}", enter, answer, full, None if at_once else pool, message_s)
 
     def shed(self, busy: Pool) -> Handler[Any, Any]:
         """A handler for when `busy` is full."""
-        return _refusal(_overloaded(busy), self._shedding(busy.name))
+        return _refusal(_overloaded(busy), self.shedding(busy.name))
 
     def turned_away(self, busy: Pool) -> Callable[[], Ending]:
-        """The same for the fast path, which stands in for `busy`."""
-        count, ending = self._shedding(busy.name), Ending.of(_overloaded(busy))
+        """The same for a FastUnary."""
+        count, ending = self.shedding(busy.name), Ending.of(_overloaded(busy))
 
         def told() -> Ending:
             count()
@@ -163,7 +138,7 @@ class Guard:
 
         return told
 
-    def _shedding(self, pool: str) -> Callable[[], None]:
+    def shedding(self, pool: str) -> Callable[[], None]:
         """What counts a refusal; its series is there before the first one, as a rate needs."""
         hit, key = self._metrics.shed.hit, (pool,)
         self._metrics.shed.add(key, 0)
@@ -203,13 +178,13 @@ class Guard:
 
         return call
 
-    def _stream(self, behaviour: Streaming, rpc: Rpc, gate: Gate) -> Sending:
+    def _stream(self, behaviour: Streaming, rpc: Rpc, gate: Gate, streams: Streams) -> Sending:
         def call(requests: Any, context: grpc.ServicerContext, send: Callable[[Any], None]) -> None:
             begun = perf_counter()
             rpc.start()
             try:
                 gate.check()
-                with self._streams.opened(requests, context, send) as stream:
+                with streams.opened(requests, context, send) as stream:
                     for answer in behaviour(_decoded(stream), context):
                         send(answer)
             except Exception as error:  # noqa: BLE001  # as above

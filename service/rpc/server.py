@@ -18,17 +18,20 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from service.management.protocols import Experiments, Offline
 from service.pb.lever.v1 import experiment_pb2_grpc, personalization_pb2_grpc
+from service.process import descriptors
 from service.rpc.admission import admission
+from service.rpc.calls import MESSAGE_S
 from service.rpc.dispatch import Dispatcher, Method
 from service.rpc.experiments import ExperimentServicer
-from service.rpc.fast_unary import FastUnary, available
-from service.rpc.guard import Gate, Guard, Handler, Pool
+from service.rpc.fast_unary import available
+from service.rpc.guard import Guard, Handler
 from service.rpc.health import Health
 from service.rpc.personalization import PersonalizationServicer
+from service.rpc.pools import Gate, Pool
+from service.rpc.queues import Queues
 from service.rpc.streams import Streams
 from service.security.api_keys import Access
 from service.serving.use_cases import UseCases
-from service.telemetry.faults import Faults
 from service.telemetry.metrics import Metrics
 
 MESSAGE_BYTES = 32 << 20
@@ -47,7 +50,13 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     # Connections are renewed, so that new workers get traffic; an open stream may finish within the grace.
     ("grpc.max_connection_age_ms", 600_000),
     ("grpc.max_connection_age_grace_ms", 600_000),
+    # What is not HTTP/2 by then, and who asks for nothing for so long, ends.
+    ("grpc.server_handshake_timeout_ms", 10_000),
+    ("grpc.max_connection_idle_ms", 120_000),
+    # Of a call that is not admitted yet 64 kB are taken in, and no more on fast connections.
+    ("grpc.http2.bdp_probe", 0),
 )
+CONNECTIONS = 10_000  # of a worker; fewer where the system allows it fewer files
 
 # What an API key must be allowed, where keys are asked for; what is not named here takes `admin`.
 SCOPES = {
@@ -61,6 +70,7 @@ SCOPES = {
     "ListExperiments": "read",
     "GetReport": "read",
     "Evaluate": "read",
+    "ServerReflectionInfo": "read",
 }
 
 # Pool of each method; what is not named here is administration.
@@ -71,8 +81,12 @@ POOLS = {
     "Expose": "rewards",
     "ExposeBatch": "rewards",
     "StreamRewards": "streams",
-    "ServerReflectionInfo": "streams",
+    "ServerReflectionInfo": "reflection",
 }
+HEALTH = "health"
+REFLECTIONS = 4  # open streams of reflection
+LONG = ("SelectBatch", "WarmStart")  # their messages may be large: time in which they come
+LONG_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,19 +133,26 @@ class Server:
         self._limits = limits = limits or Limits()
         self._gate = Gate()
         self._metrics = metrics
-        self._streams = Streams(limits.streams)
-        self._guard = Guard(metrics, self._streams)
+        self._access = access
+        self._streams = {"streams": Streams(limits.streams), "reflection": Streams(REFLECTIONS)}
+        self._guard = Guard(metrics)
         self._pools = _pools(limits)
         self._health = Health()
-        ours = _ours(use_cases, ExperimentServicer(experiments, offline, access), self._guard)
+        services = _services(use_cases, ExperimentServicer(experiments, offline, access), self._guard, self._health)
+        dispatcher = Dispatcher(access, self._guard.unknown())
         self._server = grpc.server(
             self._pools["admin"],
-            handlers=[self._dispatcher(ours, access)],
-            options=(*OPTIONS, *((("grpc.max_concurrent_streams", limits.connection),) if limits.connection else ())),
+            handlers=[dispatcher],
+            options=(*OPTIONS, *_options(limits)),
             # The last line only: pools refuse first, each for itself.
             maximum_concurrent_rpcs=limits.streams + len(self._pools) * (limits.waiting + 64),
         )
-        self._fast = self._choices(ours, access) if limits.choices == 0 and available(self._server) else None
+        self._queues = Queues(self._server, self._guard, metrics, limits.waiting) if available(self._server) else None
+        for service, handlers in services.items():
+            for method, handler in handlers.items():
+                self._serve(dispatcher, service, method, handler)
+        if self._queues is not None:
+            self._queues.make(self._health, self._look)
         self.set_ready(ready=False, why="starting")
         self.set_store(up=False)
 
@@ -144,8 +165,8 @@ class Server:
     def start(self) -> None:
         """Take calls."""
         self._server.start()
-        if self._fast is not None:
-            self._fast.start()
+        if self._queues is not None:
+            self._queues.start()
 
     def set_ready(self, *, ready: bool, why: str = "") -> None:
         """Open or shut the gate, and say so to who asks for health."""
@@ -162,7 +183,8 @@ class Server:
         """Take no more calls, let those that run end (at most `grace_s`), then cut what is left."""
         self._health.end()
         stopped = self._server.stop(grace_s)
-        self._streams.end()
+        for streams in self._streams.values():
+            streams.end()
         deadline = time.monotonic() + grace_s
         while time.monotonic() < deadline and self._metrics.in_flight() and not stopped.is_set():
             time.sleep(0.02)
@@ -176,61 +198,60 @@ class Server:
         status = health_pb2.HealthCheckResponse
         self._health.set(name, status.SERVING if up else status.NOT_SERVING)
 
-    def _choices(self, ours: Services, access: Access | None) -> FastUnary:
-        """Select waits for nothing, so it needs no pool."""
-        answer = self._guard.direct(
-            PERSONALIZATION, "Select", ours[PERSONALIZATION]["Select"], admission(access, SCOPES["Select"]), self._gate
-        )
-        full, faults = self._guard.turned_away(self._pools["choices"]), Faults(self._metrics, "grpc")
-        return FastUnary(self._server, f"/{PERSONALIZATION}/Select", answer, self._limits.waiting, full, faults)
-
-    def _dispatcher(self, ours: Services, access: Access | None) -> Dispatcher:
-        recorder: Any = _Recorder()
-        names = (*sorted(ours), health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.ReflectionServicer(names), recorder)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, recorder)
-        dispatcher = Dispatcher(access, self._guard.unknown())
-        for service, handlers in (ours | recorder.services).items():
-            for method, handler in handlers.items():
-                self._admit(dispatcher, service, method, handler, ours=service in ours)
-        return dispatcher
-
-    def _admit(
-        self, dispatcher: Dispatcher, service: str, method: str, handler: Handler[Any, Any], *, ours: bool
-    ) -> None:
-        path = f"/{service}/{method}"
-        if service == health.SERVICE_NAME and method != "Check":
-            dispatcher.add(
-                path, Method(handler)
-            )  # Watch and List: the first holds no thread, and must keep its attributes
-            return
-        name = "health" if service == health.SERVICE_NAME else POOLS.get(method, "admin")
-        pool = self._pools[name]
-        wrapped = self._guard.wrap(service, method, handler, pool, self._gate if ours else Gate(open=True))
-        scope = SCOPES.get(method, "admin") if ours else ""  # health and reflection are for everybody
-        denied = self._guard.denied(scope)
+    def _serve(self, dispatcher: Dispatcher, service: str, method: str, handler: Handler[Any, Any]) -> None:
+        """Let a method be called: unary ones by a queue where there is one, the rest and else by grpc's own threads."""
+        if handler.unary_unary is None and handler.stream_stream is None:
+            return  # Health/Watch, which only a queue can answer
+        name = HEALTH if service == health.SERVICE_NAME else POOLS.get(method, "admin")
+        pool, scope = self._pools[name], "" if name == HEALTH else SCOPES.get(method, "admin")
+        gate = self._gate if service in (PERSONALIZATION, EXPERIMENTS) else Gate(open=True)
         if handler.request_streaming:
-            dispatcher.add(path, Method(wrapped, scope=scope, denied=denied))
+            wrapped = self._guard.wrap_stream(service, method, handler, pool, gate, self._streams[name])
+        elif self._queues is not None:
+            at_once = name == HEALTH or (method == "Select" and not self._limits.choices)
+            self._queues.add(
+                self._guard.direct(
+                    service, method, handler, admission(self._access, scope), gate, pool,
+                    at_once=at_once, message_s=LONG_S if method in LONG else MESSAGE_S,
+                )
+            )  # fmt: skip
+            return
         else:
-            dispatcher.add(path, Method(wrapped, pool, self._guard.shed(pool), scope, denied))
+            wrapped = self._guard.wrap(service, method, handler, pool, gate)
+        ours = Method(wrapped, pool, self._guard.shed(pool), scope, self._guard.denied(scope))
+        dispatcher.add(f"/{service}/{method}", ours)
+
+    def _look(self) -> None:
+        for streams in self._streams.values():
+            streams.look()
 
 
-def _ours(use_cases: UseCases, experiments: ExperimentServicer, guard: Guard) -> Services:
+def _options(limits: Limits) -> list[tuple[str, int]]:
+    most = min(CONNECTIONS, descriptors.limit() * 3 // 4)
+    made = [("grpc.max_allowed_incoming_connections", most)]
+    return [*made, ("grpc.max_concurrent_streams", limits.connection)] if limits.connection else made
+
+
+def _services(use_cases: UseCases, experiments: ExperimentServicer, guard: Guard, health: Health) -> Services:
     recorder: Any = _Recorder()
     servicer = PersonalizationServicer(use_cases, guard)
     personalization_pb2_grpc.add_PersonalizationServiceServicer_to_server(servicer, recorder)
     experiment_pb2_grpc.add_ExperimentServiceServicer_to_server(experiments, recorder)
+    health_pb2_grpc.add_HealthServicer_to_server(health, recorder)
     services: Services = recorder.services
+    names = (*sorted(services), reflection.SERVICE_NAME)
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.ReflectionServicer(names), recorder)
     return services
 
 
 def _pools(limits: Limits) -> dict[str, Pool]:
     return {
-        "choices": Pool("choices", limits.choices or 4, limits.waiting),  # idle where the fast path has them
+        "choices": Pool("choices", limits.choices or 4, limits.waiting),  # idle where a queue answers
         "batches": Pool("batches", 2, limits.waiting, patient=True),
         "rewards": Pool("rewards", limits.rewards, limits.waiting),
         # Two threads more than streams, which tell the rest that there are too many.
         "streams": Pool("streams", limits.streams + 2, limits.waiting),
+        "reflection": Pool("reflection", REFLECTIONS + 1, REFLECTIONS),
         "admin": Pool("admin", 4, limits.waiting, patient=True),
-        "health": Pool("health", 1, limits.waiting),  # answered however many choices wait
+        HEALTH: Pool(HEALTH, 1, limits.waiting),  # idle where a queue answers
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import socket
 import sys
 import threading
@@ -24,6 +25,7 @@ from service.telemetry.dumps import Reporter
 from service.telemetry.metrics import Metrics
 
 DRAIN_S = 5
+COMPILING_S = 0.5  # a thread that compiles does not hear that it should end
 
 
 class Opener:
@@ -36,7 +38,8 @@ class Opener:
         self._metrics = metrics
         self._reporter = Reporter(Path(orders.report), orders.name, metrics)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="lever-opener")
+        self._serving = False
+        self._thread = threading.Thread(target=self._run, name="lever-opener", daemon=True)
 
     def start(self) -> None:
         """Begin."""
@@ -44,8 +47,11 @@ class Opener:
         self._thread.start()
 
     def stop(self) -> None:
-        """Flush what was decided; to be called when nothing more is served."""
+        """Flush what was decided; to be called when nothing more is served. A process that compiles still ends here."""
         self._stop.set()
+        self._thread.join(None if self._serving else COMPILING_S)
+        if self._thread.is_alive() and not self._serving:
+            os._exit(0)  # it decided nothing
         self._thread.join()
         self._reporter.stop()
 
@@ -53,8 +59,9 @@ class Opener:
         backend, orders = self._backend, self._orders
         backend.why = "waiting for the store"
         service = await_store(orders.resolved(), orders.url, self._metrics, self._reporter, self._stop)
-        if service is None:
+        if service is None or self._stop.is_set():
             return
+        self._serving = True
         backend.use_cases, backend.directory, backend.clock = service.use_cases, service.directory, service.clock
         service.start()
         backend.why = "nothing is loaded yet: the store has not answered"

@@ -15,6 +15,7 @@ import structlog
 
 from service import __version__, logs
 from service.errors import LeverError
+from service.process import descriptors
 from service.process.child import Orders
 from service.process.kernel_cache import use_kernel_cache
 from service.process.settings import Settings, chosen, packed
@@ -36,7 +37,8 @@ def serve(settings: Settings, worker: Sequence[str] | None = None) -> int:
     `worker` is the command of the workers, for tests that put something else behind the ports.
     """
     logs.configure(settings.log_level, settings.log_json)
-    use_kernel_cache()  # inherited by the workers
+    use_kernel_cache()  # inherited by the workers, as is this:
+    descriptors.raise_limit()
     log = structlog.get_logger("lever")
     try:
         web = None if settings.web_port is None else (settings.web_host, settings.web_port)
@@ -69,7 +71,7 @@ class ProcessTree:
         self._run_dir = run_dir
         self._report = str(run_dir / "report.sock")
         self._key = api_keys.new_secret()  # for its own calls, where calls need one
-        self._family = Children()
+        self._family = Children(settings.watchdog_s)
         self._store = None if settings.redis_url else Embedded(settings.data_dir)
         self._store_due = 0.0
         self._url = settings.redis_url

@@ -26,6 +26,7 @@ from service.process.child import Orders
 TICK_S = 0.1
 BACKOFF_S = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)  # before the first, second, … start in a row that failed
 STEADY_S = 10.0  # a child that lived this long starts anew in that count
+STARTING = 10  # times its patience, a child may be silent before its first word: libraries load, kernels may compile
 
 
 @dataclass(slots=True)
@@ -39,6 +40,8 @@ class Child:
     failures: int = 0
     born: float = 0.0
     due: float = 0.0  # when to start it
+    heard: float = 0.0  # when it last said something
+    silent: bool = True  # it has said nothing yet
 
     @property
     def name(self) -> str:
@@ -48,7 +51,8 @@ class Child:
     def start(self) -> None:
         """Start it and give it its orders."""
         fds = (self.orders.listener,) if self.orders.listener >= 0 else ()
-        self.ready, self.born = False, time.monotonic()
+        self.ready, self.silent, self.born = False, True, time.monotonic()
+        self.heard = self.born
         self.process = subprocess.Popen(
             self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, pass_fds=fds
         )
@@ -66,9 +70,11 @@ class Child:
 
 
 class Children:
-    """Children that are kept running: those that end are started again, later each time."""
+    """Children that are kept running: those that end are started again, later each time. So are those that hang."""
 
-    def __init__(self) -> None:
+    def __init__(self, patience_s: float = 0.0) -> None:
+        """A child that is silent for so long is killed; 0: never."""
+        self._patience_s = patience_s
         self.children: list[Child] = []
         self._lines = selectors.DefaultSelector()
         self._log = structlog.get_logger("lever.supervisor")
@@ -84,12 +90,15 @@ class Children:
             child, said = key.data, os.read(key.fd, 4096)
             if not said:
                 self._lines.unregister(key.fileobj)
-            elif b"ready" in said.split(b"\n"):
+                continue
+            child.heard, child.silent = time.monotonic(), False
+            if b"ready" in said.split(b"\n"):
                 child.ready = True
                 if child.failures:
                     self._log.info("a child is ready again", child=child.name)
         now = time.monotonic()
         for child in self.children:
+            self._watch(child, now)
             if child.process is not None and child.process.poll() is not None:
                 self._ended(child, now)
             if child.process is None and child.due <= now:
@@ -120,6 +129,18 @@ class Children:
         """End all at once."""
         for child in self.children:
             child.send(signal.SIGKILL)
+
+    def _watch(self, child: Child, now: float) -> None:
+        """End a child that is silent: it was stopped, or waits for what never comes. All that was said was heard before."""
+        silent_s = now - child.heard
+        if (
+            child.process is not None
+            and self._patience_s
+            and silent_s > self._patience_s * (STARTING if child.silent else 1)
+        ):
+            self._log.error("a child does not answer and is killed", child=child.name, silent_s=round(silent_s))
+            child.send(signal.SIGKILL)
+            child.heard = now
 
     def _start(self, child: Child) -> None:
         child.start()

@@ -48,7 +48,6 @@ def make(settings: Settings, url: str, metrics: Metrics) -> Service:
 
     PreconditionError where they are none, or not those of the store's other servers.
     """
-    warm()
     store, mark = RedisStore(url), snapshot_file.mark(settings.redis_url)
     shared = secrets.remembered(settings.data_dir, mark, store.secret)
     try:
@@ -108,6 +107,10 @@ def await_store(
     log = structlog.get_logger("lever.worker")
     if reason := eager():
         log.warning("kernels are compiled or loaded all at once, before the server listens", reason=reason)
+    with child.expendable():
+        if stop.is_set():
+            return None
+        warm()
     why = ""
     while not stop.is_set():
         try:

@@ -92,13 +92,17 @@ def test_without_a_good_key_nobody_is_known(access: Access, header: str | None) 
     assert not standin.asked
 
 
-def test_health_and_reflection_need_no_key(access: Access) -> None:
+def test_health_needs_no_key_and_reflection_does(access: Access) -> None:
     with served(Standin(), access=access) as (channel, _):
         stub = health_pb2_grpc.HealthStub(channel)
         assert stub.Check(health_pb2.HealthCheckRequest(), timeout=20).status == health_pb2.HealthCheckResponse.SERVING
         assert next(stub.Watch(health_pb2.HealthCheckRequest(), timeout=20))
         request = reflection_pb2.ServerReflectionRequest(list_services="")
-        assert next(reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo(iter([request]), timeout=20))
+        reflect = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo
+        assert next(reflect(iter([request]), timeout=20, metadata=bearer(TEXTS["read"])))
+        with pytest.raises(grpc.RpcError) as caught:
+            next(reflect(iter([request]), timeout=20))
+        assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
 def test_keys_change_under_a_running_server(access: Access, tmp_path: Path) -> None:

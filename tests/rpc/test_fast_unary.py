@@ -51,7 +51,7 @@ def test_another_grpc_gets_a_pool_and_the_log_says_so(
         assert caught.value.code() is grpc.StatusCode.NOT_FOUND
     assert {name.partition("_")[0] for name in threads} == {"choices"}
     (line,) = (line for line in lines if line["log_level"] == "warning")
-    assert line["event"].startswith("Select is answered by grpc's own threads")
+    assert line["event"].startswith("calls are answered by grpc's own threads")
     assert why in line["reason"]
 
 
@@ -132,12 +132,12 @@ def sound(stub: PersonalizationServiceStub, calls: int = 100) -> None:
 def ended() -> None:
     """Its threads end with their servers."""
     for thread in threading.enumerate():
-        if thread.name == "lever-choices":
+        if thread.name in ("lever-choices", "lever-calls"):
             thread.join(20)
             assert not thread.is_alive()
 
 
-@pytest.mark.parametrize("step", ["_take", "_send"])
+@pytest.mark.parametrize("step", ["_take", "end"])
 def test_a_fault_is_one_calls_own(monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     faulty(step, monkeypatch, 1)
     metrics = Metrics()
@@ -166,7 +166,7 @@ def test_many_faults_are_counted_and_told_once(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_call_that_cannot_be_answered_at_all_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    faulty("_send", monkeypatch, 2)  # the answer, and the word that there was a fault
+    faulty("end", monkeypatch, 2)  # the answer, and the word that there was a fault
     with served(Standin()) as (channel, _):
         stub = PersonalizationServiceStub(channel)
         with pytest.raises(grpc.RpcError):
@@ -190,7 +190,7 @@ class Moody:
 def test_a_core_that_refuses_for_a_while_is_asked_again() -> None:
     metrics = Metrics()
     with served(Standin(), metrics=metrics, start=False) as (channel, server):
-        fast: Any = server._fast
+        fast: Any = server._queues.all[0]  # type: ignore[union-attr]
         fast._request = Moody(fast._request, 0, 1, 7, 40, 90)
         server.start()
         sound(PersonalizationServiceStub(channel))
@@ -201,8 +201,8 @@ def test_a_core_that_refuses_for_a_while_is_asked_again() -> None:
 def test_a_tag_that_raises_does_not_end_the_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     whole, events = FastUnary._over, itertools.count()
 
-    def over(path: FastUnary, event: Any) -> None:
-        whole(path, event)
+    def over(path: FastUnary, call: Any, event: Any) -> None:
+        whole(path, call, event)
         if next(events) == 3:
             raise RuntimeError("a fault of ours")
 

@@ -51,10 +51,11 @@ def test_every_setting_can_be_a_variable(tmp_path: Path) -> None:
         "REWARD_THREADS": "9", "MAX_STREAMS": "10", "MAX_WAITING": "12", "MAX_CALLS": "13",
         "KEYS_FILE": str(keys_file), "TLS_CERT": str(pem), "TLS_KEY": str(pem), "TLS_CLIENT_CA": str(pem),
         "GRACE_S": "11", "LOG_LEVEL": "DEBUG", "LOG_JSON": "true", "WEB_HOST": "localhost", "WEB_PORT": "15",
+        "WATCHDOG_S": "16",
     }  # fmt: skip
     assert settings({}, {f"LEVER_{name}": text for name, text in texts.items()}) == Settings(
         Path("d"), "rediss://h", "::1", 1, "localhost", 2, 3, tmp_path, (KEY,), True, 4, 5, 6 << 20, 7, 8, 9, 10, 12, 13,
-        keys_file, pem, pem, pem, 11, "debug", "true", "localhost", 15,
+        keys_file, pem, pem, pem, 11, "debug", "true", "localhost", 15, 16,
     )  # fmt: skip
 
 

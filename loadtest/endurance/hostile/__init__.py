@@ -1,0 +1,1 @@
+"""Attacks that need no key, and what good callers notice of them."""
