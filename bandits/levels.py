@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits._jit import FLOAT, FLOATS, FLOATS2, FLOATS2_OUT, FLOATS_OUT, INT, INTS, entry
+from bandits._jit import FLOATS, FLOATS2, FLOATS2_OUT, FLOATS_OUT, INT, INTS, entry
 from bandits.chain import forward, smooth
 from bandits.posterior import Floats
 

@@ -90,14 +90,14 @@ def _cells(
     index = np.ascontiguousarray(state.index[:, segment])
     buckets, arms = index.shape
     main = [j for j in indicators(state, columns) if j in state.rules.design.place]
-    found: list[Cell] = []
+    found, none = list[Cell](), np.zeros(0)
     if arms > MOST_ARMS or len(main) > MOST_COLUMNS:
         return found
     for j in main:
         seen, due, x = np.zeros((buckets, arms)), np.zeros((buckets, arms)), np.zeros((buckets, arms, len(columns)))
         marked(index, state.learn, columns, j, seen, x)
         expect(x, np.ascontiguousarray(x[:, :, 0]), np.zeros((buckets, arms)), theta, least, due)
-        seen, due = seen / phi, due * come[:, None] / phi
+        seen, due = state.grid.natural(none, none, seen, none)[2] / phi, due * come[:, None] / phi
         part = np.minimum(1.0, FULL / np.maximum(np.maximum(seen, due), 1.0))
         for k in range(arms):
             s, e = np.ascontiguousarray((seen * part)[:, k]), np.ascontiguousarray((due * part)[:, k])

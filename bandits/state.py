@@ -93,7 +93,7 @@ class State:
         self.counts = np.zeros((0, counts_size(rules.metrics)), np.int64)
         self.learn = np.zeros((0, learn_size(rules.columns)), np.int64)
         self.subjects = np.zeros((rules.segments, 2, 1 + rules.metrics, SUBJECT_BUCKETS), np.int64)
-        self._grid: Grid = grid_of(rules.low, rules.high, rules.grid)
+        self.grid: Grid = grid_of(rules.low, rules.high, rules.grid)
         self.rejected = 0  # rows that named a number the rules do not have; always 0 unless the log is damaged
         self._free: list[int] = []
         self._due = 0
@@ -105,7 +105,7 @@ class State:
         old = self.rules
         if any(new < was for new, was in zip(rules[:4], old[:4], strict=True)):
             raise ValueError(f"sizes never shrink: {old} to {rules}")
-        self.rules, self._grid = rules, grid_of(rules.low, rules.high, rules.grid)
+        self.rules, self.grid = rules, grid_of(rules.low, rules.high, rules.grid)
         self.index = _grown(self.index, (len(self.buckets), rules.segments, rules.arms), -1)
         self.delays = _grown(self.delays, (len(self.buckets), rules.segments, DELAY_BINS))
         self.counts = _grown(self.counts, (len(self.counts), counts_size(rules.metrics)))
@@ -140,7 +140,7 @@ class State:
                 self.counts, self.learn, self.subjects, self.delays, block, period,
                 rows.segment, rows.flags, rows.bucket, self._fit(rows.x),
                 totals.metric, totals.old, totals.new, totals.exposes, totals.delay,
-                rules.primary, self._grid.packed, design.place, design.terms, rules.columns,
+                rules.primary, self.grid.packed, design.place, design.terms, rules.columns,
             )  # fmt: skip
 
     def settle(self, now_ms: int) -> None:
@@ -242,7 +242,7 @@ class State:
         )  # fmt: skip
         # A killed server can lose trials whose rewards arrived: never more rewards than trials.
         n = np.maximum(n, rewarded)
-        s1, s2, xr = self._grid.natural(s1, s2, xr, rewarded)
+        s1, s2, xr = self.grid.natural(s1, s2, xr, rewarded)
         return Sums(n, rewarded, s1, s2, xx / X_SCALE**2, xr / X_SCALE)
 
     def aged(self, now_ms: int, half_life_ms: int) -> NDArray[np.float64]:

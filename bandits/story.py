@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from bandits.levels import ALONE, COMMON, OWN, Path, Smooth, path, smoothed
 from bandits.posterior import Floats
 
-ACT = 4.5  # nats that an arm's own way must be worth before it is believed,
+ACT = 6.0  # nats that an arm's own way must be worth before it is believed,
+FLAG = 8.0  # and what is worth telling people of;
 INSIDE = 3.0  # and so many more inside an arm: there are more places to look
 MOST = 4  # arms that go their own ways at the most
 OPEN = 3.0  # nats that going along counts for at the most

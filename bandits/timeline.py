@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits._jit import FLOATS2_OUT, FLOATS3_OUT, INT, INTS, INTS2, entry
-from bandits.cells import HELD, HISTORY, POLICY, Q_SCALE, REWARDED, TOTAL, X_SCALE, column_offset, count_offset
+from bandits.cells import HELD, HISTORY, POLICY, REWARDED, TOTAL, column_offset, count_offset
+from bandits.layout import X_SCALE
 from bandits.posterior import Floats
 from bandits.state import State
 
@@ -43,8 +44,9 @@ class Timeline(NamedTuple):
             np.ascontiguousarray(state.index[:, segment]), state.counts, state.learn, columns, rules.primary,
             n, x, s1, s2, rewarded, held, earned,
         )  # fmt: skip
-        scale = max(abs(rules.low), abs(rules.high), 1)
-        return cls(start, end, n, x, s1, s2, rewarded, held, earned / scale)
+        flat = (s1.ravel(), s2.ravel(), np.zeros((s1.size, 1)), rewarded.ravel())
+        s1, s2 = (column.reshape(n.shape) for column in state.grid.natural(*flat)[:2])
+        return cls(start, end, n, x, s1, s2, rewarded, held, earned / max(abs(rules.low), abs(rules.high), 1))
 
 
 @entry(INTS2, INTS2, INTS2, INTS, INT, FLOATS2_OUT, FLOATS3_OUT, *[FLOATS2_OUT] * 5, nogil=True)
@@ -62,7 +64,10 @@ def unfold(
     held: Floats,
     earned: Floats,
 ) -> None:
-    """Fill the columns of a Timeline from a segment's blocks, index i8[B,K] (-1: none); `earned` in `reward.unit`."""
+    """Fill the columns of a Timeline from a segment's blocks, index i8[B,K] (-1: none).
+
+    `earned` is in `reward.unit`, s1 and s2 in units of the cells.
+    """
     for b in range(index.shape[0]):
         for k in range(index.shape[1]):
             row = index[b, k]
@@ -72,18 +77,17 @@ def unfold(
             n[b, k] = c[POLICY] + c[HISTORY]
             for i in range(columns.shape[0]):
                 x[b, k, i] = v[column_offset(columns[i]) + 1] / X_SCALE**2
-            s1[b, k] = v[0] / Q_SCALE
-            s2[b, k] = v[1] / Q_SCALE**2
-            rewarded[b, k] = (
-                c[count_offset(primary, POLICY) + REWARDED] + c[count_offset(primary, HISTORY) + REWARDED]
-            )
+            s1[b, k] = v[0]
+            s2[b, k] = v[1]
+            rewarded[b, k] = c[count_offset(primary, POLICY) + REWARDED] + c[count_offset(primary, HISTORY) + REWARDED]
             held[b, k] = c[HELD]
             earned[b, k] = c[count_offset(primary, HELD) + TOTAL]
 
 
 @entry(INTS2, INTS2, INTS, INT, FLOATS2_OUT, FLOATS3_OUT, nogil=True)
 def marked(index: Ints, learn: Ints, columns: Ints, column: int, seen: Floats, x: Floats) -> None:
-    """Fill seen (f8[B,K]) and x (f8[B,K,d]) with the rewards and features of the trials that an indicator marks.
+    """Fill seen (f8[B,K]) and x (f8[B,K,d]) with the rewards and features of the trials that an indicator marks;
+    rewards in units of the cells.
 
     `column` is the indicator's learning column, `columns` i8[d] those of x.
     """
@@ -93,7 +97,7 @@ def marked(index: Ints, learn: Ints, columns: Ints, column: int, seen: Floats, x
             if row < 0:
                 continue
             v = learn[row]
-            seen[b, k] = v[column_offset(column)] / (Q_SCALE * X_SCALE)
+            seen[b, k] = v[column_offset(column)] / X_SCALE
             for i in range(columns.shape[0]):
                 low, high = min(column, columns[i]), max(column, columns[i])
                 x[b, k, i] = v[column_offset(high) + 1 + low] / X_SCALE**2

@@ -19,8 +19,8 @@ from bandits.memory import Found
 from bandits.posterior import Floats
 from bandits.story import ACT
 
-LOW, DOWN = 0.85, 0.126  # levels that are low, and an outage
-SURE, OUTAGE = 0.9, 0.99  # probabilities of these that count
+LOW, DOWN = 0.8, 0.126  # levels that are low, and an outage
+SURE, OUTAGE = 0.95, 0.99  # probabilities of these that count
 TEST = 0.20  # floor while a fall is open
 OPEN_ABOVE = -1.0  # nats: below, the leader went along
 CHANGE, CHANGE_REWARDS = 0.05, 30.0  # floor after an arm changed, until so many rewards of it could have told
@@ -35,12 +35,11 @@ class Advice(NamedTuple):
     outage: tuple[int, int] | None  # ms: since when, up to when looked at; None: none now
 
 
-def advice(found: Found, now_ms: int, law: float | None = None) -> Advice:
+def advice(found: Found) -> Advice:
     """What the look's findings ask for."""
     if not found.scene.shown:
         return Advice(0.0, np.zeros(found.past.n.shape[1]), None)
-    floor = max(after_fall(found), after_change(found), law or 0.0)
-    return Advice(floor, risen(found), outage(found))
+    return Advice(max(after_fall(found), after_change(found)), risen(found), outage(found))
 
 
 def mass(found: Found, bucket: int, low: float, high: float) -> float:

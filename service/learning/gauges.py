@@ -54,8 +54,10 @@ class Gauges:
     def derived(self, replica: Replica) -> None:
         """A new snapshot was derived from it."""
         experiment = replica.experiment
-        for segment, found in list(replica.reviews.findings.items()):
-            self._metrics.changes.set(len(found.cuts), (experiment.name, experiment.segments.ids[segment]))
+        for segment, past in replica.reviews.pasts(experiment).items():
+            place = (experiment.name, experiment.segments.ids[segment])
+            self._metrics.changes.set(len(past.shifts), place)
+            self._metrics.outage.set(float(past.outage is not None), place)
 
     def tell(self, name: str, **what: float) -> None:
         """The values of some gauges, by attribute of Metrics."""

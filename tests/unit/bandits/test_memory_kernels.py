@@ -12,23 +12,24 @@ from hypothesis import strategies as st
 from bandits.chain import forward, smooth
 from bandits.delay import ENOUGH, come, curve, shares
 from bandits.expected import expect, ridge
-from bandits.levels import COMMON, OWN, hops, ladder, path, poisson
-from tests.oracle_memory import oracle_come, oracle_curve, oracle_expected, oracle_paths
+from bandits.levels import ALONE, CALM_MS, COMMON, OWN, hops, ladder, path, poisson, smoothed
+from tests.oracles.memory import oracle_come, oracle_curve, oracle_expected, oracle_paths
 
 SEEDS = st.integers(0, 2**32 - 1)
 
 
-@given(seed=SEEDS, buckets=st.integers(1, 6), values=st.integers(2, 4))
-def test_a_chain_is_the_sum_over_all_its_paths(seed: int, buckets: int, values: int) -> None:
+@given(seed=SEEDS, buckets=st.integers(1, 6), values=st.integers(2, 4), near=st.integers(0, 2))
+def test_a_chain_is_the_sum_over_all_its_paths(seed: int, buckets: int, values: int, near: int) -> None:
     rng = np.random.default_rng(seed)
     like, hop = rng.uniform(0.01, 1.0, (buckets, values)), rng.uniform(0.0, 0.9, buckets)
     ends, start = rng.dirichlet(np.ones(values)), rng.dirichlet(np.ones(values))
-    evidence, belief, same = oracle_paths(like, hop, ends, start)
-    top, now = rng.normal(size=buckets), np.zeros(values)
-    assert forward(like, top, hop, ends, start, now) == pytest.approx(evidence + top.sum(), rel=1e-9, abs=1e-9)
+    evidence, belief, same = oracle_paths(like, hop, ends, start, near)
+    top, now, steps = rng.normal(size=buckets), np.zeros(values), np.zeros(buckets)
+    forward(like, top, hop, ends, start, now, steps)
+    assert steps.sum() == pytest.approx(evidence + top.sum(), rel=1e-9, abs=1e-9)
     assert now == pytest.approx(belief[-1])
     found, alike = np.zeros_like(like), np.zeros(buckets)
-    smooth(like, hop, ends, start, found, alike)
+    smooth(like, hop, ends, start, near, found, alike)
     assert found == pytest.approx(belief)
     assert alike == pytest.approx(same)
 
@@ -46,7 +47,9 @@ def test_a_delay_curve_is_the_product_over_later_delays(seed: int, size: int) ->
     end, now = start + rng.integers(1, 10**9, size), int(rng.integers(10**9, 3 * 10**9))
     found = np.zeros(size)
     come(start, end, now, out, found)
-    assert found == pytest.approx([oracle_come(int(a), int(b), now, out.tolist()) for a, b in zip(start, end, strict=True)])
+    assert found == pytest.approx(
+        [oracle_come(int(a), int(b), now, out.tolist()) for a, b in zip(start, end, strict=True)]
+    )
 
 
 def test_the_delay_curve_of_truncated_rewards_is_that_of_all() -> None:
@@ -106,10 +109,10 @@ def test_likelihoods_are_those_of_poisson_counts(seed: int) -> None:
     assert like == pytest.approx(np.exp(logs - top[:, None]))
 
 
-@pytest.mark.parametrize("grid", [COMMON, OWN])
+@pytest.mark.parametrize("grid", [COMMON, ALONE, OWN])
 def test_grids_hold_probabilities_and_half_of_all_jumps_end_at_one(grid: object) -> None:
     assert isinstance(grid, tuple)
-    values, logs, ends, start = grid
+    values, logs, ends, start, _ = grid
     assert math.fsum(ends) == pytest.approx(1.0)
     assert math.fsum(start) == pytest.approx(1.0)
     assert ends[values == 1.0] == pytest.approx([0.5])
@@ -119,7 +122,7 @@ def test_grids_hold_probabilities_and_half_of_all_jumps_end_at_one(grid: object)
 def test_jumps_add_up_over_time() -> None:
     """A bucket twice as wide is twice as likely to hold a jump, nearly; rates go from calm to 15 % a fine bucket."""
     rates = ladder(4_194_304)
-    assert rates[0] == pytest.approx(4_194_304 / 86_400_000 / 180)
+    assert rates[0] == pytest.approx(4_194_304 / CALM_MS)
     assert rates[-1] == 0.15
     start, end = np.array([0, 10, 20, 40]), np.array([10, 20, 40, 80])
     out = np.zeros((len(rates), 4))
@@ -133,10 +136,12 @@ def test_a_level_follows_what_was_earned_and_comes_back() -> None:
     expected, seen = np.full(40, 20.0), np.full(40, 20.0)
     seen[15:22] = 1.0
     rates = np.full((1, 40), 0.01)
-    found = path(seen, expected, rates, COMMON)
+    on_the_way = path(seen, expected, rates, COMMON)
+    found = smoothed(on_the_way)
     assert found.mean[15:22] == pytest.approx(0.05, abs=0.03)
     assert found.mean[:15] == pytest.approx(1.0, abs=0.03)
     assert found.same[25:] == pytest.approx(1.0, abs=0.05)
     assert found.same[:14] == pytest.approx(1.0, abs=0.05)
     assert found.same[16:21] == pytest.approx(0.0, abs=0.05)
-    assert found.evidence > path(seen, expected, np.zeros((1, 40)), COMMON).evidence + 50.0
+    assert on_the_way.steps.sum() > path(seen, expected, np.zeros((1, 40)), COMMON).steps.sum() + 50.0
+    assert on_the_way.now == pytest.approx(found.belief[-1])

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
-def oracle_paths(like: Floats, hop: Floats, ends: Floats, start: Floats) -> tuple[float, Floats, Floats]:
-    """(evidence, belief [B,G], same [B]) of a chain by summing over every path of values, G^B of them."""
+def oracle_paths(like: Floats, hop: Floats, ends: Floats, start: Floats, near: int) -> tuple[float, Floats, Floats]:
+    """(evidence, belief [B,G], same [B]) of a chain by summing over every path of values, G^B of them; see chain.smooth."""
     buckets, values = like.shape
     belief, same, total = np.zeros((buckets, values)), np.zeros(buckets), 0.0
     for path in itertools.product(range(values), repeat=buckets):
@@ -23,7 +23,7 @@ def oracle_paths(like: Floats, hop: Floats, ends: Floats, start: Floats) -> tupl
         total += p
         for b, g in enumerate(path):
             belief[b, g] += p
-            same[b] += p * (g == path[-1])
+            same[b] += p * (abs(g - path[-1]) <= near)
     return math.log(total), belief / total, same / total
 
 
@@ -58,5 +58,7 @@ def oracle_expected(x: Floats, n: Floats, held: Floats, theta: Floats, least: fl
         if n[b].sum() > 0:
             mean = x[b].sum(axis=0) / n[b].sum()
         for k in range(n.shape[1]):
-            out[b, k] = max(float(theta[k] @ x[b, k]), least * n[b, k]) + held[b, k] * max(float(theta[k] @ mean), least)
+            out[b, k] = max(float(theta[k] @ x[b, k]), least * n[b, k]) + held[b, k] * max(
+                float(theta[k] @ mean), least
+            )
     return out
