@@ -18,7 +18,7 @@ from bandits.chain import forward, smooth
 from bandits.posterior import Floats
 
 DAY_MS = 86_400_000
-CALM_MS = 400 * DAY_MS  # expected time between jumps where nothing else is known
+CALM_MS = 100 * DAY_MS  # expected time between jumps of any arm where nothing else is known
 STEP = 8.0  # of the ladder of rates,
 FASTEST = 0.15  # a fine bucket, the last of them
 DEAR = 2.0  # nats that a faster rate must be worth, a step
@@ -90,9 +90,12 @@ def hops(middle: NDArray[np.int64], rates: Floats, fine: int, out: Floats) -> No
             out[r, b] = 1.0 - math.pow(1.0 - rates[r], (middle[b] - middle[b - 1]) / (2.0 * fine))
 
 
-def ladder(fine: int) -> Floats:
-    """f8[R]: probabilities of a jump a fine bucket, slowest first."""
-    rates = [min(fine / CALM_MS, FASTEST)]
+def ladder(fine: int, arms: int) -> Floats:
+    """f8[R]: probabilities of a jump a fine bucket, slowest first.
+
+    The more arms, the rarer are an arm's: what all of them are watched with then grows as the root of their number.
+    """
+    rates = [min(fine / (CALM_MS * max(arms, 1)), FASTEST)]
     while rates[-1] * STEP < FASTEST:
         rates.append(rates[-1] * STEP)
     return np.array([*rates, FASTEST])

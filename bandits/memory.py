@@ -73,11 +73,12 @@ def look(state: State, segment: int, now_ms: int, choice: Choice) -> Found:
 
 
 def _scene(past: Timeline, come: Floats, theta: Floats, phi: float, least: float, fine: int) -> Scene:
-    expected, rates = np.zeros(past.n.shape), ladder(fine)
+    expected = np.zeros(past.n.shape)
     expect(past.x, past.n, past.held, theta, least, expected)
+    shown = np.flatnonzero((past.n + past.held > 0.0).any(axis=0)).tolist()
+    rates = ladder(fine, len(shown))
     jumps = np.zeros((len(rates), len(come)))
     hops(past.start + past.end, rates, fine, jumps)
-    shown = np.flatnonzero((past.n + past.held > 0.0).any(axis=0)).tolist()
     seen, due = (past.s1 + past.earned) / phi, expected * come[:, None] / phi
     part = np.minimum(1.0, FULL / np.maximum(np.maximum(seen, due), 1.0))
     return Scene(np.ascontiguousarray((seen * part).T), np.ascontiguousarray((due * part).T), jumps, shown)

@@ -99,13 +99,15 @@ def told(scene: Scene, cells: list[Cell]) -> Story:
 def way(seen: Floats, due: Floats, among: Rest, rates: Floats) -> tuple[float, Path]:
     """Nats by which a part of the rewards goes its own way, and its ratio to the level of the others; f8[B] each.
 
-    Bucket by bucket; that it went along before counts for no more than OPEN nats, or it would take long to see that it
-    does not any more.
+    Bucket by bucket, each for the chance that the level of all does not jump there: nights that merged with days mix two
+    levels, and what was tried at each, and prove nothing. That it went along before counts for no more than OPEN nats,
+    or it would take long to see that it does not any more.
     """
     rest = among.without(seen, due, rates)
     alone = path(seen, due, rates, ALONE)
-    worth = 0.0
-    for step in (rest.level.steps + alone.steps - among.level.steps).tolist():
+    worth, steady = 0.0, 1.0 - among.level.hop
+    steady[:1] = steady[1:2]
+    for step in (steady * (rest.level.steps + alone.steps - among.level.steps)).tolist():
         worth = max(worth + step, -OPEN)
     return worth, path(seen, due * smoothed(rest.level).mean, rates, OWN)
 

@@ -121,8 +121,8 @@ def test_grids_hold_probabilities_and_half_of_all_jumps_end_at_one(grid: object)
 
 def test_jumps_add_up_over_time() -> None:
     """A bucket twice as wide is twice as likely to hold a jump, nearly; rates go from calm to 15 % a fine bucket."""
-    rates = ladder(4_194_304)
-    assert rates[0] == pytest.approx(4_194_304 / CALM_MS)
+    rates = ladder(4_194_304, 4)
+    assert rates[0] == pytest.approx(4_194_304 / CALM_MS / 4)
     assert rates[-1] == 0.15
     start, end = np.array([0, 10, 20, 40]), np.array([10, 20, 40, 80])
     out = np.zeros((len(rates), 4))
