@@ -18,7 +18,7 @@ from bandits.chain import forward, smooth
 from bandits.posterior import Floats
 
 DAY_MS = 86_400_000
-CALM_MS = 100 * DAY_MS  # expected time between jumps of any arm where nothing else is known
+CALM_MS = 200 * DAY_MS  # expected time between jumps of any arm where nothing else is known
 STEP = 8.0  # of the ladder of rates,
 FASTEST = 0.15  # a fine bucket, the last of them
 DEAR = 2.0  # nats that a faster rate must be worth, a step

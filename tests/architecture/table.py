@@ -105,7 +105,7 @@ MANY_ARGUMENTS: dict[str, str] = {
     "bandits.fold.fold_trials": "compiled: Numba takes arrays one by one",
     "bandits.fold.fold_rewards": "compiled: Numba takes arrays one by one",
     "bandits.fold.gather": "compiled: Numba takes arrays one by one",
-    "bandits.hierarchy.effects": "compiled: Numba takes arrays one by one",
+    "bandits.timeline.unfold": "compiled: Numba takes arrays one by one",
     "bandits.posterior.pack": "compiled: Numba takes arrays one by one",
     "service.cli.decisions.select": "each is an option of the command",
     "service.cli.main.serve": "each is an option of the command",
