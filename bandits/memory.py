@@ -26,6 +26,8 @@ from bandits.timeline import Ints, Timeline, indicators, marked
 
 ENOUGH = 30.0  # rewards, in numbers of them, below which only delay is looked for
 SHORTEST = 3  # buckets
+TURNS = 4  # of the model for the level, and of the level for the model, at the most;
+NEAR = 1.1  # they end where no level moves by more
 FULL = 400.0  # rewards of an arm that a bucket counts for at most: levels vary by some percent anyway
 CELL = 8.0  # rewards, or due, below which a column is not asked inside an arm
 MOST_ARMS, MOST_COLUMNS = 32, 60  # beyond which none is
@@ -63,18 +65,33 @@ def look(state: State, segment: int, now_ms: int, choice: Choice) -> Found:
     phi, least = square / seen, LEAST * seen / math.fsum(past.n.ravel().tolist())
     trials = np.array([math.fsum(row) for row in past.n.tolist()])
     level, ones = np.ones(len(come)), np.ones(past.n.shape)
-    for last in (False, True):
+    for turn in range(TURNS):
         exposed = np.ascontiguousarray(ones * (come * level)[:, None])
         theta = coefficients(state, segment, Weights(exposed, ones), choice)
-        scene = _scene(past, come, theta, phi, least, fine_width(state.rules.horizon_ms))
-        story = told(scene, _cells(state, segment, columns, theta, phi, least, come) if last else [])
-        level = usual(story.level.mean, trials)
+        expected = _expected(past, exposed, theta, least, phi)
+        scene = _scene(past, come, expected, phi, fine_width(state.rules.horizon_ms))
+        story = told(scene, _cells(state, segment, columns, theta, phi, least, come) if turn else [])
+        before, level = level, usual(story.level.mean, trials)
+        if turn and (np.maximum(before, level) < NEAR * np.minimum(before, level)).all():
+            break
     return Found(past, come, scene, story)
 
 
-def _scene(past: Timeline, come: Floats, theta: Floats, phi: float, least: float, fine: int) -> Scene:
-    expected = np.zeros(past.n.shape)
-    expect(past.x, past.n, past.held, theta, least, expected)
+def _expected(past: Timeline, exposed: Floats, theta: Floats, least: float, phi: float) -> Floats:
+    """f8[B,K]: what all were to earn. Of the holdout on average as much as it did: who is in it may be of another kind."""
+    taught, both = np.zeros(past.n.shape), np.zeros(past.n.shape)
+    expect(past.x, past.n, np.zeros(past.n.shape), theta, least, taught)
+    if not past.held.any():
+        return taught
+    expect(past.x, past.n, past.held, theta, least, both)
+    held = both - taught
+    for k in range(held.shape[1]):
+        due = math.fsum((held[:, k] * exposed[:, k]).tolist())
+        held[:, k] *= (math.fsum(past.earned[:, k].tolist()) + phi) / (due + phi)
+    return taught + held
+
+
+def _scene(past: Timeline, come: Floats, expected: Floats, phi: float, fine: int) -> Scene:
     shown = np.flatnonzero((past.n + past.held > 0.0).any(axis=0)).tolist()
     rates = ladder(fine, len(shown))
     jumps = np.zeros((len(rates), len(come)))

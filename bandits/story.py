@@ -81,12 +81,13 @@ def told(scene: Scene, cells: list[Cell]) -> Story:
     along, asked = list(scene.shown), list(scene.shown)
     rest = Rest.of(_sums(scene.seen, along), _sums(scene.due, along), scene.rates)
     for _ in range(min(MOST, len(along) - 1)):
+        score = dict.fromkeys(asked, -math.inf)
         for k in asked:
-            gain[k], own = way(scene.seen[k], scene.due[k], rest, scene.rates)
+            gain[k], fit, own = way(scene.seen[k], scene.due[k], rest, scene.rates)
             now[k], same[:, k] = own.now, 1.0
             if gain[k] > ACT:
-                same[:, k] = smoothed(own).same
-        best = max(asked, key=lambda k: float(gain[k]), default=-1)
+                same[:, k], score[k] = smoothed(own).same, fit
+        best = max(asked, key=lambda k: score[k], default=-1)
         if best < 0 or gain[best] <= ACT:
             break
         along.remove(best)
@@ -96,20 +97,23 @@ def told(scene: Scene, cells: list[Cell]) -> Story:
     return _within(scene, cells, along, Story(smoothed(rest.level), same, gain, now, []), rest)
 
 
-def way(seen: Floats, due: Floats, among: Rest, rates: Floats) -> tuple[float, Path]:
-    """Nats by which a part of the rewards goes its own way, and its ratio to the level of the others; f8[B] each.
+def way(seen: Floats, due: Floats, among: Rest, rates: Floats) -> tuple[float, float, Path]:
+    """Nats by which a part of the rewards goes its own way; how well that fits, to choose one by; its ratio to the others.
 
     Bucket by bucket, each for the chance that the level of all does not jump there: nights that merged with days mix two
     levels, and what was tried at each, and prove nothing. That it went along before counts for no more than OPEN nats,
-    or it would take long to see that it does not any more.
+    or it would take long to see that it does not any more. Where two parts disagree, both gain: the fit prefers the
+    one whose ratio changed to the one that stayed while all others fell. seen, due f8[B].
     """
     rest = among.without(seen, due, rates)
-    alone = path(seen, due, rates, ALONE)
+    alone, level = path(seen, due, rates, ALONE), smoothed(rest.level).mean
     worth, steady = 0.0, 1.0 - among.level.hop
     steady[:1] = steady[1:2]
     for step in (steady * (rest.level.steps + alone.steps - among.level.steps)).tolist():
         worth = max(worth + step, -OPEN)
-    return worth, path(seen, due * smoothed(rest.level).mean, rates, OWN)
+    own = path(seen, due * level, rates, OWN)
+    shared = [s * math.log(v) for s, v in zip(seen.tolist(), level.tolist(), strict=True)]
+    return worth, math.fsum([*rest.level.steps.tolist(), *own.steps.tolist(), *shared]), own
 
 
 def _within(scene: Scene, cells: list[Cell], along: list[int], story: Story, rest: Rest) -> Story:
@@ -118,7 +122,7 @@ def _within(scene: Scene, cells: list[Cell], along: list[int], story: Story, res
     for cell in cells:
         if cell.arm not in along:
             continue
-        worth, own = way(cell.seen, cell.due, rest, scene.rates)
+        worth, _, own = way(cell.seen, cell.due, rest, scene.rates)
         if worth > ACT + INSIDE:
             found.append(cell)
             same[:, cell.arm] = np.minimum(same[:, cell.arm], smoothed(own).same)
