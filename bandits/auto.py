@@ -44,6 +44,8 @@ class Side(NamedTuple):
     least: float = -math.inf  # that a trial can earn, in units of the sums
     control: int | None = None  # the arm that others are compared with: the default arm
     priors: Priors | None = None  # of single arms
+    floor: float = 0.0  # of exploration, at the least: what a change or a fall asks for (watch.py)
+    watch: Floats | None = None  # f8[K]: share of arms that may have risen
 
 
 class Fit(NamedTuple):
@@ -76,8 +78,10 @@ def auto(sums: Sums, settings: Settings, arms: Arms, side: Side | None = None) -
     numbers[TEMPERATURE] = math.sqrt(COLD * COLD + HEAT / (1.0 + max(_sum(sums.rewarded), 0.0)))
     par, dof = np.zeros((sums.n.size, 3)), np.full(sums.n.size, np.inf)
     par[:, 0] = np.minimum(least, 1.0 / max(len(arms), 1))
-    used = main if len(main.terms) else None
-    return pack(Kind.OPTIMIST, par, theta, cov, dof, 0.0, numbers, settings["floor"], used, side.least)
+    if side.watch is not None:
+        par[:, 1] = side.watch
+    used, floor = main if len(main.terms) else None, max(settings["floor"], side.floor)
+    return pack(Kind.OPTIMIST, par, theta, cov, dof, 0.0, numbers, floor, used, side.least)
 
 
 def shares(sums: Sums, theta: Floats, arms: Arms, control: int | None) -> Floats:

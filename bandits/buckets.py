@@ -8,7 +8,7 @@ rules are applied: merging at every row or once at the end gives the same bucket
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 
@@ -42,28 +42,23 @@ def ripe(parent: Bucket, now_ms: int, horizon_ms: int) -> bool:
     return parent.end + horizon_ms + 2 * parent.width < now_ms
 
 
-def settle(buckets: Sequence[Bucket], now_ms: int, horizon_ms: int, cuts: Collection[int] = ()) -> list[Bucket]:
+def settle(buckets: Sequence[Bucket], now_ms: int, horizon_ms: int) -> list[Bucket]:
     """The buckets after every merge that is due at `now_ms`, sorted. Each old bucket lies inside exactly one new one.
 
-    No merge makes a bucket with a cut (a time) inside it, so what lies before a cut can be weighted apart for ever.
     Where a wide bucket was opened over narrower ones, it takes them in.
     """
     current = _absorb(sorted(set(buckets)))
     while True:
-        grown = [_grow(b, now_ms, horizon_ms, cuts) for b in current]
+        grown = [_grow(b, now_ms, horizon_ms) for b in current]
         merged = _absorb(sorted(set(grown)))
         if merged == current:
             return current
         current = merged
 
 
-def _grow(bucket: Bucket, now_ms: int, horizon_ms: int, cuts: Collection[int]) -> Bucket:
+def _grow(bucket: Bucket, now_ms: int, horizon_ms: int) -> Bucket:
     parent = containing(bucket.start, 2 * bucket.width)
-    return parent if _whole(parent, cuts) and ripe(parent, now_ms, horizon_ms) else bucket
-
-
-def _whole(parent: Bucket, cuts: Collection[int]) -> bool:
-    return not any(parent.start < cut < parent.end for cut in cuts)
+    return parent if ripe(parent, now_ms, horizon_ms) else bucket
 
 
 def _absorb(buckets: Sequence[Bucket]) -> list[Bucket]:
@@ -77,11 +72,10 @@ def _absorb(buckets: Sequence[Bucket]) -> list[Bucket]:
     return kept
 
 
-def next_settle(buckets: Sequence[Bucket], horizon_ms: int, cuts: Collection[int] = ()) -> int:
+def next_settle(buckets: Sequence[Bucket], horizon_ms: int) -> int:
     """The earliest time at which `settle` would change these (settled) buckets; a far future if there are none."""
     due = [2**62]
     for bucket in buckets:
         parent = containing(bucket.start, 2 * bucket.width)
-        if _whole(parent, cuts):
-            due.append(parent.end + horizon_ms + 2 * parent.width + 1)
+        due.append(parent.end + horizon_ms + 2 * parent.width + 1)
     return min(due)

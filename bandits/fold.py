@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from bandits import layout
 from bandits._jit import (
     CELLS2,
-    FLOATS,
+    FLOATS2,
     FLOATS2_OUT,
     FLOATS3_OUT,
     FLOATS_OUT,
@@ -185,12 +185,13 @@ def fold_rewards(
 
 
 @entry(
-    INTS2, FLOATS, INTS2, INTS2, INT, *[FLOATS_OUT] * 4, FLOATS3_OUT, FLOATS2_OUT,
+    INTS2, FLOATS2, FLOATS2, INTS2, INTS2, INT, *[FLOATS_OUT] * 4, FLOATS3_OUT, FLOATS2_OUT,
     nogil=True,
 )  # fmt: skip
 def gather(
     index: NDArray[np.int64],
-    weights: NDArray[np.float64],
+    trials: NDArray[np.float64],
+    rewards: NDArray[np.float64],
     counts: NDArray[np.int64],
     learn: NDArray[np.int64],
     primary: int,
@@ -203,20 +204,17 @@ def gather(
 ) -> None:
     """Weighted sums of one segment's arms as float64, still in cell units. Adds into the outputs, bucket by bucket.
 
-    index [buckets, arms] gives blocks (-1: none); weights [buckets]; n, rewarded, s1, s2 [arms]; xx [arms, d, d]
-    (both triangles); xr [arms, d].
+    index [buckets, arms] gives blocks (-1: none); trials and rewards [buckets, arms] are the weights of n and xx, and of
+    the rest; n, rewarded, s1, s2 [arms]; xx [arms, d, d] (both triangles); xr [arms, d].
     """
     d = xr.shape[1]
     for b in range(index.shape[0]):
-        w = weights[b]
-        if w == 0.0:
-            continue
         for k in range(index.shape[1]):
-            row = index[b, k]
-            if row < 0:
+            row, t, w = index[b, k], trials[b, k], rewards[b, k]
+            if row < 0 or (t == 0.0 and w == 0.0):
                 continue
             c, v = counts[row], learn[row]
-            n[k] += w * (c[POLICY] + c[HISTORY])
+            n[k] += t * (c[POLICY] + c[HISTORY])
             at = count_offset(primary, POLICY)
             rewarded[k] += w * (c[at] + c[count_offset(primary, HISTORY)])
             s1[k] += w * v[0]
@@ -225,7 +223,7 @@ def gather(
                 at = column_offset(j)
                 xr[k, j] += w * v[at]
                 for i in range(j + 1):
-                    xx[k, i, j] += w * v[at + 1 + i]
+                    xx[k, i, j] += t * v[at + 1 + i]
     for k in range(xr.shape[0]):
         for j in range(d):
             for i in range(j):

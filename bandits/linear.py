@@ -31,6 +31,20 @@ def factorise(a: NDArray[np.float64]) -> None:
 
 
 @jit
+def solve(r: NDArray[np.float64], y: NDArray[np.float64]) -> None:
+    """Replace y by (R' R)^-1 y for the upper triangular r."""
+    d = y.size
+    for i in range(d):
+        y[i] /= r[i, i]
+        for j in range(i + 1, d):
+            y[j] -= r[i, j] * y[i]
+    for i in range(d - 1, -1, -1):
+        for j in range(i + 1, d):
+            y[i] -= r[i, j] * y[j]
+        y[i] /= r[i, i]
+
+
+@jit
 def invert(r: NDArray[np.float64], x: NDArray[np.float64]) -> None:
     """Fill x (f8[d,d]) with the lower triangular (R')^-1 for the upper triangular r."""
     d = r.shape[0]

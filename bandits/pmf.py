@@ -141,6 +141,16 @@ def gapped(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> N
 
 
 @jit
+def tried(packed: Floats, arms: NDArray[np.int64], out: Floats) -> None:
+    """Give every arm beside its part of the rest the share that it is tried with: the second parameter."""
+    total, rest = int(packed[ARMS]), 1.0
+    for k in arms:
+        rest -= packed[HEADER + total + k]
+    for i in range(arms.size):
+        out[i] = rest * out[i] + packed[HEADER + total + arms[i]]
+
+
+@jit
 def masses(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> None:
     """Fill out (f8[n]) with the floored pmf over `arms` at x (units of 1)."""
     kind, n = int(packed[KIND]), arms.size
@@ -154,6 +164,7 @@ def masses(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> N
         gapped(packed, x, arms, out)
     elif kind == OPTIMIST:
         hopeful(packed, x, arms, out)
+        tried(packed, arms, out)
     elif kind == REVENUE:
         product_shares(packed, arms, out)
     else:

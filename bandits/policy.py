@@ -132,12 +132,12 @@ def _table() -> Mapping[str, Policy]:
                 "evidence": Setting(
                     1.0, 0.0, 2.0, "How much is shown for the sake of knowing.", ("less", "usual", "more")
                 ),
-                "detector": Setting(1.0, 0.0, 1.0, "1: what lies before a detected change is left out; 0: it counts."),
                 "floor": no_floor,
             },
             believe=_auto,
             informed=auto,
             retired={
+                "detector": "what of the past counts is judged anew at each look, and nothing has to be undone; see half_life",
                 "alpha": "evidence: more or less says how much is shown for the sake of knowing",
                 "width_lambda": "the width has the prior of the mean; evidence: more or less says how much is shown",
             },

@@ -75,6 +75,13 @@ class Totals(NamedTuple):
     delay: Ints
 
 
+class Weights(NamedTuple):
+    """What each (time bucket, arm) counts: f8[B,K] its trials, f8[B,K] its rewards."""
+
+    trials: NDArray[np.float64]
+    rewards: NDArray[np.float64]
+
+
 class State:
     """All sums of one experiment. Not safe for use by two threads at once."""
 
@@ -86,9 +93,8 @@ class State:
         self.counts = np.zeros((0, counts_size(rules.metrics)), np.int64)
         self.learn = np.zeros((0, learn_size(rules.columns)), np.int64)
         self.subjects = np.zeros((rules.segments, 2, 1 + rules.metrics, SUBJECT_BUCKETS), np.int64)
-        self._grid: Grid = grid_of(rules.low, rules.high, rules.grid)
+        self.grid: Grid = grid_of(rules.low, rules.high, rules.grid)
         self.rejected = 0  # rows that named a number the rules do not have; always 0 unless the log is damaged
-        self.cuts: frozenset[int] = frozenset()  # times that no merge of buckets may cross
         self._free: list[int] = []
         self._due = 0
 
@@ -99,7 +105,7 @@ class State:
         old = self.rules
         if any(new < was for new, was in zip(rules[:4], old[:4], strict=True)):
             raise ValueError(f"sizes never shrink: {old} to {rules}")
-        self.rules, self._grid = rules, grid_of(rules.low, rules.high, rules.grid)
+        self.rules, self.grid = rules, grid_of(rules.low, rules.high, rules.grid)
         self.index = _grown(self.index, (len(self.buckets), rules.segments, rules.arms), -1)
         self.delays = _grown(self.delays, (len(self.buckets), rules.segments, DELAY_BINS))
         self.counts = _grown(self.counts, (len(self.counts), counts_size(rules.metrics)))
@@ -134,20 +140,15 @@ class State:
                 self.counts, self.learn, self.subjects, self.delays, block, period,
                 rows.segment, rows.flags, rows.bucket, self._fit(rows.x),
                 totals.metric, totals.old, totals.new, totals.exposes, totals.delay,
-                rules.primary, self._grid.packed, design.place, design.terms, rules.columns,
+                rules.primary, self.grid.packed, design.place, design.terms, rules.columns,
             )  # fmt: skip
 
     def settle(self, now_ms: int) -> None:
         """Merge the buckets that are due when the entry of this time is folded."""
         if now_ms < self._due:
             return
-        self._rearrange(settle(self.buckets, now_ms, self.rules.horizon_ms, self.cuts))
-        self._due = next_settle(self.buckets, self.rules.horizon_ms, self.cuts)
-
-    def bar(self, cuts: frozenset[int]) -> None:
-        """From now on no merge of buckets crosses these times, and others may be crossed again."""
-        if cuts != self.cuts:
-            self.cuts, self._due = cuts, 0
+        self._rearrange(settle(self.buckets, now_ms, self.rules.horizon_ms))
+        self._due = next_settle(self.buckets, self.rules.horizon_ms)
 
     def _good(self, rows: Rows) -> NDArray[np.bool_]:
         good: NDArray[np.bool_] = (rows.segment < self.rules.segments) & (rows.arm < self.rules.arms)
@@ -228,34 +229,26 @@ class State:
 
     # -- reading -----------------------------------------------------------------------------------------------
 
-    def sums(self, segment: int, weights: NDArray[np.float64] | None = None) -> Sums:
-        """What the policies see of a segment: natural units, weighted by bucket (1 where no weights are given)."""
+    def sums(self, segment: int, weights: Weights | None = None) -> Sums:
+        """What the policies see of a segment: natural units, weighted (1 where no weights are given)."""
         arms, d = self.rules.arms, self.rules.columns
-        w = np.ones(len(self.buckets)) if weights is None else weights
+        ones = np.ones((len(self.buckets), arms))
+        trials, rewards = weights or Weights(ones, ones)
         n, rewarded, s1, s2 = (np.zeros(arms) for _ in range(4))
         xx, xr = np.zeros((arms, d, d)), np.zeros((arms, d))
         gather(
-            np.ascontiguousarray(self.index[:, segment]), w, self.counts, self.learn, self.rules.primary,
+            np.ascontiguousarray(self.index[:, segment]), trials, rewards, self.counts, self.learn, self.rules.primary,
             n, rewarded, s1, s2, xx, xr,
         )  # fmt: skip
         # A killed server can lose trials whose rewards arrived: never more rewards than trials.
         n = np.maximum(n, rewarded)
-        s1, s2, xr = self._grid.natural(s1, s2, xr, rewarded)
+        s1, s2, xr = self.grid.natural(s1, s2, xr, rewarded)
         return Sums(n, rewarded, s1, s2, xx / X_SCALE**2, xr / X_SCALE)
 
-    def weights(self, now_ms: int, half_life_ms: int | None, cut_ms: int = 0) -> NDArray[np.float64] | None:
-        """Forgetting: a bucket counts 2^-(age of its middle / half-life), and 0 where it ends before the cut.
-
-        None where every bucket counts 1: without a half-life and a cut.
-        """
-        if half_life_ms is None and not cut_ms:
-            return None
-        aged = np.ones(len(self.buckets))
-        if half_life_ms is not None:
-            middle = np.array([b.start + b.width / 2 for b in self.buckets])
-            aged = np.exp2(-np.maximum(now_ms - middle, 0.0) / half_life_ms)
-        aged[[b.end <= cut_ms for b in self.buckets]] = 0.0
-        return aged
+    def aged(self, now_ms: int, half_life_ms: int) -> NDArray[np.float64]:
+        """f8[B]: forgetting as configured. A bucket counts 2^-(age of its middle / half-life)."""
+        middle = np.array([b.start + b.width / 2 for b in self.buckets])
+        return np.asarray(np.exp2(-np.maximum(now_ms - middle, 0.0) / half_life_ms))
 
     def lifetime(self, segment: int) -> Ints:
         """Unweighted counts of a segment's arms over all time, [arms, counts]."""

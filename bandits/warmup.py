@@ -14,10 +14,13 @@ from bandits.draw import draw, draw_many
 from bandits.evidence import Choice
 from bandits.expansion import Design, expanded
 from bandits.layout import X_SCALE
+from bandits.memory import look
 from bandits.policy import POLICIES, Policy, decide, decide_batch, probabilities
 from bandits.posterior import Sums
+from bandits.recall import recall, weights
 from bandits.state import Rows, Rules, State, Totals
 from bandits.summary import Span, seen, summary
+from bandits.watch import advice
 
 ARMS, COLUMNS, TRIALS = 3, 4, 6
 
@@ -48,7 +51,20 @@ def _fold() -> Sums:
     state.add_rewards(rows, Totals(zero, zero, order % 2, zero, zero))
     state.settle(1 << 42)
     count_offset(0, 0)  # reports call it by itself
+    _look(x)
     return state.sums(0)
+
+
+def _look(x: NDArray[np.int16]) -> None:
+    """A past of several buckets with enough rewards to be looked at, some of them late."""
+    state = State(Rules(1, ARMS, 1, COLUMNS, 0, 0, 1, 86_400_000))
+    many = np.repeat(np.arange(8, dtype=np.int64) * 6_000_000, 40)
+    zero, one = np.zeros(many.size, np.int64), np.ones(many.size, np.int64)
+    rows = Rows(many, zero, np.arange(many.size) % ARMS, zero, zero, np.repeat(x[:1], many.size, axis=0))
+    state.add_trials(rows)
+    state.add_rewards(rows, Totals(zero, zero, one, zero, 1_000 * one))
+    found = look(state, 0, 48_000_000, Choice())
+    weights(recall(found, advice(found)), state)
 
 
 def _choose(sums: Sums) -> None:

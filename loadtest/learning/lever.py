@@ -153,8 +153,8 @@ def names(policy: str, seed: int) -> tuple[str, int]:
 
 
 def resets(replica: Replica) -> int:
-    """Changes that were detected; what lies before the last of them counts nothing."""
-    return sum(map(len, replica.reviews.cuts().values()))
+    """Arms that are believed to earn otherwise than they did; what they earned before counts little."""
+    return sum(len(past.shifts) for past in replica.reviews.pasts(replica.experiment).values())
 
 
 def play(world: World, policy: str, seed: int, stale: int) -> Played:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bandits.cells import HELD, POLICY, REWARDED, TOTAL, count_offset
+from bandits.recall import SMALL
 from bandits.summary import Summary
 from service.experiment.compiled import Experiment
 from service.learning.replica import Replica
@@ -35,11 +36,19 @@ class ArmReport:
 
 @dataclass(frozen=True, slots=True)
 class ChangeReport:
-    """A change that was detected (see experiment.proto)."""
+    """An arm that earns otherwise than it did: since when, and how many times as much (0: for some visitors only)."""
 
-    found_ms: int
+    arm: str
     from_ms: int
-    in_force: bool
+    times: float
+
+
+@dataclass(frozen=True, slots=True)
+class OutageReport:
+    """Next to nothing is earned: since when, and up to when that was seen."""
+
+    from_ms: int
+    seen_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,7 @@ class SegmentReport:
     segment: str
     arms: tuple[ArmReport, ...]
     changes: tuple[ChangeReport, ...] = ()
+    outage: OutageReport | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +83,17 @@ def report(snapshot: Snapshot, replica: Replica, stale: bool) -> Report:
         idle = exp.segments.serves_default[slot.segment] and not counts.any()
         if not idle:
             name = exp.segments.ids[slot.segment]
-            segments.append(SegmentReport(name, _arms(exp, slot, counts), _changes(replica, slot.segment)))
+            segments.append(SegmentReport(name, _arms(exp, slot, counts), *_past(replica, slot.segment)))
     return Report(exp.name, exp.version, exp.algorithm, exp.primary.id, snapshot.log_id, stale, tuple(segments))
 
 
-def _changes(replica: Replica, segment: int) -> tuple[ChangeReport, ...]:
-    force = replica.reviews.cut(replica.experiment, segment)
-    cuts = replica.reviews.cuts().get(segment, ())
-    return tuple(ChangeReport(cut.found_ms, cut.from_ms, cut.from_ms == force) for cut in cuts)
+def _past(replica: Replica, segment: int) -> tuple[tuple[ChangeReport, ...], OutageReport | None]:
+    experiment = replica.experiment
+    past = replica.reviews.pasts(experiment).get(segment)
+    if past is None:
+        return (), None
+    changes = tuple(ChangeReport(experiment.arms[s.arm].id, s.since_ms, s.ratio / SMALL) for s in past.shifts)
+    return changes, OutageReport(*past.outage) if past.outage else None
 
 
 def _arms(

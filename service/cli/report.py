@@ -41,9 +41,11 @@ def report(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) ->
         screen.print()
         screen.print(segment_table(segment, screen.width >= _ROOM_FOR_BARS, screen.encoding.startswith("utf")))
         for change in segment.changes:
-            since, found = moment(change.from_ms), moment(change.found_ms)
-            fate = "what was learned before has no weight" if change.in_force else "not in force"
-            typer.echo(f"change: from {since} on arms earn differently (found {found}); {fate}")
+            now = f"{change.times:.2g} times what it did" if change.times else "otherwise from some visitors"
+            typer.echo(f"change: since {moment(change.from_ms)} the arm {change.arm} earns {now}")
+        if segment.HasField("outage"):
+            since, seen = moment(segment.outage.from_ms), moment(segment.outage.seen_ms)
+            typer.echo(f"outage: from {since} to {seen} next to nothing was earned; it does not teach")
         held = sum(arm.holdout_trials for arm in segment.arms)
         if held:
             mean = sum(arm.holdout_reward_sum for arm in segment.arms) / held

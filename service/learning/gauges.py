@@ -59,8 +59,10 @@ class Gauges:
     def derived(self, replica: Replica) -> None:
         """A new snapshot was derived from it."""
         experiment = replica.experiment
-        for segment, found in list(replica.reviews.findings.items()):
-            self._metrics.changes.set(len(found.cuts), (experiment.name, experiment.segments.ids[segment]))
+        for segment, past in replica.reviews.pasts(experiment).items():
+            place = (experiment.name, experiment.segments.ids[segment])
+            self._metrics.changes.set(len(past.shifts), place)
+            self._metrics.outage.set(float(past.outage is not None), place)
 
     def end_lost(self, name: str) -> None:
         """The store lost the end of its log."""

@@ -14,7 +14,7 @@ from bandits.state import Rows, Rules, State, Totals
 from service.errors import CorruptError
 from service.experiment.compiled import Experiment, read
 from service.learning.bounds import bounds_of
-from service.learning.reviews import FIELD, OLD_FIELD, Reviews, reviewed
+from service.learning.reviews import FIELD, OLD_FIELDS, Reviews, reviewed
 from service.serving.snapshot import Slot, Snapshot
 from service.store import rows as layout
 from service.store.contract import START, Checkpoint, Entry, Loaded
@@ -79,7 +79,7 @@ class Replica:
             else:
                 run.append(entry)
                 self.rows += _count(entry)
-            if self.rows >= self.reviews.due and _brings_trials(entry) and reviewed(self.experiment):
+            if _brings_trials(entry) and reviewed(self.experiment) and self.reviews.due(self.rows, entry.time):
                 self._fold_run(run)
                 run = []
                 self._advance(entry)
@@ -103,7 +103,10 @@ class Replica:
         self.cursor = entry.id
         self.touched = entry.time
         if self._state is not None:
+            before = len(self._state.buckets)
             self._state.settle(entry.time)
+            if len(self._state.buckets) != before:  # merged buckets are weighted together
+                self._changed = set(range(self._state.rules.segments))
 
     def _configure(self, entry: Entry) -> None:
         assert entry.config is not None
@@ -167,8 +170,7 @@ class Replica:
             arms = np.array(experiment.eligible(segment, now_ms), np.int64)
             known = self._slots.get(segment)
             if segment in self._changed or known is None or not np.array_equal(known.arms, arms):
-                cut = self.reviews.cut(experiment, segment)
-                sums = state.sums(segment, state.weights(self.touched, experiment.half_life_ms, cut))
+                sums = state.sums(segment, self.reviews.weights(state, experiment, segment, self.touched))
                 side = self.reviews.side(experiment, state.rules, segment)
                 self._slots[segment] = Slot.derive(
                     segment, arms, policy, experiment.settings, sums, experiment.priors, side
@@ -238,10 +240,10 @@ class Replica:
                 raise CorruptError(f"the checkpoint of {self.uid} has a format this version does not read")
             self._record = fields.pop("config")
             self.reviews = Reviews(fields.pop(FIELD, None))
-            fields.pop(OLD_FIELD, None)
+            for name in OLD_FIELDS:
+                fields.pop(name, None)
             self._experiment = read(self._record)
             self._state = State.restore(rules_of(self._experiment), fields)
-            self._state.cuts = self.reviews.barriers()
         except (KeyError, IndexError, ValueError, struct.error) as error:
             raise CorruptError(f"the checkpoint of {self.uid} does not decode: {error!r}") from error
         self._changed = set(range(self._state.rules.segments))

@@ -1,11 +1,9 @@
-"""What `auto` finds out from the log beside its sums: how much prior each segment needs, and that its arms changed.
+"""What `auto` finds out from the log beside its sums: how much prior each segment needs, and what of its past counts.
 
-Both are pure functions of the fold: made at entries that the log itself sets (the first with trials after the rows
-have grown by a 64th), from the sums as they are at that entry, and kept in the checkpoint. So every server comes to
-the same findings at the same entry without telling the others, as design decision 14 asks. A cut only gives the time
-buckets before it the weight 0 when they are read, and no later merge crosses it: nothing is lost, `detector: 0` in a
-newer version of the experiment undoes it on every server at that version's entry, and `detector: 1` brings it back. A
-report and the metrics name every cut.
+Both are pure functions of the fold, made at entries that the log itself sets: the first with trials after the rows
+have grown by a 64th, or after a quarter of a fine time bucket has gone by. They are kept in the checkpoint as whole
+numbers. So every server comes to the same findings at the same entry without telling the others, as design decision
+14 asks. A look begins from all sums and binds no later one (bandits/memory.py): nothing is ever lost.
 """
 
 from __future__ import annotations
@@ -17,43 +15,47 @@ from typing import TYPE_CHECKING
 import msgspec
 import numpy as np
 
+from bandits import recall
 from bandits.auto import Side, chosen
+from bandits.buckets import fine_width
 from bandits.cells import HISTORY, POLICY
-from bandits.detector import change
 from bandits.evidence import Choice
+from bandits.memory import look
 from bandits.policy import POLICIES
-from bandits.state import Rules, State
+from bandits.recall import Recall
+from bandits.state import Rules, State, Weights
+from bandits.watch import advice
 
 if TYPE_CHECKING:
     from service.experiment.compiled import Experiment
 
-FIELD = "findings"
-OLD_FIELD = "reviews"  # of checkpoints from before: what was found then was of another model, and is found again
+FIELD = "memory"
+OLD_FIELDS = ("reviews", "findings")  # of checkpoints from before: what was found then is found anew
 SHARE = 64  # rows grow by a 64th between two reviews,
-LEAST = 16  # and at least by so many
+LEAST = 16  # and at least by so many;
+QUARTERS = 4  # or as many pass in a fine bucket,
+LEAST_MS = 10_000  # and at least so long between two
 TORN = 0.01  # share of trials that may be missing though they were rewarded: a killed server loses some
 CHOICE_SHARE = 16  # trials of a segment grow by a 16th between two choices of its model
 
 
-class Cut(msgspec.Struct, frozen=True, array_like=True):
-    """A change that was found: when (store time of the entry), and from which decision time on things differ."""
-
-    found_ms: int
-    from_ms: int
-
-
 class Finding(msgspec.Struct, frozen=True, array_like=True):
-    """What is known of a segment: its choice (`ratio` None: no products), trials at which to choose and to test again."""
+    """What is known of a segment: its choice (`ratio` None: no products), trials at which to choose again, its past."""
 
     ridge: float
     ratio: float | None
     choose: int
-    test: int
-    cuts: tuple[Cut, ...] = ()
+    past: Recall
+
+    @property
+    def choice(self) -> Choice:
+        """The choice of model."""
+        return Choice(self.ridge, math.inf if self.ratio is None else self.ratio)
 
 
 class _Kept(msgspec.Struct, frozen=True, array_like=True):
     due: int
+    due_ms: int
     findings: dict[int, Finding]
 
 
@@ -61,68 +63,52 @@ class Reviews:
     """The findings of one experiment; used by the thread that folds."""
 
     def __init__(self, kept: bytes | None = None) -> None:
-        found = msgspec.json.decode(kept, type=_Kept) if kept else _Kept(0, {})
-        self.due = found.due  # rows at which the next review is made
+        found = msgspec.json.decode(kept, type=_Kept) if kept else _Kept(0, 0, {})
+        self._due, self._due_ms = found.due, found.due_ms
         self.findings = dict(found.findings)
 
     def fields(self) -> dict[str, bytes]:
         """For the checkpoint: canonical, empty before the first review."""
-        if not self.due:
+        if not self._due:
             return {}
-        return {FIELD: msgspec.json.encode(_Kept(self.due, dict(sorted(self.findings.items()))))}
+        kept = _Kept(self._due, self._due_ms, dict(sorted(self.findings.items())))
+        return {FIELD: msgspec.json.encode(kept)}
+
+    def due(self, rows: int, now_ms: int) -> bool:
+        """Whether to look at the entry of this time, with which so many rows are folded."""
+        return rows >= self._due or now_ms >= self._due_ms
 
     def review(self, state: State, experiment: Experiment, rows: int, now_ms: int) -> set[int]:
-        """Look again at what has grown; `rows` and `now_ms` are those of the entry. Returns what changed."""
-        self.due = rows + max(LEAST, rows // SHARE)
-        reviewed = set()
+        """Look again at every segment; `rows` and `now_ms` are those of the entry. Returns what changed."""
+        every = max(fine_width(state.rules.horizon_ms) // QUARTERS, LEAST_MS)
+        self._due, self._due_ms = rows + max(LEAST, rows // SHARE), now_ms - now_ms % every + every
+        changed = set()
         for segment in range(state.rules.segments):
-            trials = _trials(state, segment)
             known = self.findings.get(segment)
-            if trials >= (known.test if known else 1):
-                found = self._look(state, experiment, segment, trials, now_ms)
-                if known is None or (found.ridge, found.ratio, found.cuts) != (known.ridge, known.ratio, known.cuts):
-                    reviewed.add(segment)
+            found = _look(state, experiment, segment, known, now_ms)
+            if found is not None and found != known:
                 self.findings[segment] = found
-        state.bar(self.barriers())
-        return reviewed
+                changed.add(segment)
+        return changed
 
-    def _look(self, state: State, experiment: Experiment, segment: int, trials: int, now_ms: int) -> Finding:
-        known = self.findings.get(segment)
-        cuts = known.cuts if known else ()
-        test = trials + max(LEAST // 2, trials // SHARE)
-        at = None
-        if known and watches(experiment):
-            at = change(state, segment, now_ms, self.cut(experiment, segment), _choice(known))
-        if known and at is None and trials < known.choose:
-            return msgspec.structs.replace(known, test=test)
-        if at is not None:
-            cuts = (*cuts, Cut(now_ms, at))
-        cut = at if at is not None else self.cut(experiment, segment)
-        sums = state.sums(segment, state.weights(now_ms, experiment.half_life_ms, cut))
-        missing = np.maximum(sums.rewarded - sums.xx[:, 0, 0], 0.0)
-        if missing.sum() > TORN * sums.n.sum():  # rewards of trials that another server still buffers: another time
-            return known or _finding(Choice(), trials + 1, trials + 1)
-        choice = chosen(sums, state.rules.design)
-        again = trials + max(LEAST // 2, trials // CHOICE_SHARE)
-        return _finding(choice, again, test, cuts)
-
-    def barriers(self) -> frozenset[int]:
-        """The newest cut of every segment."""
-        return frozenset(found.cuts[-1].from_ms for found in self.findings.values() if found.cuts)
-
-    def cut(self, experiment: Experiment, segment: int) -> int:
-        """The time before which the segment's past counts nothing; 0: all of it counts."""
-        found = self.findings.get(segment)
-        return found.cuts[-1].from_ms if found and found.cuts and watches(experiment) else 0
+    def weights(self, state: State, experiment: Experiment, segment: int, now_ms: int) -> Weights | None:
+        """What of the segment's past counts; None: all of it."""
+        found = self.findings.get(segment) if reviewed(experiment) else None
+        return aged(recall.weights(found.past, state) if found else None, state, experiment, now_ms)
 
     def side(self, experiment: Experiment, rules: Rules, segment: int) -> Side:
         """What the policy is told beside the sums."""
         found = self.findings.get(segment)
-        return Side(rules.design, _choice(found) if found else Choice(), rules.least, experiment.default_arm)
+        if found is None:
+            return Side(rules.design, Choice(), rules.least, experiment.default_arm)
+        return Side(
+            rules.design, found.choice, rules.least, experiment.default_arm,
+            floor=recall.share(found.past), watch=recall.watched(found.past, rules.arms),
+        )  # fmt: skip
 
-    def cuts(self) -> Mapping[int, tuple[Cut, ...]]:
-        """All changes found, by segment."""
-        return {segment: found.cuts for segment, found in sorted(self.findings.items()) if found.cuts}
+    def pasts(self, experiment: Experiment) -> Mapping[int, Recall]:
+        """What was found of each segment's past, where it is in force."""
+        return {s: found.past for s, found in sorted(self.findings.items())} if reviewed(experiment) else {}
 
 
 def reviewed(experiment: Experiment) -> bool:
@@ -130,17 +116,33 @@ def reviewed(experiment: Experiment) -> bool:
     return POLICIES[experiment.algorithm].informed is not None
 
 
-def watches(experiment: Experiment) -> bool:
-    """Whether changes are looked for, and those that were found are in force."""
-    return reviewed(experiment) and experiment.settings.get("detector", 0.0) >= 0.5
+def aged(weights: Weights | None, state: State, experiment: Experiment, now_ms: int) -> Weights | None:
+    """The weights with what is forgotten by the configured half-life."""
+    if experiment.half_life_ms is None:
+        return weights
+    ones = np.ones((len(state.buckets), state.rules.arms))
+    trials, rewards = weights or Weights(ones, ones)
+    left = state.aged(now_ms, experiment.half_life_ms)[:, None]
+    return Weights(trials * left, rewards * left)
 
 
-def _finding(choice: Choice, choose: int, test: int, cuts: tuple[Cut, ...] = ()) -> Finding:
-    return Finding(choice.ridge, None if math.isinf(choice.ratio) else choice.ratio, choose, test, cuts)
-
-
-def _choice(found: Finding) -> Choice:
-    return Choice(found.ridge, math.inf if found.ratio is None else found.ratio)
+def _look(state: State, experiment: Experiment, segment: int, known: Finding | None, now_ms: int) -> Finding | None:
+    """The segment's finding now; the known one (or None) where there is nothing to look at."""
+    trials = _trials(state, segment)
+    if trials == 0:
+        return known
+    plain = state.sums(segment)
+    missing = np.maximum(plain.rewarded - plain.xx[:, 0, 0], 0.0)
+    if missing.sum() > TORN * plain.n.sum():  # rewards of trials that another server still buffers: another time
+        return known
+    choice, again = (known.choice, known.choose) if known else (Choice(), 0)
+    found = look(state, segment, now_ms, choice)
+    past = recall.recall(found, advice(found))
+    if trials >= again:
+        weights = aged(recall.weights(past, state), state, experiment, now_ms)
+        choice = chosen(state.sums(segment, weights), state.rules.design)
+        again = trials + max(LEAST // 2, trials // CHOICE_SHARE)
+    return Finding(choice.ridge, None if math.isinf(choice.ratio) else choice.ratio, again, past)
 
 
 def _trials(state: State, segment: int) -> int:

@@ -89,7 +89,9 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
                 pb.SegmentReport(
                     segment=segment.segment,
                     arms=[_arm(arm) for arm in segment.arms],
-                    changes=[pb.Change(found_ms=c.found_ms, from_ms=c.from_ms, in_force=c.in_force) for c in segment.changes],
+                    changes=[pb.Change(arm=c.arm, from_ms=c.from_ms, times=c.times) for c in segment.changes],
+                    outage=pb.Outage(from_ms=segment.outage.from_ms, seen_ms=segment.outage.seen_ms)
+                    if segment.outage else None,
                 )
                 for segment in report.segments
             ],

@@ -201,6 +201,7 @@ class Metrics:
         self.probability_best = Gauge("lever_probability_best")
         self.propensity_min = Gauge("lever_propensity_min")
         self.changes = Gauge("lever_changes")
+        self.outage = Gauge("lever_outage")
         self.divergence = Gauge("lever_divergence")
         self.log_ends_lost = Counter("lever_log_ends_lost_total")
         self.store_evicts = Gauge("lever_store_evicts")

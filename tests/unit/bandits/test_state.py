@@ -19,7 +19,7 @@ from bandits.cells import (
 from bandits.grid import PRODUCT, grid_of, taught
 from bandits.layout import COARSE_GRID as COARSE
 from bandits.layout import FINE_GRID as FINE
-from bandits.state import Rows, Rules, State, Totals
+from bandits.state import Rows, Rules, State, Totals, Weights
 from tests.oracles.state import OracleState, Row, cells, oracle_grid, oracle_shifts, shift
 
 RULES = Rules(segments=3, arms=4, metrics=2, columns=5, primary=0, low=-20, high=50, horizon_ms=100_000)
@@ -216,8 +216,14 @@ def test_sums_are_in_natural_units() -> None:
     assert sums.n[2] == sums.rewarded[2] == sums.s1[2] == sums.s2[2] == 1.0
     assert sums.xx[2].tolist() == np.outer([1, 0.5, 0, 0, -1], [1, 0.5, 0, 0, -1]).tolist()
     assert sums.xr[2].tolist() == [1, 0.5, 0, 0, -1]
-    assert state.weights(1000, None) is None
-    weights = state.weights(int(state.buckets[0].start + state.buckets[0].width / 2) + 500, 500)
-    assert weights is not None
-    assert weights.tolist() == [0.5]
-    assert state.sums(1, weights).n[2] == 0.5
+    left = state.aged(int(state.buckets[0].start + state.buckets[0].width / 2) + 500, 500)
+    assert left.tolist() == [0.5]
+
+
+def test_trials_and_rewards_have_weights_of_their_own() -> None:
+    state = State(RULES)
+    add(state, [Row(5, 1, 2, 0, 0, (2048, 0, 0, -4096)), Row(5, 1, 2, 0, 0, (2048, 0, 0, -4096), metric=0, new=50)])
+    ones = np.ones((1, RULES.arms))
+    sums = state.sums(1, Weights(0.75 * ones, 0.5 * ones))
+    assert (sums.n[2], sums.xx[2, 0, 0]) == (0.75, 0.75)
+    assert (sums.rewarded[2], sums.s1[2], sums.s2[2], sums.xr[2, 0]) == (0.5, 0.5, 0.5, 0.5)

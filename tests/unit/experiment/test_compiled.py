@@ -54,7 +54,7 @@ def test_the_record_carries_everything() -> None:
     assert hero.arms[1].segments == frozenset({1})
     assert (hero.segments.ids, hero.segments.serves_default) == (("default", "vip"), (False, False))
     assert (hero.columns, hero.encoder.columns) == (3, 3)
-    assert (hero.algorithm, hero.settings["detector"]) == ("auto", 1.0)
+    assert hero.algorithm == "auto"
     assert (hero.holdout_share, hero.holdout_uniform) == (0.25, True)
     assert hero.horizon_ms == 7 * 86_400_000 + 3_600_000
     assert (hero.primary.id, hero.metric_numbers) == ("click", {"click": 0, "revenue": 1})

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 import pytest
 import structlog
 
+from bandits.recall import Recall, Shift
 from service.errors import UnavailableError
 from service.experiment.compiled import read
 from service.learning.changes import ChangeLog
 from service.learning.replica import Replica
-from service.learning.reviews import Cut, Finding
+from service.learning.reviews import Finding
 from service.server.assemble import Service, Tuning, build
 from service.serving.rewarder import RewardEvent
 from service.store.contract import Entry, Poll
@@ -147,18 +148,30 @@ def test_a_deleted_experiment_leaves_nothing_behind(server: Service) -> None:
     assert isinstance(answer, Exception)
 
 
-def test_changes_are_said_once_and_forgotten_with_the_experiment(server: Service) -> None:
-    log = ChangeLog()
+def test_changes_and_outages_are_said_once_and_forgotten_with_the_experiment(server: Service) -> None:
+    server.experiments.put(CONFIG.format(name="third").replace("beta", "auto"), 0)
+    log, hours = ChangeLog(), (1_767_225_600_000, 1_767_312_000_000)
+    shift = Shift(1, hours[0], 512)
     with server.feed.paused() as replicas, structlog.testing.capture_logs() as lines:
-        replica = replicas[uid_of(server, "hero")]
-        for cuts, first, told in ((1, True, 0), (1, False, 0), (2, False, 1), (2, False, 1)):
-            replica.reviews.findings[0] = Finding(1.0, None, 9, 9, tuple(Cut(2 * i, i) for i in range(cuts)))
+        replica = replicas[uid_of(server, "third")]
+
+        def derive(shifts: list[Shift], outage: tuple[int, int] | None, first: bool = False) -> int:
+            past = Recall([0], [1], {}, 0, {}, outage, shifts)
+            replica.reviews.findings[0] = Finding(1.0, None, 9, past)
             log.derived(replica, first=first)
-            assert len(lines) == told
-        assert (lines[0]["experiment"], lines[0]["segment"], lines[0]["in_all"]) == ("hero", "default", 2)
+            return len(lines)
+
+        assert derive([shift], None, first=True) == 0
+        assert derive([shift], None) == 0
+        assert derive([shift, Shift(0, *hours)], None) == 1
+        assert (lines[0]["experiment"], lines[0]["segment"], lines[0]["arm"]) == ("third", "default", "a")
+        assert derive([], hours) == 2
+        assert derive([], (hours[0], hours[1] + 1)) == 2
+        assert lines[1]["since"] == "2026-01-01 00:00 UTC"
+        assert derive([], None) == 3
+        assert (lines[2]["since"], lines[2]["until"]) == ("2026-01-01 00:00 UTC", "2026-01-02 00:00 UTC")
         log.forget(replica.uid)
-        log.derived(replica, first=True)
-        assert len(lines) == 1
+        assert derive([shift], hours, first=True) == 3
         replica.reviews.findings.clear()
 
 

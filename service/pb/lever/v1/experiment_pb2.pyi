@@ -125,24 +125,34 @@ class GetReportResponse(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., algorithm: _Optional[str] = ..., metric: _Optional[str] = ..., segments: _Optional[_Iterable[_Union[SegmentReport, _Mapping]]] = ..., log_id: _Optional[str] = ..., stale: _Optional[bool] = ...) -> None: ...
 
 class SegmentReport(_message.Message):
-    __slots__ = ("segment", "arms", "changes")
+    __slots__ = ("segment", "arms", "changes", "outage")
     SEGMENT_FIELD_NUMBER: _ClassVar[int]
     ARMS_FIELD_NUMBER: _ClassVar[int]
     CHANGES_FIELD_NUMBER: _ClassVar[int]
+    OUTAGE_FIELD_NUMBER: _ClassVar[int]
     segment: str
     arms: _containers.RepeatedCompositeFieldContainer[ArmReport]
     changes: _containers.RepeatedCompositeFieldContainer[Change]
-    def __init__(self, segment: _Optional[str] = ..., arms: _Optional[_Iterable[_Union[ArmReport, _Mapping]]] = ..., changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ...) -> None: ...
+    outage: Outage
+    def __init__(self, segment: _Optional[str] = ..., arms: _Optional[_Iterable[_Union[ArmReport, _Mapping]]] = ..., changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., outage: _Optional[_Union[Outage, _Mapping]] = ...) -> None: ...
 
 class Change(_message.Message):
-    __slots__ = ("found_ms", "from_ms", "in_force")
-    FOUND_MS_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("arm", "from_ms", "times")
+    ARM_FIELD_NUMBER: _ClassVar[int]
     FROM_MS_FIELD_NUMBER: _ClassVar[int]
-    IN_FORCE_FIELD_NUMBER: _ClassVar[int]
-    found_ms: int
+    TIMES_FIELD_NUMBER: _ClassVar[int]
+    arm: str
     from_ms: int
-    in_force: bool
-    def __init__(self, found_ms: _Optional[int] = ..., from_ms: _Optional[int] = ..., in_force: _Optional[bool] = ...) -> None: ...
+    times: float
+    def __init__(self, arm: _Optional[str] = ..., from_ms: _Optional[int] = ..., times: _Optional[float] = ...) -> None: ...
+
+class Outage(_message.Message):
+    __slots__ = ("from_ms", "seen_ms")
+    FROM_MS_FIELD_NUMBER: _ClassVar[int]
+    SEEN_MS_FIELD_NUMBER: _ClassVar[int]
+    from_ms: int
+    seen_ms: int
+    def __init__(self, from_ms: _Optional[int] = ..., seen_ms: _Optional[int] = ...) -> None: ...
 
 class ArmReport(_message.Message):
     __slots__ = ("arm", "state", "trials", "rewarded", "reward_sum", "mean", "credible_low", "credible_high", "probability_best", "expected_loss", "traffic_share", "holdout_trials", "holdout_reward_sum", "posterior_mean")
