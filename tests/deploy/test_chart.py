@@ -19,8 +19,7 @@ import pytest
 import yaml
 
 from service.process.settings import Settings, settings
-from tests.rig.image import PREFIX, image_variables, known
-from tests.rig.programs import ROOT
+from tests.rig.programs import PREFIX, ROOT, image_variables, known
 
 CHART = ROOT / "deploy" / "helm" / "lever"
 HELM = Path(sys.executable).parent / "helm"

@@ -21,8 +21,7 @@ import yaml
 
 from loadtest.rig.server import STOP_SECONDS, free_ports
 from service.process.settings import Settings, settings
-from tests.rig.image import DOCKER, DOCKERFILE, PREFIX, image_variables, known
-from tests.rig.programs import BIN, ROOT
+from tests.rig.programs import BIN, DOCKER, DOCKERFILE, PREFIX, ROOT, image_variables, known
 from tests.rig.waiting import eventually
 
 COMPOSE = DOCKER / "compose.yaml"

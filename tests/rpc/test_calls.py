@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import grpc
 import numpy as np
 import pytest
-from google.protobuf.message import Message
-from google.rpc import error_details_pb2 as rich
-from grpc_status import rpc_status
 
 from service.errors import (
     InvalidError,
@@ -20,14 +16,13 @@ from service.errors import (
     UnavailableError,
     Violation,
 )
-from service.pb.lever.v1 import experiment_pb2 as epb
 from service.pb.lever.v1 import personalization_pb2 as pb
-from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
 from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
 from service.rpc.status import code_of
 from service.serving.personalizer import Mode
 from service.serving.rewarder import RewardEvent
 from service.store.contract import Outcome
+from tests.rig.calls import failure
 from tests.rig.standin import Standin, served
 
 
@@ -47,21 +42,6 @@ def stub(channel: grpc.Channel, standin: Standin) -> PersonalizationServiceStub:
     standin.asked.clear()
     standin.answers.clear()
     return PersonalizationServiceStub(channel)
-
-
-@pytest.fixture
-def experiments(channel: grpc.Channel) -> ExperimentServiceStub:
-    return ExperimentServiceStub(channel)
-
-
-def failure(call: Any, request: Message) -> tuple[grpc.RpcError, list[Any]]:
-    """The error a call ends with, and its details."""
-    with pytest.raises(grpc.RpcError) as caught:
-        call(request, timeout=20)
-    status = rpc_status.from_call(caught.value)
-    assert status is not None
-    kinds = {kind.DESCRIPTOR.full_name: kind for kind in (rich.BadRequest, rich.ErrorInfo, rich.RetryInfo)}
-    return caught.value, [kinds[d.TypeName()].FromString(d.value) for d in status.details]
 
 
 def select(**fields: object) -> pb.SelectRequest:
@@ -308,45 +288,3 @@ def test_a_message_of_too_many_rewards_ends_the_stream(stub: PersonalizationServ
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert not standin.asked
     assert len(next(stub.StreamRewards(iter([message(1, *["ok"] * 1000)]))).results) == 1000
-
-
-def test_experiments_both_ways(experiments: ExperimentServiceStub) -> None:
-    put = experiments.PutExperiment(epb.PutExperimentRequest(config="new", expected_version=4))
-    assert (put.changed, put.experiment.config, put.experiment.version) == (True, "new", 4)
-    kept = experiments.GetExperiment(epb.GetExperimentRequest(name="hero")).experiment
-    assert (kept.name, kept.uid, kept.state, kept.applied_at_ms, kept.algorithm) == (
-        "hero",
-        "00ff",
-        "active",
-        12,
-        "beta",
-    )
-    assert list(experiments.ListExperiments(epb.ListExperimentsRequest()).experiments) == [kept]
-    experiments.DeleteExperiment(epb.DeleteExperimentRequest(name="hero"))
-    report = experiments.GetReport(epb.GetReportRequest(name="hero"))
-    assert (report.name, report.log_id, report.stale) == ("hero", "5-0", True)
-    arm = report.segments[0].arms[0]
-    assert (arm.arm, arm.trials, arm.holdout_trials, arm.posterior_mean) == ("calm", 10, 2, 0.39)
-
-
-def test_a_wrong_configuration_carries_lines(experiments: ExperimentServiceStub) -> None:
-    error, (bad, info) = failure(experiments.PutExperiment, epb.PutExperimentRequest(config="bad"))
-    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert [v.field for v in bad.field_violations] == ["arms[0].id", "state"]
-    assert dict(info.metadata) == {"line.0": "3"}
-
-
-def test_wrong_experiment_calls(experiments: ExperimentServiceStub) -> None:
-    error, _ = failure(experiments.PutExperiment, epb.PutExperimentRequest(config="x", expected_version=0))
-    assert error.code() is grpc.StatusCode.ABORTED
-    error, _ = failure(experiments.PutExperiment, epb.PutExperimentRequest())
-    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
-    error, _ = failure(experiments.PutExperiment, epb.PutExperimentRequest(config="x" * ((1 << 20) + 1)))
-    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
-    for call, request in (
-        (experiments.GetExperiment, epb.GetExperimentRequest(name="nope")),
-        (experiments.DeleteExperiment, epb.DeleteExperimentRequest(name="nope")),
-        (experiments.GetReport, epb.GetReportRequest(name="nope")),
-    ):
-        error, _ = failure(call, request)
-        assert error.code() is grpc.StatusCode.NOT_FOUND
