@@ -51,16 +51,17 @@ def _fold() -> Sums:
     state.add_rewards(rows, Totals(zero, zero, order % 2, zero, zero))
     state.settle(1 << 42)
     count_offset(0, 0)  # reports call it by itself
-    _look(x)
+    _look()
     return state.sums(0)
 
 
-def _look(x: NDArray[np.int16]) -> None:
-    """A past of several buckets with enough rewards to be looked at, some of them late."""
+def _look() -> None:
+    """A past of several buckets with enough rewards to be looked at, all of them late, and an indicator."""
     state = State(Rules(1, ARMS, 1, COLUMNS, 0, 0, 1, 86_400_000))
     many = np.repeat(np.arange(8, dtype=np.int64) * 6_000_000, 40)
     zero, one = np.zeros(many.size, np.int64), np.ones(many.size, np.int64)
-    rows = Rows(many, zero, np.arange(many.size) % ARMS, zero, zero, np.repeat(x[:1], many.size, axis=0))
+    x = np.full((many.size, COLUMNS - 1), X_SCALE, np.int16)
+    rows = Rows(many, zero, np.arange(many.size) % ARMS, zero, zero, x)
     state.add_trials(rows)
     state.add_rewards(rows, Totals(zero, zero, one, zero, 1_000 * one))
     found = look(state, 0, 48_000_000, Choice())

@@ -21,7 +21,7 @@ from bandits.story import ACT
 
 LOW, DOWN = 0.8, 0.126  # levels that are low, and an outage
 SURE, OUTAGE = 0.95, 0.99  # probabilities of these that count
-TEST = 0.20  # floor while a fall is open
+TEST = 0.25  # floor while a fall is open
 OPEN_ABOVE = -1.0  # nats: below, the leader went along
 CHANGE, CHANGE_REWARDS = 0.05, 30.0  # floor after an arm changed, until so many rewards of it could have told
 WATCHED = 0.3  # of the traffic at the most

@@ -28,7 +28,8 @@ def _compiled() -> set[str]:
     found = set()
     for module in pkgutil.iter_modules(bandits.__path__):
         for name, kernel in vars(importlib.import_module(f"bandits.{module.name}")).items():
-            found |= {f"{module.name}.{name}{types}" for types in getattr(kernel, "signatures", ())}
+            if not isinstance(kernel, type):  # the class of kernels is one of the names
+                found |= {f"{module.name}.{name}{types}" for types in getattr(kernel, "signatures", ())}
     return found
 
 
