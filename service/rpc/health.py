@@ -1,15 +1,34 @@
-"""grpc.health.v1.Health: statuses by name. Watches are those of watches.py; here nothing is sent to anybody."""
+"""grpc.health.v1.Health: statuses by name, and those who watch them.
+
+Watches live on the thread of a queue: no lock is taken and nothing waits for a watcher. One that does not read what it was
+told is dropped; there are at most so many. One that was told nothing in between hears of what is now.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from service.errors import NotFoundError
+from service.errors import ExhaustedError, InvalidError, NotFoundError
+from service.rpc import fast_unary
+from service.rpc.calls import Call
+from service.rpc.status import Ending
+
+if TYPE_CHECKING:
+    from service.rpc.fast_unary import FastUnary
 
 Response: Any = health_pb2.HealthCheckResponse  # the package has no types
+MOST = 256
+PATIENCE_S = 5.0  # what a watcher was told is read by then
+
+_FULL = Ending.of(ExhaustedError(f"{MOST} watches are open, which is the most", "TOO_MANY_WATCHES", 1.0))
+_MALFORMED = Ending.of(InvalidError.field("request", "is not a message of this method"))
 
 
 class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # as above
@@ -45,3 +64,70 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # as above
         for service, status in tuple(self._statuses.items()):
             made.statuses[service].status = status
         return made
+
+
+class _Watch:
+    """One watcher, and since when what it was told is under way (0: it has read it)."""
+
+    __slots__ = ("service", "since", "told")
+
+    def __init__(self, service: str) -> None:
+        self.service = service
+        self.told: int | None = None
+        self.since = 0.0
+
+
+class Watches:
+    """All watchers of a server."""
+
+    def __init__(self, status: Callable[[str], int], count: Callable[[], None]) -> None:
+        """`status` of a service by name; `count` hears of watchers that are refused or dropped."""
+        self._status = status
+        self._count = count
+        self._open: dict[Call, _Watch] = {}
+        self._queue: FastUnary | None = None
+
+    def take(self, queue: FastUnary, call: Call, message: bytes) -> None:
+        """A watch begins: the status now."""
+        self._queue = queue
+        try:
+            service = health_pb2.HealthCheckRequest.FromString(message).service
+        except DecodeError:
+            queue.end(call, _MALFORMED)
+            return
+        if len(self._open) >= MOST:
+            self._count()
+            queue.end(call, _FULL)
+            return
+        call.left -= 1  # there is no answer that ends it
+        watch = self._open[call] = _Watch(service)
+        self._say(call, watch, perf_counter())
+
+    def gone(self, call: Call) -> None:
+        """The call is over."""
+        self._open.pop(call, None)
+
+    def tell(self, now: float) -> None:
+        """Tell every watcher what changed; drop those who do not read."""
+        for call, watch in list(self._open.items()):
+            if not watch.since:
+                if self._status(watch.service) != watch.told:
+                    self._say(call, watch, now)
+            elif now - watch.since > PATIENCE_S:
+                del self._open[call]
+                self._count()
+                call.core.cancel()
+
+    def _say(self, call: Call, watch: _Watch, now: float) -> None:
+        status, core = self._status(watch.service), fast_unary.core
+        first = (core.SendInitialMetadataOperation(None, 0),) if watch.told is None else ()
+        message: Any = health_pb2.HealthCheckResponse(status=status)
+        operations = (*first, core.SendMessageOperation(message.SerializeToString(), 0))
+        call.core.start_server_batch(operations, partial(self._said, call, watch))
+        call.left += 1
+        watch.told, watch.since = status, now
+
+    def _said(self, call: Call, watch: _Watch, event: Any) -> None:
+        watch.since = 0.0
+        if self._queue is not None:
+            self._queue.less(call)

@@ -52,7 +52,7 @@ PACKAGES: dict[str, frozenset[str]] = {
         "service.__main__": "service.cli",
         "loadtest": "",
         "loadtest.rig": "service.pb",
-        "loadtest.endurance": "loadtest.rig service.management service.pb service.serving service.store",
+        "loadtest.endurance": "loadtest.rig service.management service.pb service.security service.serving service.store",
         "loadtest.replay": "bandits loadtest.rig service.pb service.process",
         "loadtest.coverage": "bandits loadtest.rig",
         "loadtest.speed": (

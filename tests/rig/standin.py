@@ -92,6 +92,7 @@ class Kept:
     applied_at_ms: int = 12
     arms: tuple[Any, ...] = ()
     algorithm: str = "beta"
+    warnings: tuple[str, ...] = ()
 
 
 class StandinExperiments:

@@ -10,9 +10,9 @@ import pytest
 from loadtest.rig.raw_http2 import CANCEL, CONTINUATION, END_HEADERS, HEADERS, RST, RawConnection, frame, literal
 from service.rpc import server as rpc_server
 from service.rpc.server import Limits
+from tests.rig.calls import SELECT, all_answer, port_of
 from tests.rig.standin import Standin, served
 from tests.rig.waiting import eventually
-from tests.rpc.test_unfinished import SELECT, all_answer, port_of
 
 
 def test_streams_that_are_reset_at_once_are_refused_where_too_many_are_not_taken_down() -> None:

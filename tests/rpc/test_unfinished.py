@@ -13,26 +13,23 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from loadtest.rig.raw_http2 import RawConnection, message
-from service.pb.lever.v1 import experiment_pb2 as xpb
 from service.pb.lever.v1 import personalization_pb2 as pb
-from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
 from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
+from service.rpc import health, streams, unfinished
 from service.rpc import server as rpc_server
-from service.rpc import streams, unfinished, watches
 from service.rpc.server import EXPERIMENTS, PERSONALIZATION, STORE, Limits
 from service.security.api_keys import Access, Key, new_secret
 from service.telemetry.metrics import Metrics
+from tests.rig.calls import SELECT, SERVING, all_answer, port_of, shed
 from tests.rig.standin import Standin, served
 from tests.rig.waiting import eventually
 
 CHECK, WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
-SELECT = f"/{PERSONALIZATION}/Select"
 UNARY = [
     *(f"/{PERSONALIZATION}/{name}" for name in ("Select", "SelectBatch", "Reward", "Expose")),
     *(f"/{EXPERIMENTS}/{name}" for name in ("PutExperiment", "GetReport", "ListExperiments", "WarmStart")),
     CHECK, "/grpc.health.v1.Health/List", WATCH,
 ]  # fmt: skip
-SERVING = health_pb2.HealthCheckResponse.SERVING
 REFLECTED = reflection_pb2.ServerReflectionRequest(list_services="")
 
 
@@ -53,32 +50,6 @@ def half_open(channel: grpc.Channel, path: str, hold: threading.Event, **given: 
 
     raw: Any = channel.stream_unary(path)
     return raw.future(never(), timeout=60, **given)
-
-
-def port_of(channel: grpc.Channel) -> str:
-    raw: Any = channel
-    return str(raw._channel.target().decode()).rpartition("/")[2]
-
-
-def shed(metrics: Metrics, pool: str) -> float:
-    return sum(value for key, (value,) in metrics.shed.samples() if key == (pool,))
-
-
-def all_answer(channel: grpc.Channel) -> None:
-    """A good call of every pool."""
-    choices, experiments = PersonalizationServiceStub(channel), ExperimentServiceStub(channel)
-    assert choices.Select(pb.SelectRequest(experiment="hero", subject="ann"), timeout=20).arm == "calm"
-    assert choices.SelectBatch(pb.SelectBatchRequest(experiment="hero", subjects=["ann"]), timeout=20).arm_ids
-    assert choices.Reward(pb.RewardRequest(decision_id="abcd"), timeout=20).outcome == pb.OUTCOME_APPLIED
-    assert experiments.PutExperiment(xpb.PutExperimentRequest(config="x"), timeout=20).experiment.name == "hero"
-    stream = choices.StreamRewards(iter([pb.StreamRewardsRequest(sequence=3)]), timeout=20)
-    assert [answer.sequence for answer in stream] == [3]
-    health = health_pb2_grpc.HealthStub(channel)
-    assert health.Check(health_pb2.HealthCheckRequest(), timeout=20).status == SERVING
-    assert health.List(health_pb2.HealthListRequest(), timeout=20).statuses[""].status == SERVING
-    watch = health.Watch(health_pb2.HealthCheckRequest(), timeout=20)
-    assert next(watch).status == SERVING
-    watch.cancel()
 
 
 def test_half_open_calls_of_every_method_stop_no_other_call() -> None:
@@ -161,7 +132,7 @@ def test_an_answer_that_nobody_reads_is_dropped(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_watcher_that_does_not_read_holds_nobody_up_and_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watches, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(health, "PATIENCE_S", 0.3)
     metrics, ask = Metrics(), health_pb2.HealthCheckRequest(service=STORE)
     with served(Standin(), metrics=metrics) as (channel, server), RawConnection(port_of(channel), window=0) as link:
         slow = [link.open(WATCH, data=message(ask.SerializeToString()), end=True) for _ in range(3)]
@@ -177,7 +148,7 @@ def test_a_watcher_that_does_not_read_holds_nobody_up_and_is_dropped(monkeypatch
 
 
 def test_watchers_are_so_many_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watches, "MOST", 2)
+    monkeypatch.setattr(health, "MOST", 2)
     with served(Standin()) as (channel, _):
         stub = health_pb2_grpc.HealthStub(channel)
         kept = [stub.Watch(health_pb2.HealthCheckRequest(), timeout=60) for _ in range(2)]
