@@ -60,10 +60,13 @@ class Connections:
 
     def _look(self) -> None:
         self.now = self._loop.time()
+        self._loop.call_later(_LOOK_S, self._look)
         for connection in tuple(self._state.connections):
             if isinstance(connection, Bounded):
-                connection.look(self.now)
-        self._loop.call_later(_LOOK_S, self._look)
+                try:
+                    connection.look(self.now)
+                except (OSError, RuntimeError):  # the other side was quicker: it is gone, or the transport is closing
+                    connection.cut()
 
 
 class Bounded(HttpToolsProtocol):
