@@ -117,7 +117,7 @@ class Apart(Offline):
             task = Task(what, name, text, self._url, self._prefix, os.getpid())
             done = subprocess.run(
                 [sys.executable, "-m", "service.management.offline"],
-                input=msgspec.json.encode(task), stdout=subprocess.PIPE, timeout=TIMEOUT_S, check=False,
+                input=msgspec.msgpack.encode(task), stdout=subprocess.PIPE, timeout=TIMEOUT_S, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired:
             raise PreconditionError(f"gave up after {TIMEOUT_S:.0f} s", "TOO_LONG") from None
@@ -125,7 +125,7 @@ class Apart(Offline):
             self._busy.release()
         if done.returncode != 0:
             raise LeverError(f"the process that reads the log ended with status {done.returncode}")
-        result = msgspec.json.decode(done.stdout, type=TaskResult)
+        result = msgspec.msgpack.decode(done.stdout, type=TaskResult)
         if result.error is not None:
             raise _unpacked(result.error)
         return result
@@ -170,9 +170,9 @@ def _unpacked(packed: PackedError) -> LeverError:
 
 def main() -> None:
     """Entry point of the child."""
-    task = msgspec.json.decode(sys.stdin.buffer.read(), type=Task)
+    task = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Task)
     die_with(task.parent)
-    sys.stdout.buffer.write(msgspec.json.encode(perform(task)))
+    sys.stdout.buffer.write(msgspec.msgpack.encode(perform(task)))
 
 
 if __name__ == "__main__":

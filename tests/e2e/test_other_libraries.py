@@ -44,8 +44,9 @@ def test_choices_and_rewards_on_libraries_that_nobody_tested(tmp_path: Path) -> 
         line["event"].partition(",")[0] for line in lines if "is not a tested version" in line.get("reason", "")
     )
     assert told == [
-        "HTTP requests go uvicorn's own way",
-        "Select is answered by grpc's own threads",
+        "HTTP requests go uvicorn's own way",  # the operators' port
+        "HTTP requests go uvicorn's own way",  # the websites' port
+        "calls are answered by grpc's own threads: Select at about twice the cost",
         "kernels are compiled or loaded all at once",  # the worker
         "kernels are compiled or loaded all at once",  # the web process
     ]

@@ -54,7 +54,7 @@ def test_a_killed_store_costs_no_choice_and_no_acknowledged_reward(ground: Groun
 
 def claims(server: Service) -> list[float]:
     """The histogram of the claims that were sent to the store."""
-    return list(dict(server.metrics.store_seconds.samples())["claim",])
+    return list(dict(server.metrics.store_seconds.samples())["reward",])
 
 
 def test_a_frozen_store_holds_nobody_for_long_and_an_ambiguous_reward_counts_once(ground: Ground) -> None:
