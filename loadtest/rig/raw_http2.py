@@ -17,6 +17,7 @@ DATA, HEADERS, RST, SETTINGS, PING, GOAWAY, WINDOW, CONTINUATION = 0, 1, 3, 4, 6
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
 INITIAL_WINDOW = 4  # number of that setting
 CANCEL = 8
+FRAME_BYTES = 16_384
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
@@ -61,6 +62,9 @@ class RawConnection:
         self.ended: set[int] = set()  # streams that the other side ended
         self.closed = False
         self._got = bytearray()
+        self._window = self._initial = 65_535  # bytes that the other side takes: on the connection, on a new stream
+        self._windows: dict[int, int] = {}
+        self._pending: dict[int, tuple[memoryview, int]] = {}  # what streams have to send still, and the last flags
 
     def __enter__(self) -> Self:
         return self
@@ -80,11 +84,28 @@ class RawConnection:
         """A stream with headers, and `data` if there is any; its number. Not `end`: this side leaves it open."""
         stream, self.next = self.next, self.next + 2
         last = END_STREAM if end else 0
-        whole = frame(HEADERS, END_HEADERS | (last if data is None else 0), stream, self.headers(path, *extra))
+        self.send(frame(HEADERS, END_HEADERS | (last if data is None else 0), stream, self.headers(path, *extra)))
         if data is not None:
-            whole += frame(DATA, last, stream, data)
-        self.send(whole)
+            self._windows[stream] = self._initial
+            self._pending[stream] = memoryview(data), last
+            self._flush()
         return stream
+
+    def _flush(self) -> None:
+        """Send what the other side's windows allow."""
+        for stream, (rest, last) in list(self._pending.items()):
+            data, out = rest, bytearray()
+            while data and (room := min(self._window, self._windows[stream], FRAME_BYTES)) > 0:
+                part, data = data[:room], data[room:]
+                out += frame(DATA, 0 if data else last, stream, bytes(part))
+                self._window -= len(part)
+                self._windows[stream] -= len(part)
+            if data and stream not in self.ended:
+                self._pending[stream] = data, last
+            else:
+                del self._pending[stream]
+            if out:
+                self.send(bytes(out))
 
     def send(self, data: bytes) -> bool:
         """Send, taking in meanwhile what comes; whether the connection is still there."""
@@ -106,6 +127,7 @@ class RawConnection:
         """Take in what comes within so long; whether the connection is still there."""
         if not self.closed and select.select([self.socket], [], [], seconds)[0]:
             self._receive()
+            self._flush()
         return not self.closed
 
     def _receive(self) -> None:
@@ -128,6 +150,14 @@ class RawConnection:
         self.seen[kind] += 1
         if kind in (RST, HEADERS) and (kind == RST or flags & END_STREAM):
             self.ended.add(stream)
+        elif kind == WINDOW:
+            more = int.from_bytes(payload, "big")
+            if stream:
+                self._windows[stream] = self._windows.get(stream, self._initial) + more
+            else:
+                self._window += more
         elif kind in (SETTINGS, PING) and not flags & ACK:
+            for number, value in struct.iter_unpack(">HI", payload if kind == SETTINGS else b""):
+                self._initial = value if number == INITIAL_WINDOW else self._initial
             with contextlib.suppress(OSError):
                 self.socket.sendall(frame(kind, ACK, 0, payload if kind == PING else b""))

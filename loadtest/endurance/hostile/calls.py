@@ -49,7 +49,8 @@ def _keep_open(target: Target, paths: list[str], data: bytes, per_link: int = PE
                 missing = per_link - ((link.next - 1) // 2 - len(link.ended))
                 for number in range(min(missing, 20)):
                     link.open(paths[(turn + number) % len(paths)], data=data or None)
-                link.take_in(0.0)
+                for _ in range(20 if data else 1):
+                    link.take_in(0.0)
 
 
 def slow_readers(target: Target) -> None:
@@ -81,7 +82,8 @@ def oversize(target: Target) -> None:
                 if not link.closed:
                     link.open(UNARY[turn % len(UNARY)], data=b"\0\x7f\xff\xff\xff" + bytes(100_000))
                     link.open(SELECT, data=message(bytes(1 << 20)), end=True)
-                    link.take_in(0.0)
+                    for _ in range(20):
+                        link.take_in(0.0)
 
 
 def compressed_bombs(target: Target) -> None:
