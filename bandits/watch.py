@@ -23,6 +23,7 @@ LOW, DOWN = 0.8, 0.126  # levels that are low, and an outage
 SURE, OUTAGE = 0.95, 0.99  # probabilities of these that count
 TEST = 0.25  # floor while a fall is open
 OPEN_ABOVE = -1.0  # nats: below, the leader went along
+TRIED = 100.0  # rewards due at that floor until exchanged wishes would have shown
 CHANGE, CHANGE_REWARDS = 0.05, 30.0  # floor after an arm changed, until so many rewards of it could have told
 WATCHED = 0.3  # of the traffic at the most
 
@@ -53,7 +54,26 @@ def after_fall(found: Found) -> float:
     if mass(found, -1, 0.0, LOW) <= SURE:
         return 0.0
     leader = int(np.argmax(found.scene.due[:, -1]))
-    return TEST if found.story.gain[leader] > OPEN_ABOVE else 0.0
+    return TEST if found.story.gain[leader] > OPEN_ABOVE or untried(found) else 0.0
+
+
+def untried(found: Found) -> bool:
+    """Whether a fall may still be one of wishes that were exchanged: visitors who are told apart do not want any more what
+    they were shown, so that every favourite falls, and what they want now was next to never shown to them.
+
+    Asked once of lows that last as long: those that no test has outlasted yet.
+    """
+    if found.past.x.shape[2] == 1:
+        return False
+    lasted: list[float] = []
+    for b in range(len(found.past.start)):
+        if mass(found, b, 0.0, LOW) <= 0.5:
+            lasted.append(0.0)
+        else:
+            lasted[-1:] = [(lasted[-1] if lasted else 0.0) + math.fsum(found.scene.due[:, b].tolist())]
+    return TEST * (lasted[-1] - 1.1 * max(lasted[:-1], default=0.0)) < TRIED and lasted[-1] > max(
+        lasted[:-1], default=0.0
+    )
 
 
 def after_change(found: Found) -> float:
