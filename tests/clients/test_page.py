@@ -12,7 +12,9 @@ from tests.rig import node as nodes
 from tests.rig.pages import files
 from tests.rig.programs import ROOT, program
 
-SHOWN_MS = 400  # of the page's own clock, from the navigation's start
+# Tells a time-out of 300 ms from the 10 s of a stock client, on however busy a machine; it measures no speed. Idle, all
+# cases are within 400 ms of the page's own clock.
+WAITED_MS = 5_000
 
 
 @pytest.mark.timeout(300)
@@ -26,9 +28,9 @@ def test_the_default_is_shown_in_time_whatever_happens(tmp_path: Path) -> None:
             "page": f"{origin}/page/index.html",
             "modules": f"{origin}/modules.html",
             "hanging": f"http://127.0.0.1:{silent.getsockname()[1]}",
-            "tries": 6,
+            "tries": 1,
         }
         told = nodes.run(folder, "page_default.mjs", given, seconds=200)
-    assert {case for case, seen in told.items() if seen["ms"] > SHOWN_MS} == set(), told
+    assert {case for case, seen in told.items() if seen["ms"] > WAITED_MS} == set(), told
     for case in ("refused", "hanging", "blockedLever", "blockedScript", "noScript"):
         assert told[case]["headline"] == told[case]["later"] == "Invoicing that runs itself"
