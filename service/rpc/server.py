@@ -69,6 +69,7 @@ SCOPES = {
     "GetExperiment": "read",
     "ListExperiments": "read",
     "GetReport": "read",
+    "GetHistory": "read",
     "Evaluate": "read",
     "ServerReflectionInfo": "read",
 }

@@ -18,7 +18,7 @@ from service.serving.store_clock import StoreClock
 from service.serving.subject import Hasher
 from service.serving.token import TokenKeys
 from service.serving.use_cases import LocalUseCases, UseCases
-from service.store.contract import Store
+from service.store.contract import Journal, Store
 from service.telemetry.metrics import Metrics
 
 _NEWER_S = 2.0  # a reward waits so long for a configuration that another server has seen and this one not yet
@@ -47,6 +47,7 @@ class Service:
     directory: Published
     clock: StoreClock
     metrics: Metrics
+    journal: Journal
     offline: Offline | None = None
     close: Callable[[], None] = lambda: None
 
@@ -81,4 +82,6 @@ def build(
     personalizer = Personalizer(directory, keys, Hasher(secrets.subjects), clock, metrics)
     rewarder = Rewarder(store, directory, keys, clock, metrics, partial(feed.refresh, _NEWER_S))
     experiments = StoredExperiments(store, directory, feed, clock, tuning.state_max)
-    return Service(LocalUseCases(personalizer, rewarder), experiments, feed, directory, clock, metrics, offline)
+    return Service(
+        LocalUseCases(personalizer, rewarder), experiments, feed, directory, clock, metrics, store.journal, offline
+    )

@@ -14,12 +14,13 @@ import numpy as np
 from service.analysis.report import ArmReport, Report, SegmentReport
 from service.errors import ConflictError, InvalidError, LeverError, NotFoundError, PreconditionError, UnavailableError
 from service.experiment.features.column import Column, Value
+from service.management.past import Past
 from service.rpc.server import Limits, Server
 from service.security.api_keys import Access
 from service.serving.batch import BatchDecision
 from service.serving.personalizer import Decision, Mode, Reason
 from service.serving.rewarder import RewardEvent
-from service.store.contract import Outcome
+from service.store.contract import Event, Outcome
 from service.telemetry.metrics import Metrics
 
 LOCAL = [("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
@@ -98,7 +99,10 @@ class Kept:
 class StandinExperiments:
     """One experiment, `hero`, at version 4."""
 
-    def put(self, text: str, expected: int | None) -> tuple[Any, bool]:
+    def __init__(self) -> None:
+        self.noted: list[Event] = []
+
+    def put(self, text: str, expected: int | None, by: str = "") -> tuple[Any, bool]:
         if expected not in (None, 4):
             raise ConflictError(f"experiment 'hero' is at version 4, not {expected}")
         if text == "bad":
@@ -123,6 +127,13 @@ class StandinExperiments:
 
     def accept_loss(self, name: str) -> None:
         self.get(name)
+
+    def note(self, event: Event) -> None:
+        self.noted.append(event)
+
+    def history(self, name: str, limit: int) -> Sequence[Past]:
+        self.get(name)
+        return [Past(event, Kept().text) for event in reversed(self.noted)][:limit]
 
     def report(self, name: str) -> Report:
         self.get(name)
