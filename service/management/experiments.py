@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from service.analysis.report import Report, report
 from service.errors import ConflictError
 from service.experiment.compiled import Experiment, build, read
+from service.experiment.features.column import Value
 from service.experiment.parse import parse
 from service.experiment.spec import Spec
 from service.learning.feed import Feed
 from service.management.past import Past, history
 from service.management.protocols import Experiments
+from service.serving.explainer import Explainer, Reasons
 from service.serving.published import Published
 from service.serving.store_clock import StoreClock
 from service.store.contract import Checkpoint, Entry, Event, LostError, Put, Seed, Store
@@ -25,11 +27,14 @@ REFRESH_S = 10.0  # a person waits here; a busy server may take its time
 class StoredExperiments(Experiments):
     """Reads the published configurations; writes through the store and returns once the write is in force here."""
 
-    def __init__(self, store: Store, directory: Published, feed: Feed, clock: StoreClock, state_max: int) -> None:
+    def __init__(
+        self, store: Store, directory: Published, feed: Feed, clock: StoreClock, explainer: Explainer, state_max: int
+    ) -> None:
         self._store = store
         self._directory = directory
         self._feed = feed
         self._clock = clock
+        self._explainer = explainer
         self._state_max = state_max
 
     def put(self, text: str, expected: int | None, by: str = "") -> tuple[Experiment, bool]:
@@ -90,6 +95,14 @@ class StoredExperiments(Experiments):
     def report(self, name: str) -> Report:
         """Experiments.report."""
         return self._feed.inspect(name, report)
+
+    def explain(self, name: str, context: Mapping[str, Value]) -> Reasons:
+        """Experiments.explain."""
+        return self._explainer.context(name, context)
+
+    def explain_decision(self, name: str, decision_id: str) -> Reasons:
+        """Experiments.explain_decision."""
+        return self._explainer.decision(name, decision_id)
 
     def note(self, event: Event) -> None:
         """Experiments.note."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from service.analysis.evaluation import Evaluation
 from service.analysis.report import Report
 from service.experiment.compiled import Experiment
+from service.experiment.features.column import Value
 from service.management.past import Past
 from service.management.warm_start import Warmed
+from service.serving.explainer import Reasons
 from service.store.contract import Event
 
 
@@ -47,6 +49,12 @@ class Experiments(Protocol):
 
     def report(self, name: str) -> Report:
         """What the experiment has shown, earned and learned."""
+
+    def explain(self, name: str, context: Mapping[str, Value]) -> Reasons:
+        """Why a visitor of this context would get what it would."""
+
+    def explain_decision(self, name: str, decision_id: str) -> Reasons:
+        """Why a decision fell as it did; `name` "" for whatever experiment it is of."""
 
     def note(self, event: Event) -> None:
         """Keep what somebody did for `history`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 
 import grpc
@@ -12,11 +13,15 @@ from service.analysis.evaluation import Evaluation
 from service.analysis.report import ArmReport
 from service.errors import InvalidError, PreconditionError, UnavailableError
 from service.experiment.compiled import Experiment
+from service.experiment.features.column import Value
 from service.management.past import CHANGED, CREATED
 from service.management.protocols import Experiments, Offline
 from service.pb.lever.v1 import experiment_pb2 as pb
 from service.pb.lever.v1 import experiment_pb2_grpc as pb_grpc
+from service.pb.lever.v1 import personalization_pb2 as decisions
+from service.rpc.personalization import FEATURES, TEXT_BYTES, TOKEN_CHARS
 from service.security.api_keys import HEADER, Access
+from service.serving.explainer import ArmReasons, Reasons
 from service.store.contract import Event
 
 CONFIG_BYTES = 1 << 20
@@ -116,6 +121,13 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
             applied=warmed.applied, repeated=warmed.repeated, rewarded=warmed.rewarded, unknown_values=warmed.unknown
         )
 
+    def Explain(self, request: pb.ExplainRequest, context: grpc.ServicerContext) -> pb.ExplainResponse:
+        """Why a visitor gets an arm."""
+        _explainable(request)
+        if request.decision_id:
+            return _reasons(self._experiments.explain_decision(request.name, request.decision_id))
+        return _reasons(self._experiments.explain(request.name, _context(request.context)))
+
     def GetHistory(self, request: pb.GetHistoryRequest, context: grpc.ServicerContext) -> pb.GetHistoryResponse:
         """Who changed what."""
         if request.limit > HISTORY_MOST:
@@ -206,3 +218,44 @@ def _experiment(experiment: Experiment) -> pb.Experiment:
 def _arm(arm: ArmReport) -> pb.ArmReport:
     # One name for one thing: the report's fields are the message's.
     return pb.ArmReport(**{field.name: getattr(arm, field.name) for field in fields(arm)})
+
+
+def _explainable(request: pb.ExplainRequest) -> None:
+    """InvalidError unless a decision, or an experiment and a context, is what is asked of."""
+    if request.decision_id and request.context:
+        raise InvalidError.field("context", "must not be given with a decision_id, which holds its own")
+    if not request.decision_id and not request.name:
+        raise InvalidError.field("name", "must be given, or a decision_id")
+    if len(request.decision_id) > TOKEN_CHARS:
+        raise InvalidError.field("decision_id", f"is longer than {TOKEN_CHARS} characters")
+
+
+def _context(values: Mapping[str, decisions.FeatureValue]) -> dict[str, Value]:
+    """The features of a request. InvalidError names the one that has no value or is too long."""
+    if len(values) > FEATURES:
+        raise InvalidError.field("context", f"has more than {FEATURES} features")
+    features: dict[str, Value] = {}
+    for name, value in values.items():
+        kind = value.WhichOneof("value")
+        if kind is None:
+            raise InvalidError.field(f"context.{name}", "has no value")
+        if kind == "text" and len(value.text.encode()) > TEXT_BYTES:
+            raise InvalidError.field(f"context.{name}", f"is longer than {TEXT_BYTES:,} bytes")
+        features[name] = getattr(value, kind)
+    return features
+
+
+def _reasons(reasons: Reasons) -> pb.ExplainResponse:
+    """As it goes over the wire."""
+    return pb.ExplainResponse(
+        name=reasons.experiment, version=reasons.version, segment=reasons.segment,
+        reason=reasons.reason,  # type: ignore[arg-type]  # the numbers are those of the wire
+        arms=[_arm_reasons(arm) for arm in reasons.arms], arm=reasons.arm, propensity=reasons.propensity, at_ms=reasons.at_ms,
+    )  # fmt: skip
+
+
+def _arm_reasons(arm: ArmReasons) -> pb.ArmReasons:
+    parts = [pb.ReasonPart(features=part.features, effect=part.effect) for part in arm.parts]
+    return pb.ArmReasons(
+        arm=arm.arm, probability=arm.probability, mean=arm.mean, deviation=arm.deviation, base=arm.base, parts=parts
+    )

@@ -70,6 +70,7 @@ SCOPES = {
     "ListExperiments": "read",
     "GetReport": "read",
     "GetHistory": "read",
+    "Explain": "read",
     "Evaluate": "read",
     "ServerReflectionInfo": "read",
 }

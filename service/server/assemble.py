@@ -11,6 +11,7 @@ from service.learning.snapshot_file import SnapshotFile
 from service.management.experiments import StoredExperiments
 from service.management.protocols import Experiments, Offline
 from service.security.secrets import Secrets
+from service.serving.explainer import Explainer
 from service.serving.personalizer import Personalizer
 from service.serving.published import Published
 from service.serving.rewarder import Rewarder
@@ -81,7 +82,7 @@ def build(
     feed = Feed(store, directory, clock, metrics, tuning.poll_ms, tuning.flush_ms, snapshot_file, reaffirm)
     personalizer = Personalizer(directory, keys, Hasher(secrets.subjects), clock, metrics)
     rewarder = Rewarder(store, directory, keys, clock, metrics, partial(feed.refresh, _NEWER_S))
-    experiments = StoredExperiments(store, directory, feed, clock, tuning.state_max)
+    experiments = StoredExperiments(store, directory, feed, clock, Explainer(directory, keys, clock), tuning.state_max)
     return Service(
         LocalUseCases(personalizer, rewarder), experiments, feed, directory, clock, metrics, store.journal, offline
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grpc
@@ -18,6 +18,7 @@ from service.management.past import Past
 from service.rpc.server import Limits, Server
 from service.security.api_keys import Access
 from service.serving.batch import BatchDecision
+from service.serving.explainer import ArmReasons, Part, Reasons
 from service.serving.personalizer import Decision, Mode, Reason
 from service.serving.rewarder import RewardEvent
 from service.store.contract import Event, Outcome
@@ -127,6 +128,14 @@ class StandinExperiments:
 
     def accept_loss(self, name: str) -> None:
         self.get(name)
+
+    def explain(self, name: str, context: Mapping[str, Value]) -> Reasons:
+        self.get(name)
+        parts = tuple(Part((feature,), 0.5) for feature in context)
+        return Reasons("hero", 4, "visitors", Reason.POLICY, (ArmReasons("calm", 1.0, 0.75, 0.1, 0.25, parts),))
+
+    def explain_decision(self, name: str, decision_id: str) -> Reasons:
+        return replace(self.explain(name or "hero", {}), arm="calm", propensity=0.5, at_ms=9)
 
     def note(self, event: Event) -> None:
         self.noted.append(event)

@@ -51,6 +51,7 @@ def calls(channel: grpc.Channel) -> dict[str, Callable[..., Any]]:
         "read GetExperiment": lambda **given: experiments.GetExperiment(xpb.GetExperimentRequest(name="hero"), **given),
         "read ListExperiments": lambda **given: experiments.ListExperiments(xpb.ListExperimentsRequest(), **given),
         "read GetHistory": lambda **given: experiments.GetHistory(xpb.GetHistoryRequest(name="hero"), **given),
+        "read Explain": lambda **given: experiments.Explain(xpb.ExplainRequest(name="hero"), **given),
         "read GetReport": lambda **given: experiments.GetReport(xpb.GetReportRequest(name="hero"), **given),
         "admin PutExperiment": lambda **given: experiments.PutExperiment(xpb.PutExperimentRequest(config="x"), **given),
         "admin DeleteExperiment": lambda **given: experiments.DeleteExperiment(

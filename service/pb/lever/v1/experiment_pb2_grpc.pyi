@@ -49,6 +49,8 @@ class ExperimentServiceStub:
     """AcceptLoss forgets an experiment that the store has lost, on every server."""
     GetReport: _grpc.UnaryUnaryMultiCallable[_experiment_pb2.GetReportRequest, _experiment_pb2.GetReportResponse]
     """GetReport says what was shown, what it earned and what that says of the arms."""
+    Explain: _grpc.UnaryUnaryMultiCallable[_experiment_pb2.ExplainRequest, _experiment_pb2.ExplainResponse]
+    """Explain says why a visitor gets an arm: the odds, what is believed of each arm, and what each feature adds to it."""
     GetHistory: _grpc.UnaryUnaryMultiCallable[_experiment_pb2.GetHistoryRequest, _experiment_pb2.GetHistoryResponse]
     """GetHistory says who changed what and when, the newest first: of one experiment, deleted ones too, or of all."""
     Evaluate: _grpc.UnaryUnaryMultiCallable[_experiment_pb2.EvaluateRequest, _experiment_pb2.EvaluateResponse]
@@ -81,6 +83,8 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
     """AcceptLoss forgets an experiment that the store has lost, on every server."""
     GetReport: _aio.UnaryUnaryMultiCallable[_experiment_pb2.GetReportRequest, _experiment_pb2.GetReportResponse]  # type: ignore[assignment]
     """GetReport says what was shown, what it earned and what that says of the arms."""
+    Explain: _aio.UnaryUnaryMultiCallable[_experiment_pb2.ExplainRequest, _experiment_pb2.ExplainResponse]  # type: ignore[assignment]
+    """Explain says why a visitor gets an arm: the odds, what is believed of each arm, and what each feature adds to it."""
     GetHistory: _aio.UnaryUnaryMultiCallable[_experiment_pb2.GetHistoryRequest, _experiment_pb2.GetHistoryResponse]  # type: ignore[assignment]
     """GetHistory says who changed what and when, the newest first: of one experiment, deleted ones too, or of all."""
     Evaluate: _aio.UnaryUnaryMultiCallable[_experiment_pb2.EvaluateRequest, _experiment_pb2.EvaluateResponse]  # type: ignore[assignment]
@@ -152,6 +156,14 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_pb2.GetReportResponse, _abc.Awaitable[_experiment_pb2.GetReportResponse]]:
         """GetReport says what was shown, what it earned and what that says of the arms."""
+
+    @_abc_1.abstractmethod
+    def Explain(
+        self,
+        request: _experiment_pb2.ExplainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_pb2.ExplainResponse, _abc.Awaitable[_experiment_pb2.ExplainResponse]]:
+        """Explain says why a visitor gets an arm: the odds, what is believed of each arm, and what each feature adds to it."""
 
     @_abc_1.abstractmethod
     def GetHistory(
