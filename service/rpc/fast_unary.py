@@ -41,6 +41,7 @@ _NAMES = (
     "SendMessageOperation", "SendStatusFromServerOperation",
 )  # fmt: skip
 _METHODS = ("register_method", "register_completion_queue", "request_registered_call")
+_LOW = AHEAD - 8  # the core is asked for more calls once there are fewer: for some at a time, which costs less
 _PAUSE_S = 0.05  # before the core is asked again, where it refused
 _TICK_S = 0.1  # how often unfinished calls are looked at
 _TURNS = 4  # so many events are taken in for one answer, while some wait
@@ -134,9 +135,8 @@ class FastUnary:
         while self._open or not self._ending or any(asked.count for asked in self._asked):
             try:
                 event = poll(0.0 if ready else self._wake)
-                tag = event.tag
-                if tag is not None:
-                    step, about = tag
+                if event.tag is not None:
+                    step, about = event.tag
                     step(about, event)
                     if not ready:
                         continue
@@ -146,13 +146,13 @@ class FastUnary:
                 if ready:
                     turns = 0
                     self._answer(*ready.popleft())
-                elif tag is None:
+                elif event.tag is None:
                     self._look(perf_counter())
             except Exception as error:  # noqa: BLE001
                 self._faults.note(error)
                 sleep(_PAUSE_S)  # should it be for good
             finally:
-                event = tag = about = None  # as grpc does: the core counts what is still referred to
+                event = about = None  # as grpc does: the core counts what is still referred to
         self._queue.shutdown()
 
     def _look(self, now: float) -> None:
@@ -174,7 +174,8 @@ class FastUnary:
         if not event.success:
             self._ending = True
             return
-        self._ask(asked)
+        if asked.count < _LOW:
+            self._ask(asked)
         self._open += 1
         begun = perf_counter()
         if begun > self._due:
