@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rig import node as nodes
+from tests.rig.clients import node as nodes
 from tests.rig.programs import ROOT, missing, program
 from tests.rig.site import Site, site
 from tests.rig.waiting import eventually
