@@ -43,7 +43,8 @@ PACKAGES: dict[str, frozenset[str]] = {
         ),
         "service.server": (
             "bandits service service.errors service.http service.learning service.logs service.management service.pb "
-            "service.process service.rpc service.security service.serving service.store service.telemetry"
+            "service.process service.rpc service.security service.serving service.store service.telemetry "
+            "service.text"
         ),
         "service.cli": (
             "bandits service service.analysis service.doctor service.errors service.experiment service.management "

@@ -24,7 +24,7 @@ from service.experiment.features.feature_type import (
 from service.experiment.spec import MISSING, UNKNOWN, VALUE, ColumnSpec, ConditionSpec, FeatureSpec
 from service.text.csv_table import Table
 from service.text.fields import Fields
-from service.text.yaml_tree import Item
+from service.text.tree import Item
 
 _VALUE = 256  # characters
 

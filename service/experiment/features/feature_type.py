@@ -16,7 +16,7 @@ from service.experiment.features.column import Column, Value
 from service.experiment.spec import MISSING, VALUE, ColumnSpec, ConditionSpec, FeatureSpec
 from service.text.csv_table import Table
 from service.text.fields import Fields
-from service.text.yaml_tree import Item
+from service.text.tree import Item
 
 Rows = NDArray[np.intp]
 Cells = NDArray[np.int16]

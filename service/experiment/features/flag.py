@@ -20,7 +20,7 @@ from service.experiment.features.feature_type import (
 from service.experiment.spec import MISSING, VALUE, ColumnSpec, ConditionSpec, FeatureSpec
 from service.text.csv_table import Table
 from service.text.fields import Fields
-from service.text.yaml_tree import Bad, Item
+from service.text.tree import Bad, Item
 
 
 class Flag(FeatureType):

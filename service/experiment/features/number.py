@@ -26,7 +26,7 @@ from service.experiment.features.feature_type import (
 from service.experiment.spec import VALUE, ColumnSpec, ConditionSpec, FeatureSpec
 from service.text.csv_table import Table, number, quoted
 from service.text.fields import Fields
-from service.text.yaml_tree import Item
+from service.text.tree import Item
 
 _BIG = 1e12
 

@@ -32,7 +32,7 @@ from service.experiment.spec import MISSING, VALUE, ColumnSpec, ConditionSpec, F
 from service.management.warm_start import parse as history
 from service.text.csv_table import Table
 from service.text.fields import Fields
-from service.text.yaml_tree import Item
+from service.text.tree import Item
 
 
 class Weekday(FeatureType):
