@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,6 +109,6 @@ class Category(FeatureType):
         places = {value: place for place, value in enumerate(dictionary)}
         return Column(given(cells), codes=np.array([places[cell] for cell in cells], np.int64), dictionary=dictionary)
 
-    def guess(self, cells: Sequence[str]) -> FeatureSpec | None:
+    def guess(self, table: Table, name: str) -> FeatureSpec | None:
         """Anything is a category."""
-        return FeatureSpec(self.name, tuple(sorted({cell for cell in cells if cell})))
+        return FeatureSpec(self.name, tuple(sorted({cell for cell in table.columns[name] if cell})))

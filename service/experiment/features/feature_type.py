@@ -113,8 +113,11 @@ class FeatureType(ABC):
     def cells(self, table: Table, name: str) -> Column:
         """A column of the table; an empty cell is missing, what is wrong is noted in the table."""
 
-    def guess(self, cells: Sequence[str]) -> FeatureSpec | None:
-        """The feature that undeclared cells may be; None where they are not of this type, or it never is guessed."""
+    def guess(self, table: Table, name: str) -> FeatureSpec | None:
+        """The feature that an undeclared column may be; None where it is not of this type, or it never is guessed.
+
+        What is wrong with a column that should be of this type is noted in the table.
+        """
         return None
 
     def wrong(self, name: str) -> InvalidError:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,15 +20,16 @@ from service.experiment.features.feature_type import (
     Rows,
     Scale,
     Test,
-    given,
     high_byte_of,
 )
 from service.experiment.spec import VALUE, ColumnSpec, ConditionSpec, FeatureSpec
-from service.text.csv_table import Table, number, quoted
+from service.text.csv_cells import amount, missing, quoted
+from service.text.csv_table import Table
 from service.text.fields import Fields
 from service.text.tree import Item
 
 _BIG = 1e12
+_FAR = 1e100  # a range between such numbers is still one
 
 
 class Number(FeatureType):
@@ -129,18 +130,23 @@ class Number(FeatureType):
         return (low <= numbers) & (numbers <= high)
 
     def cells(self, table: Table, name: str) -> Column:
-        """Finite numbers."""
-        cells = table.columns[name]
-        values = [number(cell) for cell in cells]
-        for index, (cell, value) in enumerate(zip(cells, values, strict=True)):
-            if cell and (value is None or not math.isfinite(value)):
-                table.problems.add(index, name, f"must be a finite number, not {quoted(cell)}")
-        return Column(given(cells), numbers=np.array([value or 0.0 for value in values]))
+        """Finite numbers; NA, NaN and null are missing as an empty cell is."""
+        present, numbers = table.optional_numbers(name)
+        return Column(present, numbers=numbers)
 
-    def guess(self, cells: Sequence[str]) -> FeatureSpec | None:
-        """Where every cell is a number, in the range that they have."""
-        values = [number(cell) for cell in cells if cell]
-        numbers = [value for value in values if value is not None and math.isfinite(value)]
-        if not values or len(numbers) < len(values):
+    def guess(self, table: Table, name: str) -> FeatureSpec | None:
+        """Where cells are numbers, in the range that they have. Where most are, the others are wrong, not all a category."""
+        cells = [(index, cell) for index, cell in enumerate(table.columns[name]) if not missing(cell)]
+        if name in table.categories or 2 * sum(amount(cell) for _, cell in cells) < max(len(cells), 1):
             return None
+        read = [table.number(cell) for _, cell in cells]
+        numbers = [value for value in read if value is not None and abs(value) <= _FAR]
+        if len(numbers) < len(cells):
+            odd = [cell for cell, value in zip(cells, read, strict=True) if value is None or not abs(value) <= _FAR]
+            more = f" (and {len(odd) - 1:,} rows more)" if len(odd) > 1 else ""
+            said = f"{quoted(odd[0][1])}{more} is no number, as most cells here are"
+            table.problems.add(
+                odd[0][0], name, f"{said}: --category {name} takes all as names, --leave-out {name} none"
+            )
+            return FeatureSpec(self.name)
         return FeatureSpec(self.name, (), min(numbers), max(numbers))
