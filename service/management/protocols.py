@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Protocol
 
 from service.analysis.evaluation import Evaluation
 from service.analysis.report import Report
 from service.experiment.compiled import Experiment
 from service.management.warm_start import Warmed
+from service.text.csv_format import Format
 
 
 class Experiments(Protocol):
@@ -47,10 +49,13 @@ class Experiments(Protocol):
 
 
 class Offline(Protocol):
-    """What needs the whole log. Both raise NotFoundError, InvalidError, PreconditionError, ExhaustedError and UnavailableError."""
+    """What needs the whole log. All raise NotFoundError, InvalidError, PreconditionError, ExhaustedError and UnavailableError."""
 
     def evaluate(self, name: str, policy: str) -> Evaluation:
         """What the policy that the text describes would have earned on the experiment's log."""
 
-    def warm_start(self, name: str, text: str) -> Warmed:
+    def warm_start(self, name: str, text: str, form: Format) -> Warmed:
         """Append a CSV file of history; all of it is judged before anything is written."""
+
+    def log(self, name: str, after: str) -> Iterator[bytes]:
+        """The log as messages of ReadLog, serialised; only entries after the one that is named, if one is."""

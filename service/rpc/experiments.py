@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import fields
+from typing import Any
 
 import grpc
 import structlog
@@ -16,6 +18,7 @@ from service.management.protocols import Experiments, Offline
 from service.pb.lever.v1 import experiment_pb2 as pb
 from service.pb.lever.v1 import experiment_pb2_grpc as pb_grpc
 from service.security.api_keys import HEADER, Access
+from service.text.csv_format import Format
 
 CONFIG_BYTES = 1 << 20
 CSV_BYTES = 30 << 20  # below what a message may have
@@ -105,11 +108,17 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
     def WarmStart(self, request: pb.WarmStartRequest, context: grpc.ServicerContext) -> pb.WarmStartResponse:
         """Append history."""
         name = _named(request.name)
-        warmed = self._offline.warm_start(name, _text("csv", request.csv, CSV_BYTES))
+        given = request.format
+        form = Format(given.delimiter, given.decimal, dict(given.columns), tuple(given.leave_out))
+        warmed = self._offline.warm_start(name, _text("csv", request.csv, CSV_BYTES), form)
         self._tell("history taught", name, context, applied=warmed.applied)
         return pb.WarmStartResponse(
             applied=warmed.applied, repeated=warmed.repeated, rewarded=warmed.rewarded, unknown_values=warmed.unknown
         )
+
+    def ReadLog(self, request: pb.ReadLogRequest, context: grpc.ServicerContext) -> Iterator[Any]:
+        """The log as rows; messages as bytes already, so that nothing is done here that could be done elsewhere."""
+        return self._offline.log(_named(request.name), request.after)
 
     def _tell(self, said: str, name: str, context: grpc.ServicerContext, **facts: object) -> None:
         """Log what was done to an experiment, and the name of the key it was done with."""
@@ -129,8 +138,8 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
 def _text(field: str, text: str, most: int) -> str:
     if not text:
         raise InvalidError.field(field, "must be given")
-    if len(text) > most:
-        raise InvalidError.field(field, f"is longer than {most:,} characters")
+    if len(text) > most or len(text.encode()) > most:
+        raise InvalidError.field(field, f"is longer than {most:,} bytes")
     return text
 
 

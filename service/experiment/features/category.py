@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,10 @@ from service.experiment.features.column import Column, Value
 from service.experiment.features.feature_type import (
     FINE,
     HIGH_BYTE,
+    UNKNOWN_TEXT,
     UNKNOWN_VALUE,
     Cells,
+    Decode,
     Encoding,
     FeatureType,
     Rows,
@@ -89,6 +91,19 @@ class Category(FeatureType):
             return 0, int(np.count_nonzero(columns == unknown))
 
         return Encoding(put, put_many, str, places)
+
+    def decoding(self, name: str, feature: FeatureSpec, numbers: Mapping[ColumnSpec, int]) -> Decode:
+        """As it was; one that was not declared when it came is UNKNOWN_TEXT."""
+        own = [
+            (column.value, number)
+            for column, number in numbers.items()
+            if (column.feature, column.role) == (name, VALUE)
+        ]
+
+        def decode(cells: Sequence[int]) -> Value | None:
+            return next((value for value, number in own if cells[number]), UNKNOWN_TEXT)
+
+        return decode
 
     def test(self, condition: ConditionSpec) -> Test:
         """It is one of the texts."""

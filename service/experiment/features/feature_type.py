@@ -23,12 +23,15 @@ Cells = NDArray[np.int16]
 
 HIGH_BYTE: Final = X_SCALE >> 8  # of a cell of 1.0, int16 little endian: 00 10
 
+UNKNOWN_TEXT: Final = "(unknown)"  # stands for a value that no feature declares
+
 # What a value was beside being encoded.
 FINE, CLIPPED, UNKNOWN_VALUE = 0, 1, 2
 
 Put = Callable[[bytearray, Value], int]
 PutMany = Callable[[Cells, Rows, Column], tuple[int, int]]
 Test = Callable[[Value | None], bool]
+Decode = Callable[[Sequence[int]], Value | None]  # of a row's cells, the constant in front
 
 
 class Scale(NamedTuple):
@@ -62,12 +65,13 @@ class FeatureType(ABC):
     """One type of feature; it has no state of its own.
 
     `wanted` says in errors what a value must be. `quantity`: the value is an amount, so its square is worth a column
-    and its mean is that of those who have one.
+    and its mean is that of those who have one. `cell`: what a table has it as, text, number or flag.
     """
 
     name: ClassVar[str]
     wanted: ClassVar[str]
     quantity: ClassVar[bool] = False
+    cell: ClassVar[str] = "text"
 
     # In an experiment's file.
 
@@ -96,6 +100,10 @@ class FeatureType(ABC):
     @abstractmethod
     def encoding(self, name: str, feature: FeatureSpec, numbers: Mapping[ColumnSpec, int]) -> Encoding:
         """The encoding into the columns, which have these numbers."""
+
+    @abstractmethod
+    def decoding(self, name: str, feature: FeatureSpec, numbers: Mapping[ColumnSpec, int]) -> Decode:
+        """The way back: the value that a row's cells are of, as far as they tell. Not asked where it is missing."""
 
     # In a segment's rule. Values are as they were sent; one of the wrong kind fails.
 

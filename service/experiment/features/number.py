@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from service.experiment.features.feature_type import (
     CLIPPED,
     FINE,
     Cells,
+    Decode,
     Encoding,
     FeatureType,
     Rows,
@@ -38,6 +40,7 @@ class Number(FeatureType):
     name = "number"
     wanted = "a number"
     quantity = True
+    cell = "number"
 
     def read(self, fields: Fields) -> FeatureSpec:
         """`min` and `max`."""
@@ -96,6 +99,21 @@ class Number(FeatureType):
             return int(np.count_nonzero(inside != sent)), 0
 
         return Encoding(put, put_many, scale=Scale(low, high, middle, scale, place))
+
+    def decoding(self, name: str, feature: FeatureSpec, numbers: Mapping[ColumnSpec, int]) -> Decode:
+        """The number with the fewest digits that is encoded so: within 1/8192 of the range, clipped to it."""
+        number = numbers[ColumnSpec(name, VALUE)]
+        low, high, half = feature.min, feature.max, (feature.max - feature.min) / 2
+        middle, scale = low + half, X_SCALE / half if half else 0.0
+        coarse = 1 - math.ceil(math.log10(half / X_SCALE)) if half else 0
+
+        @cache  # of at most 8193 cells
+        def shortest(cell: int) -> float:
+            exact = min(max(middle + cell / scale if scale else middle, low), high)
+            rounded = (min(max(round(exact, digits), low), high) for digits in range(coarse - 2, coarse + 3))
+            return next((value for value in rounded if round((value - middle) * scale) == cell), exact)
+
+        return lambda cells: shortest(int(cells[number]))
 
     def _float(self, name: str, value: Value) -> float:
         """A finite number as float."""

@@ -19,6 +19,7 @@ from service.experiment.features.feature_type import (
     FINE,
     HIGH_BYTE,
     Cells,
+    Decode,
     Encoding,
     FeatureType,
     Rows,
@@ -71,6 +72,10 @@ class Weekday(FeatureType):
             return 0, 0
 
         return Encoding(put, put_many)
+
+    def decoding(self, name: str, feature: FeatureSpec, numbers: Mapping[ColumnSpec, int]) -> Decode:
+        kinds = [(column.value, number) for column, number in numbers.items() if column.role == VALUE]
+        return lambda cells: next((kind for kind, number in kinds if cells[number]), None)
 
     def test(self, condition: ConditionSpec) -> Test:
         return lambda value: (kind_of(value) or "") in condition.texts
