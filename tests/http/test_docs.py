@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.rig.clients import golang
 from tests.rig.programs import BIN, ROOT, program
 from tests.rig.site import Site, site
 
@@ -63,3 +66,17 @@ def test_a_public_key(tmp_path: Path) -> None:
     )
     assert done.stdout.startswith("lever_")
     assert 'public: true, origins: ["https://www.example.com"]' in done.stderr
+
+
+def test_go_in_a_module_of_ones_own(tmp_path: Path) -> None:
+    go, shop = golang.toolchain(), tmp_path / "shop"
+    shutil.copytree(golang.CLIENT, tmp_path / "lever/service/client/go")
+    shop.mkdir()
+    (shop / "go.mod").write_text("module example.com/shop\n")
+    (shop / "main.go").write_text(
+        'package main\n\nimport (\n"lever"\npb "lever/v1"\n)\n\n'
+        "var _, _ = lever.New, pb.NewPersonalizationServiceClient\n\nfunc main() {}\n"
+    )
+    env = golang.environment() | {"PATH": f"{Path(go).parent}:{os.environ['PATH']}"}
+    subprocess.run(["bash", "-ec", block("go mod edit")], cwd=shop, env=env, check=True, timeout=200)
+    golang.build(shop)
