@@ -5,7 +5,8 @@ const BATCH = 500;
 const SLOWEST_MS = 2000;
 const SEND_MS = 5000;
 const PASSING = ['UNAVAILABLE', 'RESOURCE_EXHAUSTED'];
-const PASSING_STATUS = [408, 425, 429, 502, 503, 504]; // of a whole answer, a proxy's included
+// Of an answer that is not Lever's: a proxy of the site says 500 and more while Lever is away, each kind its own.
+const passing = (status) => status >= 500 || [408, 425, 429].includes(status);
 
 export const TAKEN = 'taken';
 export const AGAIN = 'again';
@@ -134,15 +135,17 @@ export async function postEvents(url, headers, events, options = {}) {
     keepalive: options.keepalive && body.length < 16384, // a browser keeps 64 kB alive, of all requests together
     signal: AbortSignal.timeout(SEND_MS),
   });
+  const said = await answer.text(); // throws where it is cut
   let told = {};
   try {
-    told = await answer.json();
-  } catch {
-    // Not Lever's: a proxy.
+    told = JSON.parse(said);
+  } catch (error) {
+    if (said.startsWith('{')) throw error; // cut, which Node's fetch does not always say; else a proxy's page
   }
   if (Array.isArray(told?.results) && told.results.length === events.length) return told.results.map(verdictOf);
-  const all = PASSING_STATUS.includes(answer.status) ? AGAIN : new Error(told?.error?.message ?? `HTTP ${answer.status}`);
-  return events.map(() => all);
+  const code = told?.error?.code;
+  const again = code ? PASSING.includes(code) : passing(answer.status);
+  return events.map(() => (again ? AGAIN : new Error(told?.error?.message ?? `HTTP ${answer.status}`)));
 }
 
 function verdictOf({ error }) {
