@@ -14,6 +14,7 @@ import numpy as np
 from service.analysis.report import ArmReport, Report, SegmentReport
 from service.errors import ConflictError, InvalidError, LeverError, NotFoundError, PreconditionError, UnavailableError
 from service.experiment.features.column import Column, Value
+from service.management.protocols import Offline
 from service.rpc.server import Limits, Server
 from service.security.api_keys import Access
 from service.serving.batch import BatchDecision
@@ -138,9 +139,10 @@ def served(
     access: Access | None = None,
     *,
     start: bool = True,
+    offline: Offline | None = None,
 ) -> Iterator[tuple[grpc.Channel, Server]]:
     """A real server around the stand-in on a free loopback port, ready, and a channel to it."""
-    server = Server(standin, StandinExperiments(), metrics or Metrics(), limits, access)
+    server = Server(standin, StandinExperiments(), metrics or Metrics(), limits, access, offline)
     port = server.bind("127.0.0.1:0")
     if start:
         server.start()

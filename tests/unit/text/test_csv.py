@@ -30,9 +30,9 @@ def problems(call: Callable[[], object]) -> list[str]:
 def numbers(text: str, form: Format | None = None, name: str = "reward") -> list[float]:
     """A column of numbers; InvalidError where it is none."""
     table = read(text, NEEDED, form)
-    found = table.numbers(name)
+    found: list[float] = table.numbers(name).tolist()
     table.problems.check()
-    return found.tolist()
+    return found
 
 
 @given(
