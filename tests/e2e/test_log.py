@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -161,6 +163,9 @@ def test_the_command_asks_a_server_with_a_key(tmp_path: Path, monkeypatch: pytes
         assert (done.exit_code, done.output) == (0, "2 rows in log.parquet\n")
         table = parquet.read_table("log.parquet").to_pylist()
         assert [str(row["unit"]) for row in table] == [row["unit"] for row in written()]
+        (example,) = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs/log.md").read_text(), re.MULTILINE | re.DOTALL)
+        ran = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, check=True)
+        assert ran.stdout == f"{{'{made.arm}': 5.0}}\n"
         refused, unknown = run("no.csv", website), run("no.csv", "")
         assert "PERMISSION_DENIED" in refused.stderr
         assert "UNAUTHENTICATED" in unknown.stderr
