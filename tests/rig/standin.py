@@ -15,6 +15,7 @@ from service.analysis.report import ArmReport, Report, SegmentReport
 from service.errors import ConflictError, InvalidError, LeverError, NotFoundError, PreconditionError, UnavailableError
 from service.experiment.features.column import Column, Value
 from service.management.past import Past
+from service.management.protocols import Offline
 from service.rpc.server import Limits, Server
 from service.security.api_keys import Access
 from service.serving.batch import BatchDecision
@@ -158,9 +159,10 @@ def served(
     access: Access | None = None,
     *,
     start: bool = True,
+    offline: Offline | None = None,
 ) -> Iterator[tuple[grpc.Channel, Server]]:
     """A real server around the stand-in on a free loopback port, ready, and a channel to it."""
-    server = Server(standin, StandinExperiments(), metrics or Metrics(), limits, access)
+    server = Server(standin, StandinExperiments(), metrics or Metrics(), limits, access, offline)
     port = server.bind("127.0.0.1:0")
     if start:
         server.start()
