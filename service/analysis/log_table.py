@@ -32,7 +32,7 @@ Record = dict[str, object]
 class LogTable:
     """Turns entries into records. Configurations are taken from the log itself as they come by.
 
-    `kind` is trial, reward, exposure or late; totals are in the metric's natural unit; features are the rounded
+    `kind` is trial, reward, exposure, retraction (of a reward, or of a row of history) or late; totals are in the metric's natural unit; features are the rounded
     columns in [-1, 1], named `x.<column>`.
     """
 
@@ -52,7 +52,7 @@ class LogTable:
         for i, row in enumerate(packed):
             record = self._record(entry, row)
             if reward:
-                record |= self._totals(entry, row, entry.totals[i] if not entry.late else (0, 0, False))
+                record |= self._totals(entry, row, entry.totals[i] if not entry.late else (0, 0, 0))
             yield record
 
     def _record(self, entry: Entry, row: np.void) -> Record:
@@ -77,16 +77,16 @@ class LogTable:
         record |= {f"x.{name}": float(v) / bits.X_SCALE for name, v in zip(names, row["x"], strict=False)}
         return record
 
-    def _totals(self, entry: Entry, row: np.void, totals: tuple[int, int, bool]) -> Record:
+    def _totals(self, entry: Entry, row: np.void, totals: tuple[int, int, int]) -> Record:
         number, exp = int(row["metric"]), self.experiment
-        exposure = number == layout.NO_METRIC
+        exposure, back = number == layout.NO_METRIC, bool(int(row["flags"]) & bits.RETRACTION)
         unit = exp.metrics[number].unit if exp and not exposure else 1.0
         return {
-            "kind": "late" if entry.late else "exposure" if exposure else "reward",
+            "kind": "late" if entry.late else "retraction" if back else "exposure" if exposure else "reward",
             "metric": "" if exposure else exp.metrics[number].id if exp else str(number),
             "old_total": totals[0] * unit,
             "new_total": totals[1] * unit,
-            "exposes": totals[2],
+            "exposes": totals[2] > 0,
         }
 
 

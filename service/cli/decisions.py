@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, plain, print_json, word
+from service.cli.declared import strange
 from service.cli.experiments import Name
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ def select(
     )
     with connect(server) as client:
         answer = client.choices.Select(request, timeout=TIMEOUT_S)
+        for said in strange(client, experiment, known):
+            typer.echo(f"warning: {said}", err=True)
     if answer.stale:
         typer.echo("The store is away: the choice comes from the last snapshot.", err=True)
     if as_json:
@@ -132,12 +135,13 @@ def reward(
     value: Annotated[float | None, typer.Argument(help="What it earned; 1 if left out.")] = None,
     metric: Annotated[str, typer.Option(help="Id of the metric; the primary one if left out.")] = "",
     event: Annotated[str, typer.Option(help="Id of the event, so that a retry is not counted as a second one.")] = "",
+    retract: Annotated[bool, typer.Option("--retract", help="Take this event back.")] = False,
     server: Server = LOCAL,
 ) -> None:
-    """Report what a decision earned."""
+    """Report what a decision earned, or take back what was reported."""
     from service.pb.lever.v1 import personalization_pb2 as pb
 
-    request = pb.RewardRequest(decision_id=decision_id, metric=metric, value=value, event_id=event)
+    request = pb.RewardRequest(decision_id=decision_id, metric=metric, value=value, event_id=event, retract=retract)
     with connect(server) as client:
         answer = client.choices.Reward(request, timeout=TIMEOUT_S)
     _say(pb.Outcome.Name(answer.outcome))
@@ -148,6 +152,7 @@ _OUTCOMES = {
     "DUPLICATE": "duplicate: it had been counted before",
     "LATE": "late: logged, not counted",
     "IGNORED": "ignored: the decision is not a trial",
+    "RETRACTED": "retracted: it was taken back before, not counted",
 }
 
 

@@ -69,6 +69,8 @@ def evaluate(
 def warm_start(
     experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Name of the experiment.")],
     file: Annotated[Path, typer.Argument(metavar="HISTORY.CSV", help="Columns arm and reward, and others.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge the file and write nothing.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Take back what this very file taught.")] = False,
     server: Server = LOCAL,
     as_json: AsJson = False,
 ) -> None:
@@ -76,17 +78,21 @@ def warm_start(
 
     Columns: arm, reward (the total of one trial, 0 for none); optional metric, segment, time, and features by name.
     """
+    if dry_run and undo:
+        raise typer.BadParameter("a dry run takes nothing back: give one of --dry-run and --undo", param_hint="--undo")
     from service.pb.lever.v1.experiment_pb2 import WarmStartRequest
 
     text = _read(file)
     with _waiting("writing history"), connect(server) as client:
-        answer = client.experiments.WarmStart(WarmStartRequest(name=experiment, csv=text), timeout=_TIMEOUT_S)
+        request = WarmStartRequest(name=experiment, csv=text, dry_run=dry_run, undo=undo)
+        answer = client.experiments.WarmStart(request, timeout=_TIMEOUT_S)
     if as_json:
         print_json({name: getattr(answer, name) for name in answer.DESCRIPTOR.fields_by_name})
         return
-    typer.echo(f"{answer.applied:,} rows of history count now; {answer.rewarded:,} of the file have a reward")
+    became = "would count: nothing was written" if dry_run else "no longer count" if undo else "count now"
+    typer.echo(f"{answer.applied:,} rows of history {became}; {answer.rewarded:,} of the file have a reward")
     if answer.repeated:
-        typer.echo(f"{answer.repeated:,} rows of this file counted already")
+        typer.echo(f"{answer.repeated:,} rows of this file {'did not count' if undo else 'counted already'}")
     if answer.unknown_values:
         typer.echo(f"{answer.unknown_values:,} values are none that the experiment declares; they count as unknown")
 

@@ -41,6 +41,8 @@ def report(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) ->
     for segment in answer.segments:
         screen.print()
         screen.print(segment_table(segment, screen.width >= _ROOM_FOR_BARS, screen.encoding.startswith("utf")))
+        if segment.served:
+            typer.echo(f"ended: everybody in this segment is served {segment.served}")
         for change in segment.changes:
             now = f"{change.times:.2g} times what it did" if change.times else "otherwise from some visitors"
             typer.echo(f"change: since {moment(change.from_ms)} the arm {change.arm} earns {now}")

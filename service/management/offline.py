@@ -28,7 +28,7 @@ from service.errors import (
 )
 from service.experiment.compiled import read
 from service.management.protocols import Offline
-from service.management.warm_start import Warmed, warm_start
+from service.management.warm_start import Warmed, Way, undo, warm_start
 from service.process.child import die_with
 from service.store.contract import Store
 
@@ -44,6 +44,7 @@ class Task(msgspec.Struct):
     url: str
     prefix: str
     parent: int
+    way: Way = Way.TEACH
 
 
 class TaskResult(msgspec.Struct):
@@ -77,11 +78,14 @@ class Local(Offline):
         history = {**loaded.history, **_numbered(loaded.record)}
         return evaluate(trials_of(gather(entries(self._store, uid), history)), policy)
 
-    def warm_start(self, name: str, text: str) -> Warmed:
+    def warm_start(self, name: str, text: str, way: Way = Way.TEACH) -> Warmed:
         """Offline.warm_start."""
         uid = self._uid(name)
         experiment = read(self._store.load(uid).record)
-        return warm_start(self._store, uid, experiment, text, self._store.poll({}).now)
+        now = self._store.poll({}).now
+        if way is Way.UNDO:
+            return undo(self._store, uid, experiment, text, now)
+        return warm_start(self._store, uid, experiment, text, now, judge=way is Way.JUDGE)
 
     def _uid(self, name: str) -> str:
         uid = self._store.poll({}).registry.get(name)
@@ -104,17 +108,17 @@ class Apart(Offline):
         assert result.evaluation is not None
         return result.evaluation
 
-    def warm_start(self, name: str, text: str) -> Warmed:
+    def warm_start(self, name: str, text: str, way: Way = Way.TEACH) -> Warmed:
         """Offline.warm_start."""
-        result = self._run("warm_start", name, text)
+        result = self._run("warm_start", name, text, way)
         assert result.warmed is not None
         return result.warmed
 
-    def _run(self, what: str, name: str, text: str) -> TaskResult:
+    def _run(self, what: str, name: str, text: str, way: Way = Way.TEACH) -> TaskResult:
         if not self._busy.acquire(blocking=False):
             raise ExhaustedError("another evaluation or warm start is running here; try again", "BUSY")
         try:
-            task = Task(what, name, text, self._url, self._prefix, os.getpid())
+            task = Task(what, name, text, self._url, self._prefix, os.getpid(), way)
             done = subprocess.run(
                 [sys.executable, "-m", "service.management.offline"],
                 input=msgspec.msgpack.encode(task), stdout=subprocess.PIPE, timeout=TIMEOUT_S, check=False,
@@ -144,7 +148,7 @@ def perform(task: Task) -> TaskResult:
     try:
         if task.what == "evaluate":
             return TaskResult(evaluation=local.evaluate(task.name, task.text))
-        return TaskResult(warmed=local.warm_start(task.name, task.text))
+        return TaskResult(warmed=local.warm_start(task.name, task.text, task.way))
     except LeverError as error:
         return TaskResult(error=_packed(error))
     finally:

@@ -7,7 +7,7 @@ from typing import Protocol
 from service.analysis.evaluation import Evaluation
 from service.analysis.report import Report
 from service.experiment.compiled import Experiment
-from service.management.warm_start import Warmed
+from service.management.warm_start import Warmed, Way
 
 
 class Experiments(Protocol):
@@ -52,5 +52,5 @@ class Offline(Protocol):
     def evaluate(self, name: str, policy: str) -> Evaluation:
         """What the policy that the text describes would have earned on the experiment's log."""
 
-    def warm_start(self, name: str, text: str) -> Warmed:
-        """Append a CSV file of history; all of it is judged before anything is written."""
+    def warm_start(self, name: str, text: str, way: Way = Way.TEACH) -> Warmed:
+        """Append a CSV file of history, judge it, or take it back; all is judged before anything is written."""

@@ -13,6 +13,7 @@ from service.analysis.report import ArmReport
 from service.errors import InvalidError, PreconditionError
 from service.experiment.compiled import Experiment
 from service.management.protocols import Experiments, Offline
+from service.management.warm_start import Way
 from service.pb.lever.v1 import experiment_pb2 as pb
 from service.pb.lever.v1 import experiment_pb2_grpc as pb_grpc
 from service.security.api_keys import HEADER, Access
@@ -92,6 +93,7 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
                     changes=[pb.Change(arm=c.arm, from_ms=c.from_ms, times=c.times) for c in segment.changes],
                     outage=pb.Outage(from_ms=segment.outage.from_ms, seen_ms=segment.outage.seen_ms)
                     if segment.outage else None,
+                    served=segment.served,
                 )
                 for segment in report.segments
             ],
@@ -103,10 +105,15 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
         return _evaluation(self._offline.evaluate(name, _text("policy", request.policy, CONFIG_BYTES)))
 
     def WarmStart(self, request: pb.WarmStartRequest, context: grpc.ServicerContext) -> pb.WarmStartResponse:
-        """Append history."""
+        """Append history, judge it, or take it back."""
         name = _named(request.name)
-        warmed = self._offline.warm_start(name, _text("csv", request.csv, CSV_BYTES))
-        self._tell("history taught", name, context, applied=warmed.applied)
+        if request.dry_run and request.undo:
+            raise InvalidError.field("undo", "a dry run takes nothing back: set one of dry_run and undo")
+        way = Way.JUDGE if request.dry_run else Way.UNDO if request.undo else Way.TEACH
+        warmed = self._offline.warm_start(name, _text("csv", request.csv, CSV_BYTES), way)
+        if way is not Way.JUDGE:
+            said = "history taught" if way is Way.TEACH else "history taken back"
+            self._tell(said, name, context, applied=warmed.applied)
         return pb.WarmStartResponse(
             applied=warmed.applied, repeated=warmed.repeated, rewarded=warmed.rewarded, unknown_values=warmed.unknown
         )

@@ -42,7 +42,7 @@ PACKAGES: dict[str, frozenset[str]] = {
             "service.security service.serving service.store service.telemetry"
         ),
         "service.server": (
-            "bandits service service.errors service.http service.learning service.logs service.management service.pb "
+            "bandits service service.errors service.experiment service.http service.learning service.logs service.management service.pb "
             "service.process service.rpc service.security service.serving service.store service.telemetry"
         ),
         "service.cli": (
