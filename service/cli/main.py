@@ -9,7 +9,20 @@ from typing import Annotated, Any
 import typer
 
 from service import __version__
-from service.cli import archive, decisions, doctor, evaluate, experiments, key, log, report, rescue, verify
+from service.cli import (
+    archive,
+    decisions,
+    doctor,
+    evaluate,
+    experiments,
+    explain,
+    history,
+    key,
+    log,
+    report,
+    rescue,
+    verify,
+)
 from service.cli.connection import REACH, Reach
 
 app = typer.Typer(
@@ -104,7 +117,10 @@ app.command("apply")(experiments.apply)
 app.command("list")(experiments.list_)
 app.command("show")(experiments.show)
 app.command("delete")(experiments.delete)
+app.command("history")(history.history)
+app.command("rollback")(history.rollback)
 app.command("report")(report.report)
+app.command("explain", context_settings=decisions.ANY_ID)(explain.explain)
 app.command("log")(log.log)
 app.command("evaluate")(evaluate.evaluate)
 app.command("warm-start")(evaluate.warm_start)

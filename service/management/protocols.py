@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from service.analysis.evaluation import Evaluation
 from service.analysis.report import Report
 from service.experiment.compiled import Experiment
+from service.experiment.features.column import Value
+from service.management.past import Past
 from service.management.warm_start import Warmed, Way
+from service.serving.explainer import Reasons
+from service.store.contract import Event
 
 
 class Experiments(Protocol):
@@ -16,8 +21,8 @@ class Experiments(Protocol):
     They raise InvalidError, NotFoundError, ConflictError and UnavailableError.
     """
 
-    def put(self, text: str, expected: int | None) -> tuple[Experiment, bool]:
-        """Create or update from YAML or JSON; true if that changed anything.
+    def put(self, text: str, expected: int | None, by: str = "") -> tuple[Experiment, bool]:
+        """Create or update from YAML or JSON, written `by` a key of this name; true if that changed anything.
 
         `expected` is the version to be replaced (0: none may exist); None writes over whatever stands there.
         InvalidError names lines.
@@ -44,6 +49,21 @@ class Experiments(Protocol):
 
     def report(self, name: str) -> Report:
         """What the experiment has shown, earned and learned."""
+
+    def explain(self, name: str, context: Mapping[str, Value]) -> Reasons:
+        """Why a visitor of this context would get what it would."""
+
+    def explain_decision(self, name: str, decision_id: str) -> Reasons:
+        """Why a decision fell as it did; `name` "" for whatever experiment it is of."""
+
+    def note(self, event: Event) -> None:
+        """Keep what somebody did for `history`."""
+
+    def history(self, name: str, limit: int) -> Sequence[Past]:
+        """What was done to an experiment, deleted ones too, or ("") to all and to keys; the newest first.
+
+        The configurations of an experiment that exists come with their texts, as far as they are kept.
+        """
 
 
 class Offline(Protocol):

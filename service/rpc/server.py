@@ -69,6 +69,8 @@ SCOPES = {
     "GetExperiment": "read",
     "ListExperiments": "read",
     "GetReport": "read",
+    "GetHistory": "read",
+    "Explain": "read",
     "Evaluate": "read",
     "ServerReflectionInfo": "read",
 }

@@ -125,6 +125,14 @@ def _key(problems: Problems, at: str, item: Item) -> Key:
     return Key(name, digest, frozenset(scopes), public, frozenset(origins))
 
 
+def difference(old: tuple[Key, ...], new: tuple[Key, ...]) -> str:
+    """Which keys came, went and changed, by name."""
+    before, after = {key.name: key for key in old}, {key.name: key for key in new}
+    changed = [name for name in after if name in before and after[name] != before[name]]
+    said = {"added": after.keys() - before.keys(), "removed": before.keys() - after.keys(), "changed": changed}
+    return "; ".join(f"{what} {', '.join(sorted(names))}" for what, names in said.items() if names)
+
+
 class Access:
     """The keys in force. `scopes` may be called by any thread; `refresh` by one.
 
@@ -147,9 +155,14 @@ class Access:
         self._state = (self._own + keys, {})
 
     @property
+    def keys(self) -> tuple[Key, ...]:
+        """Keys of the file."""
+        return self._state[0][len(self._own) :]
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Names of the keys of the file."""
-        return tuple(key.name for key in self._state[0][len(self._own) :])
+        return tuple(key.name for key in self.keys)
 
     def refresh(self) -> bool:
         """Read the file again if it changed; whether the keys did. InvalidError if it is wrong: the old ones stay.

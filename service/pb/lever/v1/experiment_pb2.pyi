@@ -1,3 +1,4 @@
+from service.pb.lever.v1 import personalization_pb2 as _personalization_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -187,6 +188,99 @@ class ArmReport(_message.Message):
     holdout_reward_sum: float
     posterior_mean: float
     def __init__(self, arm: _Optional[str] = ..., state: _Optional[str] = ..., trials: _Optional[int] = ..., rewarded: _Optional[int] = ..., reward_sum: _Optional[float] = ..., mean: _Optional[float] = ..., credible_low: _Optional[float] = ..., credible_high: _Optional[float] = ..., probability_best: _Optional[float] = ..., expected_loss: _Optional[float] = ..., traffic_share: _Optional[float] = ..., holdout_trials: _Optional[int] = ..., holdout_reward_sum: _Optional[float] = ..., posterior_mean: _Optional[float] = ...) -> None: ...
+
+class ExplainRequest(_message.Message):
+    __slots__ = ("name", "context", "decision_id")
+    class ContextEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: _personalization_pb2.FeatureValue
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_personalization_pb2.FeatureValue, _Mapping]] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    DECISION_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    context: _containers.MessageMap[str, _personalization_pb2.FeatureValue]
+    decision_id: str
+    def __init__(self, name: _Optional[str] = ..., context: _Optional[_Mapping[str, _personalization_pb2.FeatureValue]] = ..., decision_id: _Optional[str] = ...) -> None: ...
+
+class ExplainResponse(_message.Message):
+    __slots__ = ("name", "version", "segment", "reason", "arms", "arm", "propensity", "at_ms")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ARMS_FIELD_NUMBER: _ClassVar[int]
+    ARM_FIELD_NUMBER: _ClassVar[int]
+    PROPENSITY_FIELD_NUMBER: _ClassVar[int]
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: int
+    segment: str
+    reason: _personalization_pb2.Reason
+    arms: _containers.RepeatedCompositeFieldContainer[ArmReasons]
+    arm: str
+    propensity: float
+    at_ms: int
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., segment: _Optional[str] = ..., reason: _Optional[_Union[_personalization_pb2.Reason, str]] = ..., arms: _Optional[_Iterable[_Union[ArmReasons, _Mapping]]] = ..., arm: _Optional[str] = ..., propensity: _Optional[float] = ..., at_ms: _Optional[int] = ...) -> None: ...
+
+class ArmReasons(_message.Message):
+    __slots__ = ("arm", "probability", "mean", "deviation", "base", "parts")
+    ARM_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    MEAN_FIELD_NUMBER: _ClassVar[int]
+    DEVIATION_FIELD_NUMBER: _ClassVar[int]
+    BASE_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    arm: str
+    probability: float
+    mean: float
+    deviation: float
+    base: float
+    parts: _containers.RepeatedCompositeFieldContainer[ReasonPart]
+    def __init__(self, arm: _Optional[str] = ..., probability: _Optional[float] = ..., mean: _Optional[float] = ..., deviation: _Optional[float] = ..., base: _Optional[float] = ..., parts: _Optional[_Iterable[_Union[ReasonPart, _Mapping]]] = ...) -> None: ...
+
+class ReasonPart(_message.Message):
+    __slots__ = ("features", "effect")
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_FIELD_NUMBER: _ClassVar[int]
+    features: _containers.RepeatedScalarFieldContainer[str]
+    effect: float
+    def __init__(self, features: _Optional[_Iterable[str]] = ..., effect: _Optional[float] = ...) -> None: ...
+
+class GetHistoryRequest(_message.Message):
+    __slots__ = ("name", "limit")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    limit: int
+    def __init__(self, name: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class GetHistoryResponse(_message.Message):
+    __slots__ = ("events",)
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[HistoryEvent]
+    def __init__(self, events: _Optional[_Iterable[_Union[HistoryEvent, _Mapping]]] = ...) -> None: ...
+
+class HistoryEvent(_message.Message):
+    __slots__ = ("at_ms", "by", "what", "experiment", "version", "detail", "config")
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    WHAT_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    at_ms: int
+    by: str
+    what: str
+    experiment: str
+    version: int
+    detail: str
+    config: str
+    def __init__(self, at_ms: _Optional[int] = ..., by: _Optional[str] = ..., what: _Optional[str] = ..., experiment: _Optional[str] = ..., version: _Optional[int] = ..., detail: _Optional[str] = ..., config: _Optional[str] = ...) -> None: ...
 
 class EvaluateRequest(_message.Message):
     __slots__ = ("name", "policy")

@@ -49,6 +49,10 @@ class ExperimentServiceStub:
     """AcceptLoss forgets an experiment that the store has lost, on every server."""
     GetReport: _grpc.UnaryUnaryMultiCallable[_experiment_pb2.GetReportRequest, _experiment_pb2.GetReportResponse]
     """GetReport says what was shown, what it earned and what that says of the arms."""
+    Explain: _grpc.UnaryUnaryMultiCallable[_experiment_pb2.ExplainRequest, _experiment_pb2.ExplainResponse]
+    """Explain says why a visitor gets an arm: the odds, what is believed of each arm, and what each feature adds to it."""
+    GetHistory: _grpc.UnaryUnaryMultiCallable[_experiment_pb2.GetHistoryRequest, _experiment_pb2.GetHistoryResponse]
+    """GetHistory says who changed what and when, the newest first: of one experiment, deleted ones too, or of all."""
     Evaluate: _grpc.UnaryUnaryMultiCallable[_experiment_pb2.EvaluateRequest, _experiment_pb2.EvaluateResponse]
     """Evaluate says what another policy would have earned on the experiment's log, or why the log cannot tell. It reads
     the whole log, beside serving: give it a deadline of minutes. One at a time: a second is RESOURCE_EXHAUSTED, BUSY.
@@ -79,6 +83,10 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
     """AcceptLoss forgets an experiment that the store has lost, on every server."""
     GetReport: _aio.UnaryUnaryMultiCallable[_experiment_pb2.GetReportRequest, _experiment_pb2.GetReportResponse]  # type: ignore[assignment]
     """GetReport says what was shown, what it earned and what that says of the arms."""
+    Explain: _aio.UnaryUnaryMultiCallable[_experiment_pb2.ExplainRequest, _experiment_pb2.ExplainResponse]  # type: ignore[assignment]
+    """Explain says why a visitor gets an arm: the odds, what is believed of each arm, and what each feature adds to it."""
+    GetHistory: _aio.UnaryUnaryMultiCallable[_experiment_pb2.GetHistoryRequest, _experiment_pb2.GetHistoryResponse]  # type: ignore[assignment]
+    """GetHistory says who changed what and when, the newest first: of one experiment, deleted ones too, or of all."""
     Evaluate: _aio.UnaryUnaryMultiCallable[_experiment_pb2.EvaluateRequest, _experiment_pb2.EvaluateResponse]  # type: ignore[assignment]
     """Evaluate says what another policy would have earned on the experiment's log, or why the log cannot tell. It reads
     the whole log, beside serving: give it a deadline of minutes. One at a time: a second is RESOURCE_EXHAUSTED, BUSY.
@@ -148,6 +156,22 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_pb2.GetReportResponse, _abc.Awaitable[_experiment_pb2.GetReportResponse]]:
         """GetReport says what was shown, what it earned and what that says of the arms."""
+
+    @_abc_1.abstractmethod
+    def Explain(
+        self,
+        request: _experiment_pb2.ExplainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_pb2.ExplainResponse, _abc.Awaitable[_experiment_pb2.ExplainResponse]]:
+        """Explain says why a visitor gets an arm: the odds, what is believed of each arm, and what each feature adds to it."""
+
+    @_abc_1.abstractmethod
+    def GetHistory(
+        self,
+        request: _experiment_pb2.GetHistoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_pb2.GetHistoryResponse, _abc.Awaitable[_experiment_pb2.GetHistoryResponse]]:
+        """GetHistory says who changed what and when, the newest first: of one experiment, deleted ones too, or of all."""
 
     @_abc_1.abstractmethod
     def Evaluate(
