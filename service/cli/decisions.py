@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, plain, print_json, word
-from service.cli.declared import strange
 from service.cli.experiments import Name
 
 if TYPE_CHECKING:
+    from service.cli.connection import Client
     from service.pb.lever.v1 import personalization_pb2 as pb
 
 Value = float | str | bool
@@ -89,7 +89,7 @@ def select(
     )
     with connect(server) as client:
         answer = client.choices.Select(request, timeout=TIMEOUT_S)
-        for said in strange(client, experiment, known):
+        for said in doubts(client, experiment, known):
             typer.echo(f"warning: {said}", err=True)
     if answer.stale:
         typer.echo("The store is away: the choice comes from the last snapshot.", err=True)
@@ -108,6 +108,24 @@ def select(
     # Not a table: a decision id must stay on one line to be copied.
     for name, text in rows.items():
         typer.echo(f"{name:<12}{text}")
+
+
+def doubts(client: Client, experiment: str, context: dict[str, Value]) -> list[str]:
+    """What of a context plays no part, a sentence each; nothing where the key may not read the experiment."""
+    import grpc
+
+    from service.errors import InvalidError
+    from service.experiment.doubts import undeclared
+    from service.experiment.parse import parse
+    from service.pb.lever.v1.experiment_pb2 import GetExperimentRequest
+
+    if not context:
+        return []
+    try:
+        found = client.experiments.GetExperiment(GetExperimentRequest(name=experiment), timeout=TIMEOUT_S)
+        return undeclared(parse(found.experiment.config).features, context)
+    except (grpc.RpcError, InvalidError):
+        return []
 
 
 def feature(value: Value) -> pb.FeatureValue:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from service.errors import CorruptError, InvalidError, Violation
+from service.experiment.doubts import lookalikes
 from service.experiment.encoder import Encoder
-from service.experiment.lookalikes import lookalikes
 from service.experiment.numbering import Numbers, number, with_products
 from service.experiment.parse_arms import total_limit
 from service.experiment.parse_settings import warnings_of

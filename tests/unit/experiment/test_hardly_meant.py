@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from service.errors import InvalidError
 from service.experiment.compiled import build, read
+from service.experiment.doubts import lookalikes, plain
 from service.experiment.files import files_of, repeated
-from service.experiment.lookalikes import lookalikes, plain
 from service.experiment.parse import parse
 from service.experiment.spec import FeatureSpec
 

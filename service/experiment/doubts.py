@@ -1,10 +1,12 @@
-"""Values of a category that people take for one and Lever tells apart: each would learn for itself."""
+"""What is taken and hardly meant: values that people take for one and Lever tells apart, and a context that plays no part."""
 
 from __future__ import annotations
 
+import difflib
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
+from service.experiment.features.column import Value
 from service.experiment.spec import FeatureSpec
 
 
@@ -14,6 +16,26 @@ def lookalikes(features: Mapping[str, FeatureSpec]) -> list[str]:
     for name, feature in features.items():
         found += [f"features.{name}.values: {said}" for said in _alike(feature.values)]
     return found
+
+
+def undeclared(features: Mapping[str, FeatureSpec], context: Mapping[str, Value]) -> list[str]:
+    """A sentence for each feature or value that the experiment does not declare: a choice counts it and goes on."""
+    return [f"{name}: {why}" for name, value in context.items() for why in _of(features, name, value)]
+
+
+def _of(features: Mapping[str, FeatureSpec], name: str, value: Value) -> Iterator[str]:
+    feature = features.get(name)
+    if feature is None:
+        yield f"the experiment declares no such feature and ignores it{_near(name, features)}"
+    elif feature.type == "category" and isinstance(value, str) and value not in feature.values:
+        yield f"{value!r} is none of its values and counts as unknown{_near(value, feature.values)}"
+    elif feature.type == "number" and isinstance(value, float) and not feature.min <= value <= feature.max:
+        yield f"{value:g} is clipped to the declared range, {feature.min:g} to {feature.max:g}"
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), 1)
+    return f'; did you mean "{close[0]}"?' if close else f"; declared: {', '.join(known) or 'none'}"
 
 
 def plain(text: str) -> str:
