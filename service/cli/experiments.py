@@ -34,9 +34,9 @@ def apply(
     server: Server = LOCAL,
 ) -> None:
     """Create or update experiments from YAML or JSON files. Nothing that was learned is forgotten."""
-    from service.experiment.files import SUFFIXES, files_of, repeated
+    from service.text.document import SUFFIXES, files_of, repeated
 
-    files = files_of(paths)
+    files = files_of(*paths)
     if not files:
         typer.echo(f"error: no {', '.join(SUFFIXES)} files in {', '.join(map(str, paths))}", err=True)
         raise typer.Exit(1)
@@ -52,10 +52,14 @@ def apply(
 
 
 def _read(file: Path) -> str | None:
+    from service.errors import InvalidError
+    from service.text.document import read
+
     try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        typer.echo(f"{file}: {error}", err=True)
+        return read(file)
+    except InvalidError as error:
+        for wrong in error.violations:
+            typer.echo(wrong.of_file(str(file)), err=True)
         return None
 
 

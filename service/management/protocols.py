@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from service.analysis.evaluation import Evaluation
@@ -13,6 +13,7 @@ from service.management.past import Past
 from service.management.warm_start import Warmed, Way
 from service.serving.explainer import Reasons
 from service.store.contract import Event
+from service.text.csv_format import Format
 
 
 class Experiments(Protocol):
@@ -67,10 +68,13 @@ class Experiments(Protocol):
 
 
 class Offline(Protocol):
-    """What needs the whole log. Both raise NotFoundError, InvalidError, PreconditionError, ExhaustedError and UnavailableError."""
+    """What needs the whole log. All raise NotFoundError, InvalidError, PreconditionError, ExhaustedError and UnavailableError."""
 
     def evaluate(self, name: str, policy: str) -> Evaluation:
         """What the policy that the text describes would have earned on the experiment's log."""
 
-    def warm_start(self, name: str, text: str, way: Way = Way.TEACH) -> Warmed:
+    def warm_start(self, name: str, text: str, form: Format, way: Way = Way.TEACH) -> Warmed:
         """Append a CSV file of history, judge it, or take it back; all is judged before anything is written."""
+
+    def log(self, name: str, after: str) -> Iterator[bytes]:
+        """The log as messages of ReadLog, serialised; only entries after the one that is named, if one is."""

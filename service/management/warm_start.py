@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,7 +29,8 @@ from service.serving.rewarder import widened
 from service.store import rows as layout
 from service.store.contract import Act, Aggregate, Claim, Entry, Outcome, Store
 from service.store.entries import rows_of
-from service.text.csv_table import Table, number, quoted, read
+from service.text.csv_format import Format
+from service.text.csv_table import Table, read
 
 REQUIRED = ("arm", "reward")
 _OPTIONAL = ("metric", "segment", "time")
@@ -67,9 +69,17 @@ class History:
     unknown: int
 
 
-def warm_start(store: Store, uid: str, experiment: Experiment, text: str, now_ms: int, judge: bool = False) -> Warmed:
+def warm_start(
+    store: Store,
+    uid: str,
+    experiment: Experiment,
+    text: str,
+    now_ms: int,
+    form: Format | None = None,
+    judge: bool = False,
+) -> Warmed:
     """Append a history file, or only `judge` it. InvalidError, by row, before anything is written. UnavailableError: send it again."""
-    history = parse(experiment, text, now_ms)
+    history = parse(experiment, text, now_ms, form or Format())
     rewarded = int((history.value != 0).sum())
     if judge:
         return Warmed(len(history.rows), 0, rewarded, history.unknown)
@@ -82,15 +92,15 @@ def warm_start(store: Store, uid: str, experiment: Experiment, text: str, now_ms
     return Warmed(outcomes[Outcome.APPLIED], outcomes[Outcome.DUPLICATE], rewarded, history.unknown)
 
 
-def undo(store: Store, uid: str, experiment: Experiment, text: str, now_ms: int) -> Warmed:
+def undo(store: Store, uid: str, experiment: Experiment, text: str, now_ms: int, form: Format | None = None) -> Warmed:
     """Take back what a file taught: its rows leave sums and records as they came, so that it can be taught again.
 
     The rows are read from the log, as the times of history depend on when it was taught. PreconditionError where the
     log does not reach back so far, or a restore has ended what was before it. UnavailableError: send it again.
     """
-    history = parse(experiment, text, now_ms)
+    history = parse(experiment, text, now_ms, form or Format())
     log = list(entries(store, uid))
-    taught = _taught(log, _prefix(text))
+    taught = _taught(log, _file_number(text, form or Format()))
     missing = len(history.rows) - len(taught)
     if missing and not complete(log):
         raise PreconditionError(
@@ -132,14 +142,10 @@ def _forgetting(counter: int, row: bytes, metric: int, now_ms: int) -> Claim:
     )  # fmt: skip
 
 
-def _prefix(text: str) -> int:
-    """What names a file: eight bytes of its digest."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
-
-
-def parse(experiment: Experiment, text: str, now_ms: int) -> History:
+def parse(experiment: Experiment, text: str, now_ms: int, form: Format | None = None) -> History:
     """Read and judge a whole file. Columns: arm, reward; metric, segment, time (else now); features."""
-    table = read(text, REQUIRED)
+    form = form or Format()
+    table = read(text, REQUIRED, form)
     declared = experiment.spec.features
     table.unknown((*REQUIRED, *_OPTIONAL, *declared))
     out = np.zeros(table.rows, layout.reward_dtype(experiment.columns - 1))
@@ -155,11 +161,19 @@ def parse(experiment: Experiment, text: str, now_ms: int) -> History:
         out["segment"] = experiment.segments.match_columns(given, table.rows)
     encoded = experiment.encoder.encode_columns(given, table.rows)
     out["x"] = encoded.x[:, 1:]
-    out["prefix"] = _prefix(text)
+    out["prefix"] = _file_number(text, form)
     out["counter"], out["version"] = np.arange(table.rows), experiment.version
     out["flags"], out["propensity"] = HISTORY, np.nan  # nobody knows it
     out["metric"] = np.where(value == 0, layout.NO_METRIC, metric)
     return History(out, value, encoded.unknown)
+
+
+def _file_number(text: str, form: Format) -> int:
+    """What tells this file from others: how its lines end makes none, what its columns are taken for does."""
+    data = text.replace("\r\n", "\n").replace("\r", "\n").encode()
+    if form.changes_meaning():
+        data += b"\0" + msgspec.json.encode(msgspec.structs.replace(form, delimiter=""), order="sorted")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
 def coarse(time: Ints, now_ms: int) -> Ints:
@@ -204,11 +218,8 @@ def _rewards(table: Table, experiment: Experiment) -> tuple[Ints, Ints]:
             table.codes("metric", names, "metric")
         ]
     value = np.zeros(table.rows, np.int64)
-    for index, cell in enumerate(table.columns["reward"]):
-        total = number(cell)
-        if total is None or not math.isfinite(total):
-            table.problems.add(index, "reward", f"must be a finite number, not {quoted(cell)}")
-        elif total != 0:
+    for index, total in enumerate(table.numbers("reward").tolist()):
+        if total and not math.isnan(total):
             try:
                 value[index] = _units(experiment.metrics[int(metric[index])], total)
             except InvalidError as error:

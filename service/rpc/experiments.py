@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from typing import Any
 
 import grpc
 import structlog
@@ -24,6 +25,7 @@ from service.rpc.personalization import FEATURES, TEXT_BYTES, TOKEN_CHARS
 from service.security.api_keys import HEADER, Access
 from service.serving.explainer import ArmReasons, Reasons
 from service.store.contract import Event
+from service.text.csv_format import Format
 
 CONFIG_BYTES = 1 << 20
 ANYONE = "anyone: no keys are asked for"
@@ -120,7 +122,9 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
         if request.dry_run and request.undo:
             raise InvalidError.field("undo", "a dry run takes nothing back: set one of dry_run and undo")
         way = Way.JUDGE if request.dry_run else Way.UNDO if request.undo else Way.TEACH
-        warmed = self._offline.warm_start(name, _text("csv", request.csv, CSV_BYTES), way)
+        given = request.format
+        form = Format(given.delimiter, given.decimal, dict(given.columns), tuple(given.leave_out))
+        warmed = self._offline.warm_start(name, _text("csv", request.csv, CSV_BYTES), form, way)
         if way is not Way.JUDGE:
             said = "taught history" if way is Way.TEACH else "took history back"
             self._tell(said, name, context, detail=f"{warmed.applied:,} rows")
@@ -150,6 +154,10 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
             ]
         )  # fmt: skip
 
+    def ReadLog(self, request: pb.ReadLogRequest, context: grpc.ServicerContext) -> Iterator[Any]:
+        """The log as rows; messages as bytes already, so that nothing is done here that could be done elsewhere."""
+        return self._offline.log(_named(request.name), request.after)
+
     def _tell(self, what: str, name: str, context: grpc.ServicerContext, version: int = 0, detail: str = "") -> None:
         """Log and note what was done to an experiment, and the name of the key it was done with."""
         by = self._who(context)
@@ -177,8 +185,8 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
 def _text(field: str, text: str, most: int) -> str:
     if not text:
         raise InvalidError.field(field, "must be given")
-    if len(text) > most:
-        raise InvalidError.field(field, f"is longer than {most:,} characters")
+    if len(text) > most or len(text.encode()) > most:
+        raise InvalidError.field(field, f"is longer than {most:,} bytes")
     return text
 
 

@@ -18,8 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.errors import InvalidError, Violation
+from service.text.document import load
+from service.text.document import read as read_document
 from service.text.fields import Fields, Problems
-from service.text.yaml_tree import Item, load
+from service.text.tree import Item
 
 SCOPES = ("decide", "reward", "admin", "read")
 PUBLIC_SCOPES = frozenset({"decide", "reward"})
@@ -78,10 +80,9 @@ def new_secret() -> str:
 def read(path: Path) -> tuple[Key, ...]:
     """The keys of a file. InvalidError names line and field; a file that cannot be read is one too."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
-        raise InvalidError.field("keys_file", f"{path}: {reason}") from None
+        text = read_document(path)
+    except InvalidError as error:
+        raise InvalidError([Violation("keys_file", f"{path}: {v.message}", v.line) for v in error.violations]) from None
     root, violations = load(text)
     problems = Problems(violations)
     fields = Fields(problems, "", root)

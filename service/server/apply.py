@@ -10,10 +10,10 @@ from google.protobuf.any_pb2 import Any as Packed
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from service.errors import UnavailableError
-from service.experiment.files import SUFFIXES, files_of, repeated
+from service.errors import InvalidError, UnavailableError
 from service.pb.lever.v1 import experiment_pb2 as pb
 from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
+from service.text.document import SUFFIXES, files_of, read, repeated
 
 TIMEOUT_S = 30.0
 
@@ -33,7 +33,7 @@ def apply(path: Path, address: str, key: str = "") -> None:
     Raises Refused where one is wrong, UnavailableError where the server could not write it.
     """
     log = structlog.get_logger("lever.apply")
-    files = files_of([path])
+    files = files_of(path)
     if not files:
         raise Refused([f"{path}: no {', '.join(SUFFIXES)} files"])
     texts = {file: _text(file) for file in files}
@@ -53,9 +53,9 @@ def apply(path: Path, address: str, key: str = "") -> None:
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise Refused([f"{file}: {error}"]) from error
+        return read(file)
+    except InvalidError as error:
+        raise Refused([wrong.of_file(str(file)) for wrong in error.violations]) from error
 
 
 def _put(stub: ExperimentServiceStub, file: Path, text: str, key: str) -> pb.PutExperimentResponse:

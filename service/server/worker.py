@@ -32,7 +32,7 @@ from service.store.contract import Event, Journal
 from service.store.counted import Counted
 from service.store.durability import durability
 from service.store.redis import RedisStore
-from service.store.topology import refuse_cluster
+from service.store.vitals import refuse_cluster
 from service.telemetry.dumps import STARTING, Reporter
 from service.telemetry.metrics import Metrics
 from service.telemetry.refusals import Refusals

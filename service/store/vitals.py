@@ -6,8 +6,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from service.errors import PreconditionError
 from service.store.scripts import Keys, info_lines, pairs
-from service.store.wire import Wire, pool_of
+from service.store.wire import CLUSTER, NO_CLUSTER, Wire, pool_of
 
 
 @dataclass(frozen=True)
@@ -41,3 +42,14 @@ def vitals(url: str, timeout: float = 3.0, prefix: str = "lever") -> Vitals:
         )
     finally:
         pool.disconnect()
+
+
+def refuse_cluster(url: str, timeout: float = 1.0) -> None:
+    """PreconditionError for a Redis Cluster. UnavailableError where nobody answers; one that does not tell is let be."""
+    pool = pool_of(url, timeout)
+    try:
+        info = Wire(pool).told("INFO", "cluster") or b""
+    finally:
+        pool.disconnect()
+    if info_lines(info.decode(errors="replace")).get("cluster_enabled") == "1":
+        raise PreconditionError(NO_CLUSTER, CLUSTER)

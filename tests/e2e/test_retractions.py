@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from service.analysis.log_table import LogTable, entries
+from service.analysis.log_table import LogTable, Record, entries
 from service.errors import DeniedError, InvalidError, NotFoundError, PreconditionError
 from service.management.offline import Local
 from service.management.verify import Examination, fold
@@ -116,7 +116,7 @@ def test_refunds_and_what_has_no_effect(world: Stage, server: Service) -> None:
     shown(world, "refunds")
 
 
-def _rows(world: Stage, name: str) -> list[dict[str, object]]:
+def _rows(world: Stage, name: str) -> list[Record]:
     table, store = LogTable(), world.store()
     return [r for entry in entries(store, store.poll({}).registry[name]) for r in table.records(entry)]
 
@@ -135,7 +135,7 @@ def test_history_is_judged_taught_taken_back_and_taught_again(world: Stage, serv
     server.experiments.put(SHOP.replace("NAME", "warm"), 0)
     local = Local(world.store())
     before = state(world, "warm")
-    judged = local.warm_start("warm", HISTORY, Way.JUDGE)
+    judged = local.warm_start("warm", HISTORY, way=Way.JUDGE)
     assert (judged.applied, judged.repeated, judged.rewarded) == (3, 0, 2)
     assert state(world, "warm") == before
     assert local.warm_start("warm", HISTORY).applied == 3
@@ -143,13 +143,13 @@ def test_history_is_judged_taught_taken_back_and_taught_again(world: Stage, serv
     local.warm_start("warm", other)
     for _ in range(2):
         taught = state(world, "warm")
-        undone = local.warm_start("warm", HISTORY, Way.UNDO)
+        undone = local.warm_start("warm", HISTORY, way=Way.UNDO)
         assert (undone.applied, undone.repeated) == (3, 0)
-        assert (local.warm_start("warm", HISTORY, Way.UNDO).applied, shown(world, "warm")) == (0, (0, 0, 0))
+        assert (local.warm_start("warm", HISTORY, way=Way.UNDO).applied, shown(world, "warm")) == (0, (0, 0, 0))
         assert _history(world, "warm") == 1
         assert local.warm_start("warm", HISTORY).applied == 3
         assert state(world, "warm") == taught
-    assert local.warm_start("warm", "arm,reward\ncalm,0\n", Way.UNDO).repeated == 1  # never taught
+    assert local.warm_start("warm", "arm,reward\ncalm,0\n", way=Way.UNDO).repeated == 1  # never taught
     with pytest.raises(InvalidError, match="must not be negative"):
         local.warm_start("warm", "arm,reward,metric\ncalm,-5,revenue\n")
 

@@ -78,6 +78,9 @@ class Canned(experiment_pb2_grpc.ExperimentServiceServicer, personalization_pb2_
     def WarmStart(self, request: Any, context: Any) -> Any:
         return self._answer("warm_start", request, context)
 
+    def ReadLog(self, request: Any, context: Any) -> Any:
+        return iter([self._answer("read_log", request, context)])
+
     def RestoreExperiment(self, request: Any, context: Any) -> Any:
         return self._answer("restore", request, context)
 

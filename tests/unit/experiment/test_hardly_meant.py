@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from service.errors import InvalidError
 from service.experiment.compiled import build, read
 from service.experiment.doubts import lookalikes, plain
-from service.experiment.files import files_of, repeated
 from service.experiment.parse import parse
 from service.experiment.spec import FeatureSpec
+from service.text.document import files_of, repeated
 
 NOW = 1_800_000_000_000  # 2027-01-15
 FILE = """\
@@ -139,7 +139,7 @@ def test_an_experiment_is_in_one_file(tmp_path: Path) -> None:
         "d.yaml": "[1",
     }.items():
         (tmp_path / name).write_text(text)
-    files = files_of([tmp_path, tmp_path / "a.yaml"])
+    files = files_of(tmp_path, tmp_path / "a.yaml")
     assert [f.name for f in files] == ["a.yaml", "b.json", "c.yml", "d.yaml"]
     said = repeated({f: f.read_text() for f in files})
     assert said == [f'{tmp_path}/b.json: experiment: "hero" is in {tmp_path}/a.yaml already']

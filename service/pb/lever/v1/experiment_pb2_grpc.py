@@ -90,6 +90,11 @@ class ExperimentServiceStub:
                 request_serializer=lever_dot_v1_dot_experiment__pb2.WarmStartRequest.SerializeToString,
                 response_deserializer=lever_dot_v1_dot_experiment__pb2.WarmStartResponse.FromString,
                 _registered_method=True)
+        self.ReadLog = channel.unary_stream(
+                '/lever.v1.ExperimentService/ReadLog',
+                request_serializer=lever_dot_v1_dot_experiment__pb2.ReadLogRequest.SerializeToString,
+                response_deserializer=lever_dot_v1_dot_experiment__pb2.ReadLogResponse.FromString,
+                _registered_method=True)
 
 
 class ExperimentServiceServicer:
@@ -176,6 +181,15 @@ class ExperimentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadLog(self, request, context):
+        """ReadLog streams the log as it stands when it is called, oldest first: a row for each trial, exposure and reward
+        (docs/log.md). Two readers at a time: a third is RESOURCE_EXHAUSTED. Who takes no message for 30 seconds is cut off, and
+        so is everybody after ten minutes: go on with `after`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ExperimentServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -233,6 +247,11 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
                     servicer.WarmStart,
                     request_deserializer=lever_dot_v1_dot_experiment__pb2.WarmStartRequest.FromString,
                     response_serializer=lever_dot_v1_dot_experiment__pb2.WarmStartResponse.SerializeToString,
+            ),
+            'ReadLog': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadLog,
+                    request_deserializer=lever_dot_v1_dot_experiment__pb2.ReadLogRequest.FromString,
+                    response_serializer=lever_dot_v1_dot_experiment__pb2.ReadLogResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -533,6 +552,33 @@ class ExperimentService:
             '/lever.v1.ExperimentService/WarmStart',
             lever_dot_v1_dot_experiment__pb2.WarmStartRequest.SerializeToString,
             lever_dot_v1_dot_experiment__pb2.WarmStartResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadLog(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/lever.v1.ExperimentService/ReadLog',
+            lever_dot_v1_dot_experiment__pb2.ReadLogRequest.SerializeToString,
+            lever_dot_v1_dot_experiment__pb2.ReadLogResponse.FromString,
             options,
             channel_credentials,
             insecure,

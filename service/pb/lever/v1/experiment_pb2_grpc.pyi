@@ -61,6 +61,11 @@ class ExperimentServiceStub:
     """WarmStart appends what was learned before Lever to the log: rows that teach the policy and are reported apart.
     All rows are judged before any is written; the same file sent again counts once. As slow as Evaluate.
     """
+    ReadLog: _grpc.UnaryStreamMultiCallable[_experiment_pb2.ReadLogRequest, _experiment_pb2.ReadLogResponse]
+    """ReadLog streams the log as it stands when it is called, oldest first: a row for each trial, exposure and reward
+    (docs/log.md). Two readers at a time: a third is RESOURCE_EXHAUSTED. Who takes no message for 30 seconds is cut off, and
+    so is everybody after ten minutes: go on with `after`.
+    """
 
 @_typing.type_check_only
 class ExperimentServiceAsyncStub(ExperimentServiceStub):
@@ -94,6 +99,11 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
     WarmStart: _aio.UnaryUnaryMultiCallable[_experiment_pb2.WarmStartRequest, _experiment_pb2.WarmStartResponse]  # type: ignore[assignment]
     """WarmStart appends what was learned before Lever to the log: rows that teach the policy and are reported apart.
     All rows are judged before any is written; the same file sent again counts once. As slow as Evaluate.
+    """
+    ReadLog: _aio.UnaryStreamMultiCallable[_experiment_pb2.ReadLogRequest, _experiment_pb2.ReadLogResponse]  # type: ignore[assignment]
+    """ReadLog streams the log as it stands when it is called, oldest first: a row for each trial, exposure and reward
+    (docs/log.md). Two readers at a time: a third is RESOURCE_EXHAUSTED. Who takes no message for 30 seconds is cut off, and
+    so is everybody after ten minutes: go on with `after`.
     """
 
 class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -191,6 +201,17 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_experiment_pb2.WarmStartResponse, _abc.Awaitable[_experiment_pb2.WarmStartResponse]]:
         """WarmStart appends what was learned before Lever to the log: rows that teach the policy and are reported apart.
         All rows are judged before any is written; the same file sent again counts once. As slow as Evaluate.
+        """
+
+    @_abc_1.abstractmethod
+    def ReadLog(
+        self,
+        request: _experiment_pb2.ReadLogRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_experiment_pb2.ReadLogResponse], _abc.AsyncIterator[_experiment_pb2.ReadLogResponse]]:
+        """ReadLog streams the log as it stands when it is called, oldest first: a row for each trial, exposure and reward
+        (docs/log.md). Two readers at a time: a third is RESOURCE_EXHAUSTED. Who takes no message for 30 seconds is cut off, and
+        so is everybody after ten minutes: go on with `after`.
         """
 
 def add_ExperimentServiceServicer_to_server(servicer: ExperimentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
