@@ -59,6 +59,7 @@ class SegmentReport:
     arms: tuple[ArmReport, ...]
     changes: tuple[ChangeReport, ...] = ()
     outage: OutageReport | None = None
+    served: str = ""  # the arm that everybody gets once the experiment has ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,8 @@ def report(snapshot: Snapshot, replica: Replica, stale: bool) -> Report:
         idle = exp.segments.serves_default[slot.segment] and not counts.any()
         if not idle:
             name = exp.segments.ids[slot.segment]
-            segments.append(SegmentReport(name, _arms(exp, slot, counts), *_past(replica, slot.segment)))
+            served = exp.arms[snapshot.after(slot.segment)].id if exp.state == "ended" else ""
+            segments.append(SegmentReport(name, _arms(exp, slot, counts), *_past(replica, slot.segment), served))
     return Report(exp.name, exp.version, exp.algorithm, exp.primary.id, snapshot.log_id, stale, tuple(segments))
 
 

@@ -17,6 +17,7 @@ from service.experiment.compiled import Experiment
 from service.experiment.features.column import Value
 from service.management.past import CHANGED, CREATED
 from service.management.protocols import Experiments, Offline
+from service.management.warm_start import Way
 from service.pb.lever.v1 import experiment_pb2 as pb
 from service.pb.lever.v1 import experiment_pb2_grpc as pb_grpc
 from service.pb.lever.v1 import personalization_pb2 as decisions
@@ -104,6 +105,7 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
                     changes=[pb.Change(arm=c.arm, from_ms=c.from_ms, times=c.times) for c in segment.changes],
                     outage=pb.Outage(from_ms=segment.outage.from_ms, seen_ms=segment.outage.seen_ms)
                     if segment.outage else None,
+                    served=segment.served,
                 )
                 for segment in report.segments
             ],
@@ -115,12 +117,17 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
         return _evaluation(self._offline.evaluate(name, _text("policy", request.policy, CONFIG_BYTES)))
 
     def WarmStart(self, request: pb.WarmStartRequest, context: grpc.ServicerContext) -> pb.WarmStartResponse:
-        """Append history."""
+        """Append history, judge it, or take it back."""
         name = _named(request.name)
+        if request.dry_run and request.undo:
+            raise InvalidError.field("undo", "a dry run takes nothing back: set one of dry_run and undo")
+        way = Way.JUDGE if request.dry_run else Way.UNDO if request.undo else Way.TEACH
         given = request.format
         form = Format(given.delimiter, given.decimal, dict(given.columns), tuple(given.leave_out))
-        warmed = self._offline.warm_start(name, _text("csv", request.csv, CSV_BYTES), form)
-        self._tell("taught history", name, context, detail=f"{warmed.applied:,} rows")
+        warmed = self._offline.warm_start(name, _text("csv", request.csv, CSV_BYTES), form, way)
+        if way is not Way.JUDGE:
+            said = "taught history" if way is Way.TEACH else "took history back"
+            self._tell(said, name, context, detail=f"{warmed.applied:,} rows")
         return pb.WarmStartResponse(
             applied=warmed.applied, repeated=warmed.repeated, rewarded=warmed.rewarded, unknown_values=warmed.unknown
         )

@@ -32,7 +32,8 @@ from service.store.contract import Event, Journal
 from service.store.counted import Counted
 from service.store.durability import durability
 from service.store.redis import RedisStore
-from service.telemetry.dumps import Reporter
+from service.store.vitals import refuse_cluster
+from service.telemetry.dumps import STARTING, Reporter
 from service.telemetry.metrics import Metrics
 from service.telemetry.refusals import Refusals
 
@@ -48,8 +49,9 @@ FIRST = "0"  # what the supervisor calls the first worker
 def make(settings: Settings, url: str, metrics: Metrics) -> Service:
     """The service over the store at `url`. UnavailableError while the store does not give the keys.
 
-    PreconditionError where they are none, or not those of the store's other servers.
+    PreconditionError where they are none, or not those of the store's other servers, and for a Redis Cluster.
     """
+    refuse_cluster(url)
     store, mark = RedisStore(url), snapshot_file.mark(settings.redis_url)
     shared = secrets.remembered(settings.data_dir, mark, store.secret)
     try:
@@ -109,6 +111,7 @@ def await_store(
     log = structlog.get_logger("lever.worker")
     if reason := eager():
         log.warning("kernels are compiled or loaded all at once, before the server listens", reason=reason)
+    reporter.say(ready=False, why=f"{STARTING}: kernels are loaded, or at a first start compiled (half a minute)")
     with child.expendable():
         if stop.is_set():
             return None

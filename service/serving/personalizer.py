@@ -115,7 +115,7 @@ class Personalizer:
             return self._preview(snapshot, subject, subset, segment, encoded.x, now)
         who = self.hasher.identify(subject, exp.uid)
         if not exp.live(now):
-            chosen = inactive(exp)
+            chosen = inactive(snapshot, segment)
             return self._finish(snapshot, who, segment, encoded.x, chosen, now, self.namer.next(), 0)
         if previous:
             repeated = self._repeat(snapshot, previous, who, subset, deferred, mode, now)
@@ -247,13 +247,12 @@ def eligible(slot: Slot, subset: frozenset[int]) -> NDArray[np.int64]:
     return slot.arms[[a in subset for a in slot.arms.tolist()]]
 
 
-def inactive(exp: Experiment) -> Draw:
+def inactive(snapshot: Snapshot, segment: int) -> Draw:
     """What an experiment serves that is paused, ended or outside its dates; a draft serves nothing."""
+    exp = snapshot.experiment
     if exp.state == "draft":
         raise PreconditionError(f"experiment {exp.name!r} is a draft: only previews are served", "DRAFT")
-    ended = exp.state == "ended" and exp.winner is not None
-    arm = exp.winner if ended and exp.winner is not None else exp.default_arm
-    return Draw(arm, 1.0, UNDRAWN | UNCOUNTED, Reason.INACTIVE)
+    return Draw(snapshot.after(segment), 1.0, UNDRAWN | UNCOUNTED, Reason.INACTIVE)
 
 
 def full_vector(x: bytes) -> NDArray[np.int16]:

@@ -22,7 +22,7 @@ from tests.rig.site import Site, site
 from tests.rig.waiting import eventually
 
 CLIENTS = ("grpc", "openfeature", "node", "web", "go")
-STORIES = ("poison", "away", "hang", "slow", "page", "gone", "fork")
+STORIES = ("poison", "away", "hang", "slow", "page", "gone", "fork", "taken")
 SLOW_S = 0.4
 # What a site's own proxy may say in the place of a Lever that is away: Next.js's and a worker's page, JSON of somebody
 # else, an answer that is cut.
@@ -203,6 +203,23 @@ def test_gone_server_is_told_of_at_close(story: Story) -> None:
         client.ask("track", decision=decisions[0])
         assert client.lost() == len(decisions) + 1
     assert story.rewarded() == 0
+
+
+@pytest.mark.parametrize("story", ["grpc", "openfeature", "node", "go"], indirect=True)
+def test_taken_back_clicks_do_not_count(story: Story) -> None:
+    """Before or after they come, and whatever is sent twice; a public key may not, so the web client cannot."""
+    with story.start() as client:
+        scanned, read, early = client.choose("scanned", "read", "early")
+        client.ask("event", decision=early, event="s", retract=True)
+        for decision in (scanned, read, early):
+            client.ask("event", decision=decision, event="s")
+        assert client.ask("flush", seconds=20)["done"]
+        for _ in range(2):
+            client.ask("event", decision=scanned, event="s", retract=True)
+            client.ask("event", decision=scanned, event="s")
+        assert client.ask("flush", seconds=20)["done"]
+        assert client.lost() == 0
+        story.counted(1)
 
 
 @pytest.mark.parametrize("story", ["grpc", "openfeature"], indirect=True)

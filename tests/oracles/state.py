@@ -26,7 +26,7 @@ class Row:
     metric: int | None = None
     old: int = 0
     new: int = 0
-    exposes: bool = False
+    exposes: int = 0
     entered: int = 0
 
 
@@ -90,14 +90,15 @@ class OracleState:
         slot = (*when, row.segment, row.arm)
         x = expand((4096, *row.x), self.rules)
         teaches = group in (0, 3)
-        if row.metric is None or row.exposes:
-            out["trials", *slot, group] += 1
+        trials = 1 if row.metric is None else row.exposes
+        if trials:
+            out["trials", *slot, group] += trials
             if group < 2:
-                out["subject trials", row.segment, group, row.bucket] += 1
+                out["subject trials", row.segment, group, row.bucket] += trials
             if teaches:
                 for j in range(len(x)):
                     for i in range(j + 1):
-                        out["xx", *slot, i, j] += x[i] * x[j]
+                        out["xx", *slot, i, j] += trials * x[i] * x[j]
         if row.metric is None or row.metric < 0:
             return
         out["rewarded", *slot, group, row.metric] += (row.new != 0) - (row.old != 0)

@@ -160,13 +160,14 @@ function verdictOf({ error }) {
 const unique = () => `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
 const SPELLED = /^\s*[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?\s*$/i;
 
-/** A reward. Throws a TypeError that begins with the field's name: nothing wrong is ever queued. */
+/** A reward; with `retract` in its details, the event `eventId` is taken back. Throws a TypeError that begins with the field's name: nothing wrong is ever queued. */
 export function tracked(decisionId, metric, details) {
-  const event = {
-    decision_id: text('decisionId', decisionId, 1024),
-    metric: text('name', metric, 128),
-    event_id: details?.eventId === undefined || details.eventId === null ? unique() : name('eventId', details.eventId),
-  };
+  const back = details?.retract === true;
+  const nameless = details?.eventId === undefined || details.eventId === null;
+  const event = { decision_id: text('decisionId', decisionId, 1024), metric: text('name', metric, 128) };
+  if (!nameless) event.event_id = name('eventId', details.eventId);
+  else if (!back) event.event_id = unique();
+  if (back) event.retract = true;
   if (details?.value !== undefined && details.value !== null) event.value = number('value', details.value);
   return event;
 }

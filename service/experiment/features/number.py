@@ -59,7 +59,7 @@ class Number(FeatureType):
             span = Fields(fields.problems, fields.at(name), item)
             low, high = span.number("min"), span.number("max")
             span.done()
-            if low is None and high is None and not item.value:
+            if not item.value.keys() - {"min", "max"} and not (span.has("min") or span.has("max")):
                 fields.add(name, "must have min or max")
             if low is not None and high is not None and high < low:
                 span.add("max", f"must not be below min, {low:g}")

@@ -39,7 +39,7 @@ def make_rows(seed: int, n: int, rules: Rules = RULES) -> list[Row]:
                 metric={"trial": None, "reward": rng.randrange(rules.metrics), "expose": -1}[kind],
                 old=rng.choice([0, 7, -3]) if kind == "reward" else 0,
                 new=rng.choice([0, 1, 49, 80, -30, 2**31 - 1]) if kind == "reward" else 0,
-                exposes=kind == "expose" or (rng.random() < 0.3 and kind == "reward"),
+                exposes=1 if kind == "expose" else rng.choice([0, 0, 0, 0, 1, 1, -1]) if kind == "reward" else 0,
                 entered=time + rng.randrange(200_000),
             )
         )  # fmt: skip

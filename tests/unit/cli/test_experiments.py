@@ -50,6 +50,37 @@ def test_apply_names_file_and_line_and_goes_on(canned: Canned, tmp_path: Path) -
     ]
 
 
+def test_apply_takes_an_experiment_from_one_file_only(canned: Canned, tmp_path: Path) -> None:
+    for name in ("a.yaml", "b.yaml"):
+        (tmp_path / name).write_text("experiment: hero\n")
+    result = lever("apply", tmp_path)
+    assert (result.exit_code, canned.asked) == (1, [])
+    said = f'{tmp_path}/b.yaml: experiment: "hero" is in {tmp_path}/a.yaml already'
+    assert result.stderr.splitlines() == [said, "nothing was applied"]
+
+
+def test_warm_start_judges_and_takes_back(canned: Canned, tmp_path: Path) -> None:
+    file = tmp_path / "history.csv"
+    file.write_text("arm,reward\n")
+    canned.answers["warm_start"] = epb.WarmStartResponse(applied=3, repeated=1, rewarded=2)
+    said = {
+        how: lever("warm-start", "hero", file, *how.split()).stdout.splitlines() for how in ("", "--dry-run", "--undo")
+    }
+    assert said == {
+        "": ["3 rows of history count now; 2 of the file have a reward", "1 rows of this file counted already"],
+        "--dry-run": [
+            "3 rows of history would count: nothing was written; 2 of the file have a reward",
+            "1 rows of this file counted already",
+        ],
+        "--undo": [
+            "3 rows of history no longer count; 2 of the file have a reward",
+            "1 rows of this file did not count",
+        ],
+    }
+    assert [(one.dry_run, one.undo) for one in canned.asked] == [(False, False), (True, False), (False, True)]
+    assert lever("warm-start", "hero", file, "--undo", "--dry-run").exit_code == 2
+
+
 def test_apply_warns_of_settings_without_effect(canned: Canned, tmp_path: Path) -> None:
     file = tmp_path / "old.yaml"
     file.write_text("old")

@@ -31,7 +31,7 @@ from openfeature.track import TrackingEventDetails
 
 from lever_client.forks import Forked, survive
 from lever_client.outbox import AGAIN, LOG, TAKEN, Outbox, Verdict
-from lever_client.values import decision_of, number_of, text_of
+from lever_client.values import decision_of, name_of, number_of, text_of
 
 SUBJECTS = 10_000
 PASSING = frozenset({"UNAVAILABLE", "RESOURCE_EXHAUSTED"})
@@ -71,9 +71,14 @@ class LeverProvider(OFREPProvider, Forked):
         evaluation_context: EvaluationContext | None = None,
         tracking_event_details: TrackingEventDetails | None = None,
     ) -> None:
-        """Report an event: the name is a metric's. Two calls are two events. ValueError names the field that is wrong."""
+        """Report an event: the name is a metric's. ValueError names the field that is wrong.
+
+        Two calls are two events, unless they have the same `eventId` in the details; with `retract`, it is taken back.
+        """
         details = tracking_event_details or TrackingEventDetails()
-        given = details.attributes.get("decisionId")
+        given, named = details.attributes.get("decisionId"), details.attributes.get("eventId")
+        back = details.attributes.get("retract") is True
+        name = "" if named is None or named == "" else name_of("eventId", named)
         metric = text_of("tracking_event_name", tracking_event_name)
         value = None if details.value is None else number_of("value", details.value)
         subject = evaluation_context.targeting_key if evaluation_context is not None else None
@@ -81,7 +86,10 @@ class LeverProvider(OFREPProvider, Forked):
         if not decisions:
             self._unknown(metric)
         for decision in decisions:
-            event: dict[str, Any] = {"decision_id": decision, "metric": metric, "event_id": uuid.uuid4().hex}
+            event_id = name or ("" if back else uuid.uuid4().hex)
+            event: dict[str, Any] = {"decision_id": decision, "metric": metric, "event_id": event_id}
+            if back:
+                event["retract"] = True
             if value is not None:
                 event["value"] = value
             self._outbox.put(event)

@@ -126,16 +126,18 @@ class GetReportResponse(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., algorithm: _Optional[str] = ..., metric: _Optional[str] = ..., segments: _Optional[_Iterable[_Union[SegmentReport, _Mapping]]] = ..., log_id: _Optional[str] = ..., stale: _Optional[bool] = ...) -> None: ...
 
 class SegmentReport(_message.Message):
-    __slots__ = ("segment", "arms", "changes", "outage")
+    __slots__ = ("segment", "arms", "changes", "outage", "served")
     SEGMENT_FIELD_NUMBER: _ClassVar[int]
     ARMS_FIELD_NUMBER: _ClassVar[int]
     CHANGES_FIELD_NUMBER: _ClassVar[int]
     OUTAGE_FIELD_NUMBER: _ClassVar[int]
+    SERVED_FIELD_NUMBER: _ClassVar[int]
     segment: str
     arms: _containers.RepeatedCompositeFieldContainer[ArmReport]
     changes: _containers.RepeatedCompositeFieldContainer[Change]
     outage: Outage
-    def __init__(self, segment: _Optional[str] = ..., arms: _Optional[_Iterable[_Union[ArmReport, _Mapping]]] = ..., changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., outage: _Optional[_Union[Outage, _Mapping]] = ...) -> None: ...
+    served: str
+    def __init__(self, segment: _Optional[str] = ..., arms: _Optional[_Iterable[_Union[ArmReport, _Mapping]]] = ..., changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., outage: _Optional[_Union[Outage, _Mapping]] = ..., served: _Optional[str] = ...) -> None: ...
 
 class Change(_message.Message):
     __slots__ = ("arm", "from_ms", "times")
@@ -353,14 +355,18 @@ class PolicyEstimate(_message.Message):
     def __init__(self, estimator: _Optional[str] = ..., value: _Optional[float] = ..., standard_error: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., bootstrap_low: _Optional[float] = ..., bootstrap_high: _Optional[float] = ..., anytime_low: _Optional[float] = ..., anytime_high: _Optional[float] = ...) -> None: ...
 
 class WarmStartRequest(_message.Message):
-    __slots__ = ("name", "csv", "format")
+    __slots__ = ("name", "csv", "format", "dry_run", "undo")
     NAME_FIELD_NUMBER: _ClassVar[int]
     CSV_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    UNDO_FIELD_NUMBER: _ClassVar[int]
     name: str
     csv: str
     format: CsvFormat
-    def __init__(self, name: _Optional[str] = ..., csv: _Optional[str] = ..., format: _Optional[_Union[CsvFormat, _Mapping]] = ...) -> None: ...
+    dry_run: bool
+    undo: bool
+    def __init__(self, name: _Optional[str] = ..., csv: _Optional[str] = ..., format: _Optional[_Union[CsvFormat, _Mapping]] = ..., dry_run: _Optional[bool] = ..., undo: _Optional[bool] = ...) -> None: ...
 
 class CsvFormat(_message.Message):
     __slots__ = ("delimiter", "decimal", "columns", "leave_out")
