@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import structlog
 
-from service.errors import UnavailableError
+from service.errors import LeverError, UnavailableError
 from service.learning.checkpoints import Checkpoints
 from service.learning.flusher import Flusher
 from service.learning.follower import Follower
@@ -48,7 +48,11 @@ class Feed:
         flush_ms: int,
         snapshot_file: SnapshotFile | None = None,
         reaffirm: Callable[[], None] = lambda: None,
+        meet: Callable[[], None] | None = None,
     ) -> None:
+        """`meet` is called before anything else is asked of the store; what it raises for good is `refused`."""
+        self._meet = meet
+        self.refused: LeverError | None = None  # why nothing is read from this store, nor written to it
         self._directory = directory
         self._clock = clock
         self._metrics = metrics
@@ -62,7 +66,7 @@ class Feed:
         self._flusher = Flusher(store, directory, metrics)
         self._poll_s, self._flush_s = poll_ms / 1000, flush_ms / 1000
         self._polling = Loop("lever-poll", self._poll, self._poll_s)
-        self._flushing = Loop("lever-flush", self._flusher.flush, self._flush_s)
+        self._flushing = Loop("lever-flush", self._flush, self._flush_s)
         self._folding = threading.Lock()  # held while replicas and snapshots change
         self._reached: bool | None = None  # whether the last poll found the store; None: there was none yet
         self._begun = self._done = 0  # number of the newest poll that began, and of the newest that succeeded
@@ -90,7 +94,8 @@ class Feed:
         self._snapshot_file.save(self._replicas(), now=True)
         until = time.monotonic() + flush_s
         while self._waiting() and time.monotonic() < until:
-            self._flusher.flush()
+            if not self._flush() and self.refused:
+                return
             if self._waiting():
                 time.sleep(0.05)
 
@@ -167,6 +172,8 @@ class Feed:
         with self._turn:
             self._begun += 1
         try:
+            if not self._met():
+                return False
             while self._read():
                 pass
         except UnavailableError as error:
@@ -176,6 +183,22 @@ class Feed:
             self._done = self._begun
             self._turn.notify_all()
         return True
+
+    def _met(self) -> bool:
+        """Whether this is a store that this server may work with. UnavailableError while that cannot be asked."""
+        if self._meet is not None and self.refused is None:
+            try:
+                self._meet()
+            except UnavailableError:
+                raise
+            except LeverError as error:
+                self.refused = error
+            else:
+                self._meet = None
+        return self.refused is None
+
+    def _flush(self) -> bool:
+        return self._meet is None and self._flusher.flush()
 
     def _read(self) -> bool:
         """One poll; true if there is more to read at once."""
