@@ -17,6 +17,7 @@ from typing import TypeVar
 import structlog
 
 from service.errors import LeverError, UnavailableError
+from service.learning.agreement import Agreement
 from service.learning.checkpoints import Checkpoints
 from service.learning.flusher import Flusher
 from service.learning.follower import Follower
@@ -47,11 +48,10 @@ class Feed:
         poll_ms: int,
         flush_ms: int,
         snapshot_file: SnapshotFile | None = None,
-        reaffirm: Callable[[], None] = lambda: None,
-        meet: Callable[[], None] | None = None,
+        agreement: Agreement | None = None,
     ) -> None:
-        """`meet` is called before anything else is asked of the store; what it raises for good is `refused`."""
-        self._meet = meet
+        agreement = agreement or Agreement()
+        self._meet, self._met = agreement.meet, False
         self.refused: LeverError | None = None  # why nothing is read from this store, nor written to it
         self._directory = directory
         self._clock = clock
@@ -60,7 +60,7 @@ class Feed:
         self._gauges = Gauges(metrics)
         self._checkpoints = Checkpoints(store, metrics)
         self._publisher = Publisher(directory, clock, self._gauges)
-        self._quarantine = Quarantine(directory, self._gauges, reaffirm)
+        self._quarantine = Quarantine(directory, self._gauges, agreement.reaffirm)
         self._follower = Follower(store, clock, self._publisher, self._quarantine, self._checkpoints, self._gauges)
         self._snapshot_file = snapshot_file or SnapshotFile(None)
         self._flusher = Flusher(store, directory, metrics)
@@ -172,7 +172,7 @@ class Feed:
         with self._turn:
             self._begun += 1
         try:
-            if not self._met():
+            if not self._agreed():
                 return False
             while self._read():
                 pass
@@ -184,21 +184,20 @@ class Feed:
             self._turn.notify_all()
         return True
 
-    def _met(self) -> bool:
+    def _agreed(self) -> bool:
         """Whether this is a store that this server may work with. UnavailableError while that cannot be asked."""
-        if self._meet is not None and self.refused is None:
+        if not self._met and self.refused is None:
             try:
                 self._meet()
+                self._met = True
             except UnavailableError:
                 raise
             except LeverError as error:
                 self.refused = error
-            else:
-                self._meet = None
-        return self.refused is None
+        return self._met
 
     def _flush(self) -> bool:
-        return self._meet is None and self._flusher.flush()
+        return self._met and self._flusher.flush()
 
     def _read(self) -> bool:
         """One poll; true if there is more to read at once."""

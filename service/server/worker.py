@@ -8,9 +8,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import structlog
@@ -19,6 +18,7 @@ from bandits.warmup import eager, warm
 from service import __version__, logs
 from service.errors import LeverError, UnavailableError
 from service.learning import snapshot_file
+from service.learning.agreement import Agreement
 from service.learning.beliefs import Beliefs
 from service.learning.snapshot_file import SnapshotFile
 from service.management.offline import Apart
@@ -53,12 +53,14 @@ def make(settings: Settings, url: str, metrics: Metrics) -> Service:
     shared = secrets.remembered(settings.data_dir, mark, store.secret)
     try:
         held = secrets.find(settings.token_keys, None if settings.redis_url else settings.data_dir, shared)
-        agree = partial(secrets.agree, held.tokens, store.agree)
-        try:
-            agree()
-            meet = None
-        except UnavailableError:
-            meet = agree
+        agreement = Agreement(
+            meet=lambda: secrets.agree(held.tokens, store.agree),
+            reaffirm=lambda: secrets.reaffirm(held, store.secret) if settings.redis_url else None,
+        )
+        with suppress(
+            UnavailableError
+        ):  # away: it starts from its snapshot file, and the feed asks before it does anything
+            agreement.meet()
         _tell_durability(store)
     except LeverError:
         store.close()
@@ -67,7 +69,7 @@ def make(settings: Settings, url: str, metrics: Metrics) -> Service:
         Counted(store, metrics), held, metrics,
         Tuning(settings.poll_ms, settings.flush_ms, settings.buffer_bytes, settings.state_max),
         offline=Apart(url), snapshot_file=SnapshotFile(settings.data_dir / f"snapshot-{mark}.bin"),
-        reaffirm=lambda: secrets.reaffirm(held, store.secret) if settings.redis_url else None, meet=meet,
+        agreement=agreement,
     )  # fmt: skip
     return replace(service, close=store.close)
 

@@ -33,13 +33,13 @@ features:
   source: {{type: category, values: [ads, search]}}
 metrics: [{{id: click, window: 1h}}]
 """
-# Its buckets of time are half a second, so an outage is known in seconds.
+# Its buckets of time are a second, so an outage is known in seconds.
 BRIEF: dict[str, Any] = {
     "experiment": "brief",
     "arms": [{"id": "a"}, {"id": "b"}],
     "default_arm": "a",
     "algorithm": "auto",
-    "metrics": [{"id": "click", "window": "10s"}],
+    "metrics": [{"id": "click", "window": "30s"}],
 }
 # A choice that takes long enough to be caught in the middle.
 DEAR: dict[str, Any] = {
