@@ -9,6 +9,7 @@ import numpy as np
 from bandits.cells import HELD, POLICY, REWARDED, TOTAL, count_offset
 from bandits.recall import SMALL
 from bandits.summary import Summary
+from service.analysis.lift import Lift, SampleRatio, headline, lifts, sample_ratio
 from service.experiment.compiled import Experiment
 from service.learning.replica import Replica
 from service.serving.snapshot import Slot, Snapshot
@@ -72,6 +73,9 @@ class Report:
     log_id: str
     stale: bool
     segments: tuple[SegmentReport, ...]
+    headline: str
+    lifts: tuple[Lift, ...]
+    sample_ratio: SampleRatio | None
 
 
 def report(snapshot: Snapshot, replica: Replica, stale: bool) -> Report:
@@ -84,7 +88,11 @@ def report(snapshot: Snapshot, replica: Replica, stale: bool) -> Report:
         if not idle:
             name = exp.segments.ids[slot.segment]
             segments.append(SegmentReport(name, _arms(exp, slot, counts), *_past(replica, slot.segment)))
-    return Report(exp.name, exp.version, exp.algorithm, exp.primary.id, snapshot.log_id, stale, tuple(segments))
+    worth, ratio = lifts(replica), sample_ratio(replica)
+    return Report(
+        exp.name, exp.version, exp.algorithm, exp.primary.id, snapshot.log_id, stale, tuple(segments),
+        headline(replica.experiment, worth, ratio), worth, ratio,
+    )  # fmt: skip
 
 
 def _past(replica: Replica, segment: int) -> tuple[tuple[ChangeReport, ...], OutageReport | None]:

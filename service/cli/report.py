@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -13,7 +15,7 @@ from service.cli.experiments import Name
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from service.pb.lever.v1.experiment_pb2 import ArmReport, SegmentReport
+    from service.pb.lever.v1.experiment_pb2 import ArmReport, Lift, SegmentReport
 
 _BAR = 10
 _HEADINGS = ("trials", "share", "rewarded", "mean", "expected", "95 % interval", "P(best)", "loss")
@@ -21,7 +23,9 @@ _ROOM_FOR_BARS = 110
 
 
 def report(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) -> None:
-    """Report per segment and arm: trials, rewards, and what they say of it.
+    """Report what the policy is worth, and per segment and arm: trials, rewards, and what they say of it.
+
+    First comes the lift: policy over holdout, with intervals that hold at any time. --json has the sums behind it.
 
     Observed is the mean; believed are the expected value with its 95 % credible interval, the probability of being the
     best arm, and the loss expected from serving this arm to everyone.
@@ -35,8 +39,13 @@ def report(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) ->
     if as_json:
         print_json(plain(answer))
         return
+    if answer.headline:  # not of an older server
+        typer.echo(answer.headline)
     typer.echo(f"{answer.name}  version {answer.version}  {answer.algorithm}  metric {answer.metric}")
     screen = console()
+    if answer.lifts:
+        screen.print()
+        screen.print(lift_table(answer.lifts))
     for segment in answer.segments:
         screen.print()
         screen.print(segment_table(segment, screen.width >= _ROOM_FOR_BARS, screen.encoding.startswith("utf")))
@@ -46,15 +55,46 @@ def report(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) ->
         if segment.HasField("outage"):
             since, seen = moment(segment.outage.from_ms), moment(segment.outage.seen_ms)
             typer.echo(f"outage: from {since} to {seen} next to nothing was earned; it does not teach")
-        held = sum(arm.holdout_trials for arm in segment.arms)
-        if held:
-            mean = sum(arm.holdout_reward_sum for arm in segment.arms) / held
-            typer.echo(f"holdout: {held:,} trials, mean {number(mean)}")
 
 
 def moment(ms: int) -> str:
     """A time for people, UTC to the minute."""
     return dt.datetime.fromtimestamp(ms / 1000, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def lift_table(lifts: Sequence[Lift]) -> Table:
+    """Policy against holdout: one row a metric over all segments, then those of each segment."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title="policy over holdout", title_justify="left", box=None, pad_edge=False)
+    for heading in ("segment", "metric"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("policy", "holdout", "difference", "95 % at any time", "relative", "95 % at any time", "p"):
+        table.add_column(heading, justify="right", overflow="fold")
+    for lift in lifts:
+        means = [
+            number(total / n) if n else "-"
+            for total, n in (
+                (lift.policy_reward_sum, lift.policy_trials),
+                (lift.holdout_reward_sum, lift.holdout_trials),
+            )
+        ]
+        said = ("too early", *[""] * 4) if lift.too_early else _lift_cells(lift)
+        table.add_row(escape(lift.segment) or "all", escape(lift.metric), *means, *said)
+    return table
+
+
+def _lift_cells(lift: Lift) -> tuple[str, ...]:
+    relative = "-" if math.isnan(lift.relative) else f"{lift.relative:+.1%}"
+    endless = not math.isfinite(lift.relative_low)
+    return (
+        number(lift.difference),
+        f"{number(lift.low)} to {number(lift.high)}",
+        relative,
+        "-" if endless else f"{lift.relative_low:+.1%} to {lift.relative_high:+.1%}",
+        f"{lift.p_value:.3g}",
+    )
 
 
 def segment_table(segment: SegmentReport, bars: bool, blocks: bool) -> Table:

@@ -31,6 +31,11 @@ if TYPE_CHECKING:
     from bandits.expansion import Design
 
 FORMAT = 1
+NO_HOLDOUT = (
+    "holdout: there is none, so you will not be able to say what it was worth; `holdout: {share: 0.05}` keeps 5 % of the "
+    "subjects on the default arm"
+)
+_STEADY = ("fixed", "uniform")  # algorithms that learn nothing: what each arm is worth is seen without a holdout
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -154,11 +159,12 @@ class Experiment:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is given and has no effect any more, with what replaces it."""
+        """What is given and has no effect any more, with what replaces it; and that lift cannot be told without a holdout."""
         from bandits.policy import POLICIES
 
         given = self.spec.algorithm
-        return tuple(f"algorithm.{said}" for said in warnings_of(POLICIES[given.name], given.settings))
+        said = tuple(f"algorithm.{said}" for said in warnings_of(POLICIES[given.name], given.settings))
+        return said if self.holdout_share or self.algorithm in _STEADY or self.state == "ended" else (*said, NO_HOLDOUT)
 
     def live(self, now_ms: int) -> bool:
         """Whether it chooses now: active and inside its dates."""

@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bandits.policy import POLICIES
 from bandits.state import Rows, Rules, State, Totals
+from bandits.subjects import NEVER
 from service.errors import CorruptError
 from service.experiment.compiled import Experiment, read
 from service.learning.bounds import bounds_of
@@ -22,7 +24,8 @@ from service.store.entries import joined
 
 CHECKPOINT_ROWS = 10_000  # rows between checkpoints at the least
 CHECKPOINT_SHARE = 64  # and at least a row for so many bytes of checkpoint
-FORMAT = b"1"
+FORMAT = b"2"
+READ_FORMATS = (b"1", FORMAT)  # "1" had no sums by propensity
 
 
 class Replica:
@@ -236,7 +239,8 @@ class Replica:
         if digest(digests) != checkpoint.digest:
             raise CorruptError(f"the checkpoint of {self.uid} does not match its digest")
         try:
-            if fields.pop("format") != FORMAT:
+            form = fields.pop("format")
+            if form not in READ_FORMATS:
                 raise CorruptError(f"the checkpoint of {self.uid} has a format this version does not read")
             self._record = fields.pop("config")
             self.reviews = Reviews(fields.pop(FIELD, None))
@@ -251,6 +255,8 @@ class Replica:
         self.cursor = checkpoint.id
         self.rows = checkpoint.rows
         self.touched = int(checkpoint.id.split("-")[0])
+        if form != FORMAT:
+            self._state.subjects.begun = self.touched
         self._state.settle(self.touched)
 
 
@@ -262,8 +268,20 @@ def rules_of(experiment: Experiment) -> Rules:
         segments=len(experiment.segments.ids), arms=len(experiment.arms), metrics=len(experiment.metrics),
         columns=experiment.design.columns, primary=metric.number, low=low, high=high,
         horizon_ms=experiment.horizon_ms, products=experiment.design,
-        grid=experiment.numbers.grid,
+        grid=experiment.numbers.grid, version=experiment.version, applied_ms=experiment.applied_at_ms,
+        control=(experiment.holdout_share, experiment.holdout_uniform, experiment.default_arm),
+        windows=_windows(experiment),
     )  # fmt: skip
+
+
+def _windows(experiment: Experiment) -> NDArray[np.int64]:
+    """i8[segments, arms, 2]: from and until when each arm may be drawn, milliseconds; 0 and 0: not at all."""
+    out = np.zeros((len(experiment.segments.ids), len(experiment.arms), 2), np.int64)
+    for arm in experiment.arms:
+        if arm.state == "active":
+            where = slice(None) if arm.segments is None else sorted(arm.segments)
+            out[where, arm.number] = (arm.start_ms or 0, NEVER if arm.end_ms is None else arm.end_ms)
+    return out
 
 
 def digest(digests: Mapping[str, bytes]) -> str:
@@ -301,4 +319,5 @@ def _count(entry: Entry) -> int:
 def _columns(packed: layout.Rows) -> Rows:
     fields = (packed[name].astype(np.int64) for name in ("time", "segment", "arm", "flags", "bucket"))
     time, segment, arm, flags, bucket = fields
-    return Rows(time, segment, arm, flags, bucket, packed["x"])
+    version = packed["version"].astype(np.int64)
+    return Rows(time, segment, arm, flags, bucket, packed["x"], packed["propensity"].astype(np.float64), version)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from typing import Any
 
 import grpc
 import structlog
 
 from bandits.ope import Estimate
 from service.analysis.evaluation import Evaluation
+from service.analysis.lift import BucketSums, Lift, SampleRatio
 from service.analysis.report import ArmReport
 from service.errors import InvalidError, PreconditionError
 from service.experiment.compiled import Experiment
@@ -95,6 +97,9 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
                 )
                 for segment in report.segments
             ],
+            headline=report.headline,
+            lifts=[_lift(one) for one in report.lifts],
+            sample_ratio=pb.SampleRatio(**_fields(report.sample_ratio)) if report.sample_ratio else None,
         )  # fmt: skip
 
     def Evaluate(self, request: pb.EvaluateRequest, context: grpc.ServicerContext) -> pb.EvaluateResponse:
@@ -175,5 +180,15 @@ def _experiment(experiment: Experiment) -> pb.Experiment:
 
 
 def _arm(arm: ArmReport) -> pb.ArmReport:
-    # One name for one thing: the report's fields are the message's.
-    return pb.ArmReport(**{field.name: getattr(arm, field.name) for field in fields(arm)})
+    return pb.ArmReport(**_fields(arm))
+
+
+def _lift(lift: Lift) -> pb.Lift:
+    named = _fields(lift)
+    buckets = named.pop("buckets")
+    return pb.Lift(**named, buckets=pb.BucketSums(**_fields(buckets)) if buckets else None)
+
+
+def _fields(one: ArmReport | Lift | BucketSums | SampleRatio) -> dict[str, Any]:
+    """One name for one thing: a report's fields are the message's."""
+    return {field.name: getattr(one, field.name) for field in fields(one)}
