@@ -15,7 +15,7 @@ from service.cli.experiments import Name
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from service.pb.lever.v1.experiment_pb2 import ArmReport, Lift, SegmentReport
+    from service.pb.lever.v1.experiment_pb2 import ArmReport, Lift, SegmentReport, Total
 
 _BAR = 10
 _HEADINGS = ("trials", "share", "rewarded", "mean", "expected", "95 % interval", "P(best)", "loss")
@@ -28,7 +28,8 @@ def report(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) ->
     First comes the lift: policy over holdout, with intervals that hold at any time. --json has the sums behind it.
 
     Observed is the mean; believed are the expected value with its 95 % credible interval, the probability of being the
-    best arm, and the loss expected from serving this arm to everyone.
+    best arm, and the loss expected from serving this arm to everyone; these two once it is not too early: when every
+    arm that was shown has 30 trials and two arms have a reward, or one of them 30. Then come the means of the other metrics.
     """
     from service.pb.lever.v1.experiment_pb2 import GetReportRequest
 
@@ -43,6 +44,9 @@ def report(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) ->
         typer.echo(answer.headline)
     typer.echo(f"{answer.name}  version {answer.version}  {answer.algorithm}  metric {answer.metric}")
     screen = console()
+    if answer.totals:
+        screen.print()
+        screen.print(totals_table(answer.totals))
     if answer.lifts:
         screen.print()
         screen.print(lift_table(answer.lifts))
@@ -55,11 +59,32 @@ def report(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) ->
         if segment.HasField("outage"):
             since, seen = moment(segment.outage.from_ms), moment(segment.outage.seen_ms)
             typer.echo(f"outage: from {since} to {seen} next to nothing was earned; it does not teach")
+        for total in segment.totals:
+            if total.group != "policy":
+                who = "served the default without a draw" if total.group == "default" else total.group
+                typer.echo(f"{who}: {total.trials:,} trials, {total.metric} {number(total.mean)}")
 
 
 def moment(ms: int) -> str:
     """A time for people, UTC to the minute."""
     return dt.datetime.fromtimestamp(ms / 1000, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def totals_table(totals: Sequence[Total]) -> Table:
+    """Everyone who came: one row for each way of choosing and metric."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title="everyone", title_justify="left", box=None, pad_edge=False)
+    table.add_column("chosen by")
+    table.add_column("trials", justify="right")
+    table.add_column("metric", overflow="fold")
+    for heading in ("rewarded", "sum", "mean"):
+        table.add_column(heading, justify="right")
+    for total in totals:
+        cells = (f"{total.rewarded:,}", number(total.reward_sum), number(total.mean))
+        table.add_row(total.group, f"{total.trials:,}", escape(total.metric), *cells)
+    return table
 
 
 def lift_table(lifts: Sequence[Lift]) -> Table:
@@ -110,7 +135,10 @@ def segment_table(segment: SegmentReport, bars: bool, blocks: bool) -> Table:
     table.add_column("state")
     for heading in _HEADINGS:
         table.add_column(heading, justify="left" if heading == "P(best)" else "right", overflow="fold")
-    best = max((arm.probability_best for arm in segment.arms), default=0.0)
+    others = [total.metric for total in segment.arms[0].metrics[1:]] if segment.arms else []
+    for metric in others:
+        table.add_column(escape(metric), justify="right", overflow="fold")
+    best = 0.0 if segment.too_early else max((arm.probability_best for arm in segment.arms), default=0.0)
     for arm in segment.arms:
         leads = 0.0 < best == arm.probability_best
         table.add_row(escape(arm.arm), arm.state, *_cells(arm, bars, blocks), style="bold" if leads else None)
@@ -118,7 +146,11 @@ def segment_table(segment: SegmentReport, bars: bool, blocks: bool) -> Table:
 
 
 def _cells(arm: ArmReport, bars: bool, blocks: bool) -> tuple[str, ...]:
-    best = f"{arm.probability_best:.1%}"
+    if math.isnan(arm.probability_best):
+        chance, loss = "too early", ""
+    else:
+        best, loss = f"{arm.probability_best:.1%}", number(arm.expected_loss)
+        chance = f"{bar(arm.probability_best, blocks)} {best:>6}" if bars else f"{best:>6}"
     return (
         f"{arm.trials:,}",
         f"{arm.traffic_share:.1%}",
@@ -126,8 +158,9 @@ def _cells(arm: ArmReport, bars: bool, blocks: bool) -> tuple[str, ...]:
         number(arm.mean) if arm.trials else "–" if blocks else "-",
         number(arm.posterior_mean),
         f"{number(arm.credible_low)} to {number(arm.credible_high)}",
-        f"{bar(arm.probability_best, blocks)} {best:>6}" if bars else f"{best:>6}",
-        number(arm.expected_loss),
+        chance,
+        loss,
+        *(number(total.mean) if total.trials else "-" for total in arm.metrics[1:]),
     )
 
 

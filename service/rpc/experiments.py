@@ -11,7 +11,7 @@ import structlog
 from bandits.ope import Estimate
 from service.analysis.evaluation import Evaluation
 from service.analysis.lift import BucketSums, Lift, SampleRatio
-from service.analysis.report import ArmReport
+from service.analysis.report import ArmReport, Total
 from service.errors import InvalidError, PreconditionError
 from service.experiment.compiled import Experiment
 from service.management.protocols import Experiments, Offline
@@ -94,11 +94,13 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
                     changes=[pb.Change(arm=c.arm, from_ms=c.from_ms, times=c.times) for c in segment.changes],
                     outage=pb.Outage(from_ms=segment.outage.from_ms, seen_ms=segment.outage.seen_ms)
                     if segment.outage else None,
+                    too_early=segment.too_early, totals=_totals(segment.totals),
                 )
                 for segment in report.segments
             ],
             headline=report.headline,
             lifts=[_lift(one) for one in report.lifts],
+            totals=_totals(report.totals),
             sample_ratio=pb.SampleRatio(**_fields(report.sample_ratio)) if report.sample_ratio else None,
         )  # fmt: skip
 
@@ -180,7 +182,11 @@ def _experiment(experiment: Experiment) -> pb.Experiment:
 
 
 def _arm(arm: ArmReport) -> pb.ArmReport:
-    return pb.ArmReport(**_fields(arm))
+    return pb.ArmReport(**_fields(arm) | {"metrics": _totals(arm.metrics)})
+
+
+def _totals(totals: tuple[Total, ...]) -> list[pb.Total]:
+    return [pb.Total(**_fields(total)) for total in totals]
 
 
 def _lift(lift: Lift) -> pb.Lift:
@@ -189,6 +195,6 @@ def _lift(lift: Lift) -> pb.Lift:
     return pb.Lift(**named, buckets=pb.BucketSums(**_fields(buckets)) if buckets else None)
 
 
-def _fields(one: ArmReport | Lift | BucketSums | SampleRatio) -> dict[str, Any]:
+def _fields(one: ArmReport | Lift | BucketSums | SampleRatio | Total) -> dict[str, Any]:
     """One name for one thing: a report's fields are the message's."""
     return {field.name: getattr(one, field.name) for field in fields(one)}

@@ -98,6 +98,41 @@ def test_lift_over_all_and_in_each_segment(service: Service) -> None:
     assert all(one.buckets is None for one in made.lifts[2:])
 
 
+def test_everyone_is_in_the_report(service: Service) -> None:
+    text = config(0.4).replace("{id: paid, when: {paid: true}}", "{id: paid, when: {paid: true}, serve: default}")
+    service.experiments.put(text, 0)
+    visit(service, 0, 300)
+    made = told(service)
+    by = {(total.group, total.metric): total for total in made.totals}
+    assert sum(by[group, "order"].trials for group in ("policy", "holdout", "default")) == 300
+    assert by["default", "order"].trials == 100
+    assert by["default", "revenue"].rewarded == by["default", "order"].rewarded == 25
+    assert by["default", "revenue"].mean == pytest.approx(10.25 * 0.25)
+    paid = next(one for one in made.segments if one.segment == "paid")
+    assert {total.group for total in paid.totals} == {"default"}
+    whole = next(one for one in made.segments if one.segment == "default")
+    new = next(arm for arm in whole.arms if arm.arm == "new")
+    assert [(total.metric, total.trials) for total in new.metrics] == [("order", new.trials), ("revenue", new.trials)]
+    assert new.metrics[1].reward_sum == pytest.approx(20.5 * new.rewarded)
+
+
+def test_a_click_of_ten_arms_is_too_early(service: Service) -> None:
+    arms = ", ".join(f"{{id: a{k}}}" for k in range(10))
+    service.experiments.put(
+        f"experiment: shop\narms: [{arms}]\ndefault_arm: a0\nmetrics: [{{id: order, window: 1h}}]\n", 0
+    )
+    made = [choose(service, "shop", f"s{i}") for i in range(10)]
+    reward(service, made[0], metric="order", value=1.0)
+    service.feed.flushed(60.0)
+    service.feed.refresh(60.0)
+    (segment,) = told(service).segments
+    assert segment.too_early
+    assert all(math.isnan(arm.probability_best) and math.isnan(arm.expected_loss) for arm in segment.arms)
+    assert all(0.0 <= arm.credible_low <= arm.posterior_mean <= arm.credible_high <= 1.0 for arm in segment.arms)
+    clicked = next(arm for arm in segment.arms if arm.rewarded)
+    assert clicked.posterior_mean == max(arm.posterior_mean for arm in segment.arms)
+
+
 def test_a_changed_holdout_begins_anew_and_old_rewards_stay_out(service: Service) -> None:
     service.experiments.put(config(0.4), 0)
     before = [choose(service, "shop", f"b{i}") for i in range(50)]

@@ -90,6 +90,43 @@ def test_report_as_json(canned: Canned) -> None:
     assert (arm["trials"], arm["probability_best"], arm["holdout_trials"]) == (12345, 0.875, 0)
 
 
+def test_too_early_stands_where_nothing_can_be_said_yet(canned: Canned) -> None:
+    answer = report()
+    answer.segments[0].too_early = True
+    for arm in answer.segments[0].arms:
+        arm.probability_best = arm.expected_loss = float("nan")
+    canned.answers["report"] = answer
+    row = next(line for line in lever("report", "hero").stdout.splitlines() if line.startswith("calm"))
+    assert "too early" in row
+    assert "nan" not in row
+
+
+def test_everyone_is_in_the_report_and_every_metric(canned: Canned) -> None:
+    answer = report()
+    for group, trials in (("policy", 12345), ("default", 77)):
+        for metric in ("click", "revenue"):
+            total = epb.Total(
+                group=group, metric=metric, trials=trials, rewarded=7, reward_sum=70.5, mean=70.5 / trials
+            )
+            answer.totals.append(total)
+            answer.segments[0].totals.append(total)
+            if group == "policy":
+                answer.segments[0].arms[0].metrics.append(total)
+    canned.answers["report"] = answer
+    lines = lever("report", "hero").stdout.splitlines()
+    assert [line.split() for line in lines if line.startswith("default")][1] == [
+        "default",
+        "77",
+        "revenue",
+        "7",
+        "70.5",
+        "0.9156",
+    ]
+    assert "served the default without a draw: 77 trials, revenue 0.9156" in lines
+    calm = next(line for line in lines if line.startswith("calm"))
+    assert calm.split()[-1] == "0.0057"
+
+
 def test_the_json_has_the_lift_and_no_numbers_where_there_are_none(canned: Canned) -> None:
     canned.answers["report"] = report()
     told = json.loads(lever("report", "hero", "--json").stdout)

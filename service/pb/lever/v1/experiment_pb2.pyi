@@ -107,7 +107,7 @@ class GetReportRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class GetReportResponse(_message.Message):
-    __slots__ = ("name", "version", "algorithm", "metric", "segments", "log_id", "stale", "headline", "lifts", "sample_ratio")
+    __slots__ = ("name", "version", "algorithm", "metric", "segments", "log_id", "stale", "headline", "lifts", "sample_ratio", "totals")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ALGORITHM_FIELD_NUMBER: _ClassVar[int]
@@ -118,6 +118,7 @@ class GetReportResponse(_message.Message):
     HEADLINE_FIELD_NUMBER: _ClassVar[int]
     LIFTS_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATIO_FIELD_NUMBER: _ClassVar[int]
+    TOTALS_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     algorithm: str
@@ -128,7 +129,8 @@ class GetReportResponse(_message.Message):
     headline: str
     lifts: _containers.RepeatedCompositeFieldContainer[Lift]
     sample_ratio: SampleRatio
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., algorithm: _Optional[str] = ..., metric: _Optional[str] = ..., segments: _Optional[_Iterable[_Union[SegmentReport, _Mapping]]] = ..., log_id: _Optional[str] = ..., stale: _Optional[bool] = ..., headline: _Optional[str] = ..., lifts: _Optional[_Iterable[_Union[Lift, _Mapping]]] = ..., sample_ratio: _Optional[_Union[SampleRatio, _Mapping]] = ...) -> None: ...
+    totals: _containers.RepeatedCompositeFieldContainer[Total]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., algorithm: _Optional[str] = ..., metric: _Optional[str] = ..., segments: _Optional[_Iterable[_Union[SegmentReport, _Mapping]]] = ..., log_id: _Optional[str] = ..., stale: _Optional[bool] = ..., headline: _Optional[str] = ..., lifts: _Optional[_Iterable[_Union[Lift, _Mapping]]] = ..., sample_ratio: _Optional[_Union[SampleRatio, _Mapping]] = ..., totals: _Optional[_Iterable[_Union[Total, _Mapping]]] = ...) -> None: ...
 
 class Lift(_message.Message):
     __slots__ = ("metric", "segment", "policy_trials", "policy_reward_sum", "holdout_trials", "holdout_reward_sum", "too_early", "difference", "standard_error", "low", "high", "relative", "relative_standard_error", "relative_low", "relative_high", "p_value", "fixed_low", "fixed_high", "incremental", "incremental_standard_error", "from_ms", "to_ms", "buckets")
@@ -205,16 +207,36 @@ class SampleRatio(_message.Message):
     def __init__(self, expected: _Optional[float] = ..., observed: _Optional[float] = ..., p_value: _Optional[float] = ..., mismatch: _Optional[bool] = ...) -> None: ...
 
 class SegmentReport(_message.Message):
-    __slots__ = ("segment", "arms", "changes", "outage")
+    __slots__ = ("segment", "arms", "changes", "outage", "too_early", "totals")
     SEGMENT_FIELD_NUMBER: _ClassVar[int]
     ARMS_FIELD_NUMBER: _ClassVar[int]
     CHANGES_FIELD_NUMBER: _ClassVar[int]
     OUTAGE_FIELD_NUMBER: _ClassVar[int]
+    TOO_EARLY_FIELD_NUMBER: _ClassVar[int]
+    TOTALS_FIELD_NUMBER: _ClassVar[int]
     segment: str
     arms: _containers.RepeatedCompositeFieldContainer[ArmReport]
     changes: _containers.RepeatedCompositeFieldContainer[Change]
     outage: Outage
-    def __init__(self, segment: _Optional[str] = ..., arms: _Optional[_Iterable[_Union[ArmReport, _Mapping]]] = ..., changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., outage: _Optional[_Union[Outage, _Mapping]] = ...) -> None: ...
+    too_early: bool
+    totals: _containers.RepeatedCompositeFieldContainer[Total]
+    def __init__(self, segment: _Optional[str] = ..., arms: _Optional[_Iterable[_Union[ArmReport, _Mapping]]] = ..., changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., outage: _Optional[_Union[Outage, _Mapping]] = ..., too_early: _Optional[bool] = ..., totals: _Optional[_Iterable[_Union[Total, _Mapping]]] = ...) -> None: ...
+
+class Total(_message.Message):
+    __slots__ = ("group", "metric", "trials", "rewarded", "reward_sum", "mean")
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    TRIALS_FIELD_NUMBER: _ClassVar[int]
+    REWARDED_FIELD_NUMBER: _ClassVar[int]
+    REWARD_SUM_FIELD_NUMBER: _ClassVar[int]
+    MEAN_FIELD_NUMBER: _ClassVar[int]
+    group: str
+    metric: str
+    trials: int
+    rewarded: int
+    reward_sum: float
+    mean: float
+    def __init__(self, group: _Optional[str] = ..., metric: _Optional[str] = ..., trials: _Optional[int] = ..., rewarded: _Optional[int] = ..., reward_sum: _Optional[float] = ..., mean: _Optional[float] = ...) -> None: ...
 
 class Change(_message.Message):
     __slots__ = ("arm", "from_ms", "times")
@@ -235,7 +257,7 @@ class Outage(_message.Message):
     def __init__(self, from_ms: _Optional[int] = ..., seen_ms: _Optional[int] = ...) -> None: ...
 
 class ArmReport(_message.Message):
-    __slots__ = ("arm", "state", "trials", "rewarded", "reward_sum", "mean", "credible_low", "credible_high", "probability_best", "expected_loss", "traffic_share", "holdout_trials", "holdout_reward_sum", "posterior_mean")
+    __slots__ = ("arm", "state", "trials", "rewarded", "reward_sum", "mean", "credible_low", "credible_high", "probability_best", "expected_loss", "traffic_share", "holdout_trials", "holdout_reward_sum", "posterior_mean", "metrics")
     ARM_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     TRIALS_FIELD_NUMBER: _ClassVar[int]
@@ -250,6 +272,7 @@ class ArmReport(_message.Message):
     HOLDOUT_TRIALS_FIELD_NUMBER: _ClassVar[int]
     HOLDOUT_REWARD_SUM_FIELD_NUMBER: _ClassVar[int]
     POSTERIOR_MEAN_FIELD_NUMBER: _ClassVar[int]
+    METRICS_FIELD_NUMBER: _ClassVar[int]
     arm: str
     state: str
     trials: int
@@ -264,7 +287,8 @@ class ArmReport(_message.Message):
     holdout_trials: int
     holdout_reward_sum: float
     posterior_mean: float
-    def __init__(self, arm: _Optional[str] = ..., state: _Optional[str] = ..., trials: _Optional[int] = ..., rewarded: _Optional[int] = ..., reward_sum: _Optional[float] = ..., mean: _Optional[float] = ..., credible_low: _Optional[float] = ..., credible_high: _Optional[float] = ..., probability_best: _Optional[float] = ..., expected_loss: _Optional[float] = ..., traffic_share: _Optional[float] = ..., holdout_trials: _Optional[int] = ..., holdout_reward_sum: _Optional[float] = ..., posterior_mean: _Optional[float] = ...) -> None: ...
+    metrics: _containers.RepeatedCompositeFieldContainer[Total]
+    def __init__(self, arm: _Optional[str] = ..., state: _Optional[str] = ..., trials: _Optional[int] = ..., rewarded: _Optional[int] = ..., reward_sum: _Optional[float] = ..., mean: _Optional[float] = ..., credible_low: _Optional[float] = ..., credible_high: _Optional[float] = ..., probability_best: _Optional[float] = ..., expected_loss: _Optional[float] = ..., traffic_share: _Optional[float] = ..., holdout_trials: _Optional[int] = ..., holdout_reward_sum: _Optional[float] = ..., posterior_mean: _Optional[float] = ..., metrics: _Optional[_Iterable[_Union[Total, _Mapping]]] = ...) -> None: ...
 
 class EvaluateRequest(_message.Message):
     __slots__ = ("name", "policy")
