@@ -22,6 +22,7 @@ TIGHTEST = 400.0  # worth so many rewards an interval is narrowest, about 15 % o
 BUCKETS = (
     20  # of subjects that earned something, on either side: with fewer an error is not known well enough to build on
 )
+DOUBT = 30.0  # degrees of freedom that a crowding of 1 stands for
 WORTH = 5.0  # rewards that weighed trials should be worth
 
 
@@ -107,6 +108,23 @@ def usual(n: float, rewarded: float, squares: float) -> float:
     rewards: for 0 and 1 it is the squared mean, and of a metric whose mean is about 0 it still says how large rewards are.
     """
     return rewarded / n * (squares / n) if n > 0.0 else 0.0
+
+
+def crowding(trials: Floats, totals: Floats, variance: float) -> float:
+    """How many times wider, squared, an error is than that of as many independent trials (Kish's design effect), at least 1.
+
+    trials and totals f8[B] by bucket of subjects, variance that of a trial. It is 1 where everyone comes once; visits of one
+    subject that go together make it larger. Drawn to 1 as long as few buckets tell.
+    """
+    n = float(trials.sum())
+    if n <= 0.0 or variance <= 0.0:
+        return 1.0
+    off = totals - float(totals.sum()) / n * trials
+    if not off.any():
+        return 1.0
+    found = float((off * off).sum()) * off.size / (off.size - 1.0) / (n * variance)
+    dof = freedom(off)
+    return max(1.0, 1.0 + (found - 1.0) * dof / (dof + DOUBT))
 
 
 def freedom(gap: Floats) -> float:

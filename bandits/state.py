@@ -268,9 +268,8 @@ class State:
     def lifetime(self, segment: int) -> Ints:
         """Unweighted counts of a segment's arms over all time, [arms, counts]."""
         total = np.zeros((self.rules.arms, self.counts.shape[1]), np.int64)
-        for _, s, a, row in self._blocks():
-            if s == segment:
-                total[a] += self.counts[row]
+        for row in self.index[:, segment]:  # of one time bucket
+            total[row >= 0] += self.counts[row[row >= 0]]
         return total
 
     def _blocks(self) -> Iterator[tuple[int, int, int, int]]:

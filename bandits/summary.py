@@ -73,6 +73,11 @@ def seen(sums: Sums, x: Floats, priors: Priors | None = None) -> Seen:
     return Seen(out[0], out[1], out[2], np.array([math.fsum(column.tolist()) for column in every]))
 
 
+def thinned(given: Seen, crowding: float) -> Seen:
+    """The same as fewer trials: where visits of one subject go together, n of them tell as much as n / crowding."""
+    return Seen(given.n / crowding, given.s1 / crowding, given.s2 / crowding, given.slot)
+
+
 @entry(FLOATS3, FLOATS2, FLOATS, FLOATS, FLOATS, FLOATS2_OUT, nogil=True)
 def at_average(xx: Floats, xr: Floats, s2: Floats, n: Floats, x: Floats, out: Floats) -> None:
     """Fill out (f8[3,K]) with n, s1, s2 of a Seen: a ridge regression an arm, A = S + D.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from bandits.cells import HELD, HISTORY, OUTSIDE, POLICY, REWARDED, TOTAL, count_offset, counts_size
 from bandits.recall import SMALL
 from bandits.summary import Summary, early
+from service.analysis.arm_effect import ArmEffect, arm_effect
 from service.analysis.lift import Lift, SampleRatio, headline, lifts, sample_ratio
 from service.experiment.compiled import Experiment, Metric
 from service.learning.replica import Replica
@@ -51,6 +52,7 @@ class ArmReport:
     holdout_reward_sum: float
     posterior_mean: float
     metrics: tuple[Total, ...] = ()
+    effect: ArmEffect | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,13 @@ def _segment(exp: Experiment, slot: Slot, counts: Ints, replica: Replica) -> Seg
         beliefs = beliefs._replace(best=unknown, loss=unknown)
     places = {int(arm): i for i, arm in enumerate(slot.arms)}
     in_all = int(counts[:, POLICY].sum())
-    arms = tuple(_arm(exp, k, counts[k], in_all, beliefs, places.get(k)) for k in range(len(exp.arms)))
+    arms = tuple(
+        replace(
+            _arm(exp, k, counts[k], in_all, beliefs, places.get(k)),
+            effect=arm_effect(replica, slot.segment, k, counts) if k in places else None,
+        )
+        for k in range(len(exp.arms))
+    )
     name, told = exp.segments.ids[slot.segment], totals(exp, counts.sum(axis=0))
     return SegmentReport(name, arms, *_past(replica, slot.segment), soon, told)
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from service.pb.lever.v1.experiment_pb2 import ArmReport, Lift, SegmentReport, Total
 
 _BAR = 10
-_HEADINGS = ("trials", "share", "rewarded", "mean", "expected", "95 % interval", "P(best)", "loss")
-_ROOM_FOR_BARS = 110
+_HEADINGS = ("trials", "share", "rewarded", "mean", "expected", "95 % interval", "P(best)", "loss", "over the default")
+_ROOM_FOR_BARS = 130
 
 
 def report(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) -> None:
@@ -29,7 +29,8 @@ def report(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) ->
 
     Observed is the mean; believed are the expected value with its 95 % credible interval, the probability of being the
     best arm, and the loss expected from serving this arm to everyone; these two once it is not too early: when every
-    arm that was shown has 30 trials and two arms have a reward, or one of them 30. Then come the means of the other metrics.
+    arm that was shown has 30 trials and two arms have a reward, or one of them 30. "Over the default" is what the arm
+    earns a trial beyond the default arm, a 95 % interval at any time, whatever the policy did. Then come the means of the other metrics.
     """
     from service.pb.lever.v1.experiment_pb2 import GetReportRequest
 
@@ -160,8 +161,17 @@ def _cells(arm: ArmReport, bars: bool, blocks: bool) -> tuple[str, ...]:
         f"{number(arm.credible_low)} to {number(arm.credible_high)}",
         chance,
         loss,
+        _over(arm),
         *(number(total.mean) if total.trials else "-" for total in arm.metrics[1:]),
     )
+
+
+def _over(arm: ArmReport) -> str:
+    """The interval of the arm's effect; nothing for the default arm itself."""
+    if not arm.HasField("effect"):
+        return ""
+    effect = arm.effect
+    return "too early" if effect.too_early else f"{number(effect.low)} to {number(effect.high)}"
 
 
 def bar(share: float, blocks: bool = True) -> str:

@@ -10,9 +10,13 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from bandits.cells import POLICY
+from bandits.effect import crowding
 from bandits.policy import POLICIES
+from bandits.posterior import Sums
 from bandits.state import Rows, Rules, State, Totals
 from bandits.subjects import NEVER
+from bandits.summary import thinned
 from service.errors import CorruptError
 from service.experiment.compiled import Experiment, read
 from service.learning.bounds import bounds_of
@@ -175,12 +179,20 @@ class Replica:
             if segment in self._changed or known is None or not np.array_equal(known.arms, arms):
                 sums = state.sums(segment, self.reviews.weights(state, experiment, segment, self.touched))
                 side = self.reviews.side(experiment, state.rules, segment)
-                self._slots[segment] = Slot.derive(
-                    segment, arms, policy, experiment.settings, sums, experiment.priors, side
-                )
+                slot = Slot.derive(segment, arms, policy, experiment.settings, sums, experiment.priors, side)
+                self._slots[segment] = replace(slot, seen=thinned(slot.seen, self._crowding(segment, sums)))
         self._changed.clear()
         slots = tuple(self._slots[s] for s in range(state.rules.segments))
         return Snapshot(experiment, slots, self.cursor, experiment.next_change(now_ms))
+
+    def _crowding(self, segment: int, sums: Sums) -> float:
+        """How much the policy's trials go together by subject (bandits/effect.py)."""
+        metric, lift = self.experiment.primary, self.state.subjects.lift[segment, POLICY]
+        n, s1, s2 = (float(column.sum()) for column in (sums.n, sums.s1, sums.s2))
+        if n <= 0.0:
+            return 1.0
+        totals = lift[1 + metric.number] * (metric.unit / metric.scale)
+        return crowding(lift[0].astype(np.float64), totals.astype(np.float64), s2 / n - (s1 / n) ** 2)
 
     # -- checkpoints -------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import grpc
 import structlog
 
 from bandits.ope import Estimate
+from service.analysis.arm_effect import ArmEffect
 from service.analysis.evaluation import Evaluation
 from service.analysis.lift import BucketSums, Lift, SampleRatio
 from service.analysis.report import ArmReport, Total
@@ -182,7 +183,11 @@ def _experiment(experiment: Experiment) -> pb.Experiment:
 
 
 def _arm(arm: ArmReport) -> pb.ArmReport:
-    return pb.ArmReport(**_fields(arm) | {"metrics": _totals(arm.metrics)})
+    return pb.ArmReport(**_fields(arm) | {"metrics": _totals(arm.metrics), "effect": _effect(arm.effect)})
+
+
+def _effect(one: ArmEffect | None) -> pb.ArmEffect | None:
+    return pb.ArmEffect(**_fields(one)) if one is not None else None
 
 
 def _totals(totals: tuple[Total, ...]) -> list[pb.Total]:
@@ -195,6 +200,6 @@ def _lift(lift: Lift) -> pb.Lift:
     return pb.Lift(**named, buckets=pb.BucketSums(**_fields(buckets)) if buckets else None)
 
 
-def _fields(one: ArmReport | Lift | BucketSums | SampleRatio | Total) -> dict[str, Any]:
+def _fields(one: ArmReport | Lift | BucketSums | SampleRatio | Total | ArmEffect) -> dict[str, Any]:
     """One name for one thing: a report's fields are the message's."""
     return {field.name: getattr(one, field.name) for field in fields(one)}

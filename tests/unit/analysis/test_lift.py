@@ -133,6 +133,48 @@ def test_a_click_of_ten_arms_is_too_early(service: Service) -> None:
     assert clicked.posterior_mean == max(arm.posterior_mean for arm in segment.arms)
 
 
+def test_arms_against_the_default(service: Service) -> None:
+    text = config(0.1).replace("{name: fixed, weights: {new: 1}}", "{name: fixed, weights: {new: 1, old: 3, idle: 1}}")
+    service.experiments.put(text.replace("[{id: old}", "[{id: old}, {id: idle, segments: [paid]}"), 0)
+    visit(service, 0, 1200)
+    made = told(service)
+    arms = {arm.arm: arm for arm in next(one for one in made.segments if one.segment == "default").arms}
+    assert arms["old"].effect is None
+    assert arms["idle"].effect is None  # it cannot be drawn here
+    new = arms["new"].effect
+    assert new is not None
+    assert new.too_early == ""
+    assert 0.0 < new.low < 0.25 < new.high
+    assert new.p_value < 0.05
+    assert new.difference == pytest.approx(arms["new"].mean - arms["old"].mean, abs=0.02)  # odds never moved
+    early = next(
+        arm for arm in next(one for one in made.segments if one.segment == "paid").arms if arm.arm == "idle"
+    ).effect
+    assert early is not None
+    assert "20 are needed" in early.too_early
+    assert math.isnan(early.difference)
+
+
+def test_visits_that_go_together_widen_what_is_believed(service: Service) -> None:
+    """The same trials and rewards, of 300 visitors or of 15 who come twenty times and always or never order."""
+    text = "experiment: NAME\narms: [{id: old}]\ndefault_arm: old\nmetrics: [{id: order, window: 1h}]\n"
+    width = {}
+    for name, subjects in (("many", 300), ("few", 15)):
+        service.experiments.put(text.replace("NAME", name), 0)
+        for i in range(300):
+            made = choose(service, name, f"s{i % subjects}")
+            if i % 3 == 0:
+                reward(service, made, metric="order", value=1.0)
+    service.feed.flushed(60.0)
+    service.feed.refresh(60.0)
+    for name in ("many", "few"):
+        (arm,) = service.feed.inspect(name, report).segments[0].arms
+        assert (arm.trials, arm.rewarded) == (300, 100)
+        width[name] = arm.credible_high - arm.credible_low
+    assert width["many"] == pytest.approx(0.107, rel=0.1)
+    assert width["few"] > 1.5 * width["many"]
+
+
 def test_a_changed_holdout_begins_anew_and_old_rewards_stay_out(service: Service) -> None:
     service.experiments.put(config(0.4), 0)
     before = [choose(service, "shop", f"b{i}") for i in range(50)]

@@ -128,6 +128,28 @@ def test_trials_that_are_worth_little_do_not_speak() -> None:
     assert not effect.supported(sums, squares * [1e6, 1.0], 0.1)
 
 
+@pytest.mark.parametrize(("most", "keen"), [(1, (1.0, 1.0)), (20, (1.0, 1.0)), (20, (0.2, 1.8))])
+def test_crowding_is_how_many_trials_stand_for_one(most: int, keen: tuple[float, float]) -> None:
+    """By theory: 1 + (visits' mean square / mean - 1) x the correlation of two visits of one subject."""
+    rng = np.random.default_rng(most)
+    visits, own = rng.integers(1, most + 1, 20_000), 0.2 * rng.choice(keen, 20_000)
+    won, bucket = rng.binomial(visits, own), rng.integers(0, 256, 20_000)
+    trials, totals = (np.bincount(bucket, column, 256) for column in (visits, won))
+    again = float((visits**2).sum() / visits.sum() - 1.0)
+    exact = 1.0 + again * float(np.var([0.2 * k for k in keen])) / (0.2 * 0.8)
+    got = effect.crowding(trials.astype(np.float64), totals.astype(np.float64), 0.2 * 0.8)
+    assert got == pytest.approx(exact, rel=0.2)
+    assert got >= 1.0
+
+
+def test_crowding_is_not_found_in_little() -> None:
+    nothing = np.zeros(256)
+    assert effect.crowding(nothing, nothing, 0.1) == 1.0
+    one = nothing.copy()
+    one[3] = 5.0
+    assert effect.crowding(10 * one + 1, one, 0.01) < 3.0
+
+
 def held(rng: np.random.Generator, share: float, subjects: int, more: float = 1.0) -> tuple[Floats, Floats]:
     """Trials of the holdout and of all, by bucket; subjects come up to 20 times, in the holdout `more` as often."""
     inside = rng.random(subjects) < share

@@ -26,7 +26,13 @@ def report(**fields: Any) -> epb.GetReportResponse:
         "probability_best": 0.875,
     }
     calm = epb.ArmReport(arm="calm", state="active", **shown, **believed, expected_loss=0.00012)
-    bold = epb.ArmReport(arm="[b]old", state="paused", holdout_trials=200, holdout_reward_sum=14)
+    bold = epb.ArmReport(
+        effect=epb.ArmEffect(low=-0.011, high=0.004),
+        arm="[b]old",
+        state="paused",
+        holdout_trials=200,
+        holdout_reward_sum=14,
+    )
     segments = [epb.SegmentReport(segment="enterprise", arms=[calm, bold])]
     sums: dict[str, Any] = {
         "policy_trials": 12345,
@@ -64,7 +70,9 @@ def test_report_is_a_table_per_segment(canned: Canned) -> None:
         "0.0001",
     ):
         assert cell in row, cell
-    assert next(line for line in out.splitlines() if line.startswith("[b]old"))  # markup in an id is only text
+    assert "-0.0110 to 0.0040" in next(
+        line for line in out.splitlines() if line.startswith("[b]old")
+    )  # markup in an id is only text
     assert out.splitlines()[0] == HEADLINE
     row = next(line for line in out.splitlines() if line.startswith("all"))
     for cell in ("click", "0.0800", "0.0700", "0.0100", "-0.0200 to 0.0400", "+14.2%", "-20.0% to +50.0%", "1"):

@@ -257,7 +257,7 @@ class Outage(_message.Message):
     def __init__(self, from_ms: _Optional[int] = ..., seen_ms: _Optional[int] = ...) -> None: ...
 
 class ArmReport(_message.Message):
-    __slots__ = ("arm", "state", "trials", "rewarded", "reward_sum", "mean", "credible_low", "credible_high", "probability_best", "expected_loss", "traffic_share", "holdout_trials", "holdout_reward_sum", "posterior_mean", "metrics")
+    __slots__ = ("arm", "state", "trials", "rewarded", "reward_sum", "mean", "credible_low", "credible_high", "probability_best", "expected_loss", "traffic_share", "holdout_trials", "holdout_reward_sum", "posterior_mean", "metrics", "effect")
     ARM_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     TRIALS_FIELD_NUMBER: _ClassVar[int]
@@ -273,6 +273,7 @@ class ArmReport(_message.Message):
     HOLDOUT_REWARD_SUM_FIELD_NUMBER: _ClassVar[int]
     POSTERIOR_MEAN_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_FIELD_NUMBER: _ClassVar[int]
     arm: str
     state: str
     trials: int
@@ -288,7 +289,30 @@ class ArmReport(_message.Message):
     holdout_reward_sum: float
     posterior_mean: float
     metrics: _containers.RepeatedCompositeFieldContainer[Total]
-    def __init__(self, arm: _Optional[str] = ..., state: _Optional[str] = ..., trials: _Optional[int] = ..., rewarded: _Optional[int] = ..., reward_sum: _Optional[float] = ..., mean: _Optional[float] = ..., credible_low: _Optional[float] = ..., credible_high: _Optional[float] = ..., probability_best: _Optional[float] = ..., expected_loss: _Optional[float] = ..., traffic_share: _Optional[float] = ..., holdout_trials: _Optional[int] = ..., holdout_reward_sum: _Optional[float] = ..., posterior_mean: _Optional[float] = ..., metrics: _Optional[_Iterable[_Union[Total, _Mapping]]] = ...) -> None: ...
+    effect: ArmEffect
+    def __init__(self, arm: _Optional[str] = ..., state: _Optional[str] = ..., trials: _Optional[int] = ..., rewarded: _Optional[int] = ..., reward_sum: _Optional[float] = ..., mean: _Optional[float] = ..., credible_low: _Optional[float] = ..., credible_high: _Optional[float] = ..., probability_best: _Optional[float] = ..., expected_loss: _Optional[float] = ..., traffic_share: _Optional[float] = ..., holdout_trials: _Optional[int] = ..., holdout_reward_sum: _Optional[float] = ..., posterior_mean: _Optional[float] = ..., metrics: _Optional[_Iterable[_Union[Total, _Mapping]]] = ..., effect: _Optional[_Union[ArmEffect, _Mapping]] = ...) -> None: ...
+
+class ArmEffect(_message.Message):
+    __slots__ = ("too_early", "difference", "standard_error", "low", "high", "relative", "relative_low", "relative_high", "p_value")
+    TOO_EARLY_FIELD_NUMBER: _ClassVar[int]
+    DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    STANDARD_ERROR_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    RELATIVE_FIELD_NUMBER: _ClassVar[int]
+    RELATIVE_LOW_FIELD_NUMBER: _ClassVar[int]
+    RELATIVE_HIGH_FIELD_NUMBER: _ClassVar[int]
+    P_VALUE_FIELD_NUMBER: _ClassVar[int]
+    too_early: str
+    difference: float
+    standard_error: float
+    low: float
+    high: float
+    relative: float
+    relative_low: float
+    relative_high: float
+    p_value: float
+    def __init__(self, too_early: _Optional[str] = ..., difference: _Optional[float] = ..., standard_error: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., relative: _Optional[float] = ..., relative_low: _Optional[float] = ..., relative_high: _Optional[float] = ..., p_value: _Optional[float] = ...) -> None: ...
 
 class EvaluateRequest(_message.Message):
     __slots__ = ("name", "policy")
