@@ -90,7 +90,7 @@ class Shop:
         self.caller.choose("torn", 10_000)  # so many rows are a checkpoint
         eventually(lambda: link.load(uid).checkpoint)
         wrong = Examination(link, link, uid).settled()
-        wrong.state.subjects[0, 0, 0, 0] += 1
+        wrong.state.subjects.lift[0, 0, 0, 0] += 1
         assert link.checkpoint(uid, wrong.whole()) is Checkpointed.DIVERGED
         self.caller.choose("torn", 10_000)
         link.close()

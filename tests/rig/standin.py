@@ -148,7 +148,7 @@ class StandinExperiments:
     def report(self, name: str) -> Report:
         self.get(name)
         arm = ArmReport("calm", "active", 10, 4, 4.0, 0.4, 0.1, 0.7, 0.9, 0.01, 1.0, 2, 1.0, 0.39)
-        return Report("hero", 4, "beta", "click", "5-0", True, (SegmentReport("default", (arm,)),))
+        return Report("hero", 4, "beta", "click", "5-0", True, (SegmentReport("default", (arm,)),), "", (), None)
 
 
 @contextmanager
