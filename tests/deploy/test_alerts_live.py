@@ -88,7 +88,7 @@ class Shop:
         link = RedisStore(url, timeout=20.0)
         uid = link.poll({}).registry["torn"]
         self.caller.choose("torn", 10_000)  # so many rows are a checkpoint
-        eventually(lambda: link.load(uid).checkpoint)
+        eventually(lambda: (stored := link.load(uid).checkpoint) is not None and stored.rows == 10_000)
         wrong = Examination(link, link, uid).settled()
         wrong.state.subjects.lift[0, 0, 0, 0] += 1
         assert link.checkpoint(uid, wrong.whole()) is Checkpointed.DIVERGED

@@ -1,6 +1,8 @@
 // Events on their way to POST /v1/events: in batches, and again where that can help. Sending one twice is harmless:
 // every event has an id. What is lost is counted and said.
 
+import { jittered } from './retry.js';
+
 const BATCH = 500;
 const SLOWEST_MS = 2000;
 const SEND_MS = 5000;
@@ -43,7 +45,7 @@ export class Outbox {
       if (left <= 0) break;
       this.sending ??= this.send();
       await Promise.race([this.sending, pause(left)]);
-      if (this.pauseMs && this.waiting.length && !this.sending) await pause(Math.min(this.pauseMs, end - Date.now()));
+      if (this.pauseMs && this.waiting.length && !this.sending) await pause(Math.min(jittered(this.pauseMs), end - Date.now()));
     }
     const done = !this.waiting.length && !this.sending;
     if (!done) this.schedule();
@@ -75,7 +77,7 @@ export class Outbox {
     this.timer = setTimeout(() => {
       this.timer = undefined;
       this.sending ??= this.send();
-    }, this.pauseMs || this.everyMs);
+    }, jittered(this.pauseMs) || this.everyMs);
     this.timer.unref?.();
   }
 
