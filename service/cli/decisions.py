@@ -20,6 +20,8 @@ Value = float | str | bool
 ANY_ID = {"ignore_unknown_options": True}
 Decision = Annotated[str, typer.Argument(metavar="DECISION_ID", help="The decision's id, as select printed it.")]
 
+CONTEXT_HELP = "A feature of the context; KEY:=TEXT for text like 007."
+
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 _FLAGS = {"true": True, "false": False}
 
@@ -60,10 +62,7 @@ def select(
     experiment: Name,
     subject: Annotated[str, typer.Argument(help="Who the choice is for.")],
     context: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--context", "-c", metavar="KEY=VALUE", help="A feature of the context; KEY:=TEXT for text like 007."
-        ),
+        list[str] | None, typer.Option("--context", "-c", metavar="KEY=VALUE", help=CONTEXT_HELP)
     ] = None,
     arm: Annotated[list[str] | None, typer.Option(help="Choose only among these.")] = None,
     deferred: Annotated[
@@ -81,7 +80,7 @@ def select(
     request = pb.SelectRequest(
         experiment=experiment,
         subject=subject,
-        context={key: _feature(value) for key, value in known.items()},
+        context={key: feature(value) for key, value in known.items()},
         arms=arm or [],
         previous_decision_id=previous,
         deferred=deferred,
@@ -108,7 +107,8 @@ def select(
         typer.echo(f"{name:<12}{text}")
 
 
-def _feature(value: Value) -> pb.FeatureValue:
+def feature(value: Value) -> pb.FeatureValue:
+    """As it goes over the wire."""
     from service.pb.lever.v1 import personalization_pb2 as pb
 
     if isinstance(value, bool):

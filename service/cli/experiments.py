@@ -24,8 +24,6 @@ from service.cli.connection import (
 if TYPE_CHECKING:
     from service.cli.connection import Client
 
-_SUFFIXES = (".yaml", ".yml", ".json")
-
 Name = Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Name of the experiment.")]
 
 
@@ -36,9 +34,11 @@ def apply(
     server: Server = LOCAL,
 ) -> None:
     """Create or update experiments from YAML or JSON files. Nothing that was learned is forgotten."""
-    files = _files(paths)
+    from service.text.document import SUFFIXES, files_of
+
+    files = [file for path in paths for file in files_of(path)]
     if not files:
-        typer.echo(f"error: no {', '.join(_SUFFIXES)} files in {', '.join(map(str, paths))}", err=True)
+        typer.echo(f"error: no {', '.join(SUFFIXES)} files in {', '.join(map(str, paths))}", err=True)
         raise typer.Exit(1)
     with connect(server) as client:
         applied = [_apply(client, file, server) for file in files]
@@ -46,23 +46,19 @@ def apply(
         raise typer.Exit(1)
 
 
-def _files(paths: list[Path]) -> list[Path]:
-    files: list[Path] = []
-    for path in paths:
-        files += sorted(f for f in path.iterdir() if f.suffix in _SUFFIXES) if path.is_dir() else [path]
-    return files
-
-
 def _apply(client: Client, file: Path, server: str) -> bool:
     """Applies one file and says what became of it. A file that is refused does not stop the next; a dead server does."""
     import grpc
 
+    from service.errors import InvalidError
     from service.pb.lever.v1.experiment_pb2 import PutExperimentRequest
+    from service.text.document import read
 
     try:
-        config = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        typer.echo(f"{file}: {error}", err=True)
+        config = read(file)
+    except InvalidError as error:
+        for wrong in error.violations:
+            typer.echo(wrong.of_file(str(file)), err=True)
         return False
     try:
         answer = client.experiments.PutExperiment(PutExperimentRequest(config=config), timeout=TIMEOUT_S)

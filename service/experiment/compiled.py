@@ -34,7 +34,7 @@ FORMAT = 1
 
 
 class Record(msgspec.Struct, frozen=True):
-    """One stored version of an experiment."""
+    """One stored version of an experiment. `by` is the name of the key that wrote it; no part of what it means."""
 
     format: int
     uid: str
@@ -43,6 +43,16 @@ class Record(msgspec.Struct, frozen=True):
     text: str
     spec: Spec
     numbers: Numbers
+    by: str = ""
+
+
+class Written(msgspec.Struct, frozen=True):
+    """What a Record says of itself; read without compiling it."""
+
+    version: int
+    applied_at_ms: int
+    text: str
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,8 +183,10 @@ class Experiment:
         return min((date for date in dates if date is not None and date > now_ms), default=None)
 
 
-def build(spec: Spec, text: str, uid: str, now_ms: int, old: Experiment | None, state_max: int = 256 << 20) -> bytes:
-    """The record of the next version: `old`'s version + 1, or 1.
+def build(
+    spec: Spec, text: str, uid: str, now_ms: int, old: Experiment | None, state_max: int = 256 << 20, by: str = ""
+) -> bytes:
+    """The record of the next version: `old`'s version + 1, or 1, written `by` a key of that name.
 
     Raises InvalidError for what the file alone does not show: changes that are refused, too many numbers with those
     of dropped things, a state that could outgrow `state_max` bytes.
@@ -187,7 +199,7 @@ def build(spec: Spec, text: str, uid: str, now_ms: int, old: Experiment | None, 
     check_state(numbers, spec.lines, state_max)
     kept = msgspec.structs.replace(spec, lines={})
     version = 1 if old is None else old.version + 1
-    return msgspec.json.encode(Record(FORMAT, uid, version, now_ms, text, kept, numbers))
+    return msgspec.json.encode(Record(FORMAT, uid, version, now_ms, text, kept, numbers, by))
 
 
 @lru_cache(maxsize=32)
@@ -203,6 +215,14 @@ def read(record: bytes) -> Experiment:
             raise CorruptError(f"an experiment's record has format {decoded.format}, not {FORMAT}")
         return _compile(decoded)
     except (msgspec.MsgspecError, LookupError, StopIteration, UnicodeDecodeError) as error:
+        raise CorruptError(f"an experiment's record does not decode: {error}") from error
+
+
+def written(record: bytes) -> Written:
+    """When and by whom a record was written, and its text. CorruptError if it does not decode."""
+    try:
+        return msgspec.json.decode(record, type=Written)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise CorruptError(f"an experiment's record does not decode: {error}") from error
 
 

@@ -13,8 +13,9 @@ from service.errors import InvalidError
 from service.experiment.parse_arms import check_priors, read_algorithm, read_arms, read_metrics
 from service.experiment.parse_context import read_features, read_segments
 from service.experiment.spec import DAY_MS, ArmSpec, SegmentSpec, Spec
+from service.text.document import load
 from service.text.fields import ID, Fields, Problems
-from service.text.yaml_tree import Item, load
+from service.text.tree import Item
 
 STATES = ("draft", "active", "paused", "ended")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\Z")

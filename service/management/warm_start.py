@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,7 +23,8 @@ from service.experiment.features.registry import TYPES
 from service.experiment.spec import DAY_MS
 from service.store import rows as layout
 from service.store.contract import Aggregate, Claim, Outcome, Store
-from service.text.csv_table import Table, number, quoted, read
+from service.text.csv_format import Format
+from service.text.csv_table import Table, read
 
 REQUIRED = ("arm", "reward")
 _OPTIONAL = ("metric", "segment", "time")
@@ -53,9 +55,11 @@ class History:
     unknown: int
 
 
-def warm_start(store: Store, uid: str, experiment: Experiment, text: str, now_ms: int) -> Warmed:
+def warm_start(
+    store: Store, uid: str, experiment: Experiment, text: str, now_ms: int, form: Format | None = None
+) -> Warmed:
     """Append a history file. InvalidError, by row, before anything is written. UnavailableError: send it again."""
-    history = parse(experiment, text, now_ms)
+    history = parse(experiment, text, now_ms, form or Format())
     outcomes: Counter[Outcome] = Counter()
     for start in range(0, len(history.rows), _STEP):
         places = range(start, min(start + _STEP, len(history.rows)))
@@ -66,9 +70,10 @@ def warm_start(store: Store, uid: str, experiment: Experiment, text: str, now_ms
     return Warmed(outcomes[Outcome.APPLIED], outcomes[Outcome.DUPLICATE], rewarded, history.unknown)
 
 
-def parse(experiment: Experiment, text: str, now_ms: int) -> History:
+def parse(experiment: Experiment, text: str, now_ms: int, form: Format | None = None) -> History:
     """Read and judge a whole file. Columns: arm, reward; metric, segment, time (else now); features."""
-    table = read(text, REQUIRED)
+    form = form or Format()
+    table = read(text, REQUIRED, form)
     declared = experiment.spec.features
     table.unknown((*REQUIRED, *_OPTIONAL, *declared))
     out = np.zeros(table.rows, layout.reward_dtype(experiment.columns - 1))
@@ -84,11 +89,19 @@ def parse(experiment: Experiment, text: str, now_ms: int) -> History:
         out["segment"] = experiment.segments.match_columns(given, table.rows)
     encoded = experiment.encoder.encode_columns(given, table.rows)
     out["x"] = encoded.x[:, 1:]
-    out["prefix"] = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+    out["prefix"] = _file_number(text, form)
     out["counter"], out["version"] = np.arange(table.rows), experiment.version
     out["flags"], out["propensity"] = HISTORY, np.nan  # nobody knows it
     out["metric"] = np.where(value == 0, layout.NO_METRIC, metric)
     return History(out, value, encoded.unknown)
+
+
+def _file_number(text: str, form: Format) -> int:
+    """What tells this file from others: how its lines end makes none, what its columns are taken for does."""
+    data = text.replace("\r\n", "\n").replace("\r", "\n").encode()
+    if form.changes_meaning():
+        data += b"\0" + msgspec.json.encode(msgspec.structs.replace(form, delimiter=""), order="sorted")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
 def coarse(time: Ints, now_ms: int) -> Ints:
@@ -133,11 +146,8 @@ def _rewards(table: Table, experiment: Experiment) -> tuple[Ints, Ints]:
             table.codes("metric", names, "metric")
         ]
     value = np.zeros(table.rows, np.int64)
-    for index, cell in enumerate(table.columns["reward"]):
-        total = number(cell)
-        if total is None or not math.isfinite(total):
-            table.problems.add(index, "reward", f"must be a finite number, not {quoted(cell)}")
-        elif total != 0:
+    for index, total in enumerate(table.numbers("reward").tolist()):
+        if total and not math.isnan(total):
             try:
                 value[index] = _units(experiment.metrics[int(metric[index])], total)
             except InvalidError as error:

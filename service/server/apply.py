@@ -10,11 +10,11 @@ from google.protobuf.any_pb2 import Any as Packed
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from service.errors import UnavailableError
+from service.errors import InvalidError, UnavailableError
 from service.pb.lever.v1 import experiment_pb2 as pb
 from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
+from service.text.document import SUFFIXES, files_of, read
 
-SUFFIXES = (".yaml", ".yml", ".json")
 TIMEOUT_S = 30.0
 
 
@@ -24,11 +24,6 @@ class Refused(Exception):  # noqa: N818  # says what happened
     def __init__(self, lines: list[str]) -> None:
         super().__init__("; ".join(lines))
         self.lines = lines
-
-
-def files_of(path: Path) -> list[Path]:
-    """The file itself, or the experiment files of a folder by name."""
-    return sorted(file for file in path.iterdir() if file.suffix in SUFFIXES) if path.is_dir() else [path]
 
 
 def apply(path: Path, address: str, key: str = "") -> None:
@@ -55,10 +50,10 @@ def apply(path: Path, address: str, key: str = "") -> None:
 def _put(stub: ExperimentServiceStub, file: Path, key: str) -> pb.PutExperimentResponse:
     metadata = (("authorization", f"Bearer {key}"),) if key else ()
     try:
-        request = pb.PutExperimentRequest(config=file.read_text(encoding="utf-8"))
+        request = pb.PutExperimentRequest(config=read(file))
         return stub.PutExperiment(request, timeout=TIMEOUT_S, wait_for_ready=True, metadata=metadata)
-    except (OSError, UnicodeDecodeError) as error:
-        raise Refused([f"{file}: {error}"]) from error
+    except InvalidError as error:
+        raise Refused([wrong.of_file(str(file)) for wrong in error.violations]) from error
     except grpc.RpcError as error:
         if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
             raise UnavailableError(f"{file}: {error.details()}") from error

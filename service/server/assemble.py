@@ -11,6 +11,7 @@ from service.learning.snapshot_file import SnapshotFile
 from service.management.experiments import StoredExperiments
 from service.management.protocols import Experiments, Offline
 from service.security.secrets import Secrets
+from service.serving.explainer import Explainer
 from service.serving.personalizer import Personalizer
 from service.serving.published import Published
 from service.serving.rewarder import Rewarder
@@ -18,7 +19,7 @@ from service.serving.store_clock import StoreClock
 from service.serving.subject import Hasher
 from service.serving.token import TokenKeys
 from service.serving.use_cases import LocalUseCases, UseCases
-from service.store.contract import Store
+from service.store.contract import Journal, Store
 from service.telemetry.metrics import Metrics
 
 _NEWER_S = 2.0  # a reward waits so long for a configuration that another server has seen and this one not yet
@@ -47,6 +48,7 @@ class Service:
     directory: Published
     clock: StoreClock
     metrics: Metrics
+    journal: Journal
     offline: Offline | None = None
     close: Callable[[], None] = lambda: None
 
@@ -80,5 +82,7 @@ def build(
     feed = Feed(store, directory, clock, metrics, tuning.poll_ms, tuning.flush_ms, snapshot_file, reaffirm)
     personalizer = Personalizer(directory, keys, Hasher(secrets.subjects), clock, metrics)
     rewarder = Rewarder(store, directory, keys, clock, metrics, partial(feed.refresh, _NEWER_S))
-    experiments = StoredExperiments(store, directory, feed, clock, tuning.state_max)
-    return Service(LocalUseCases(personalizer, rewarder), experiments, feed, directory, clock, metrics, offline)
+    experiments = StoredExperiments(store, directory, feed, clock, Explainer(directory, keys, clock), tuning.state_max)
+    return Service(
+        LocalUseCases(personalizer, rewarder), experiments, feed, directory, clock, metrics, store.journal, offline
+    )

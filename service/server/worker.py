@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import os
 import sys
 import threading
@@ -25,8 +26,9 @@ from service.process import child
 from service.process.settings import Settings
 from service.rpc.server import Limits, Server
 from service.security import certificates, secrets
-from service.security.api_keys import Access, Key
+from service.security.api_keys import Access, Key, difference
 from service.server.assemble import Service, Tuning, build
+from service.store.contract import Event, Journal
 from service.store.counted import Counted
 from service.store.durability import durability
 from service.store.redis import RedisStore
@@ -172,7 +174,7 @@ def _serve(service: Service, orders: child.Orders, settings: Settings, reporter:
         elif not ready:
             server.set_ready(ready=False, why=why)
         reporter.say(ready=ready, why=why)
-        follow(access)
+        follow(access, service.journal)
         refusals.tell()
         stop.wait(TICK_S)
     reporter.say(ready=False, why="stopping")
@@ -190,16 +192,29 @@ def _bind(server: Server, orders: child.Orders, settings: Settings) -> None:
     server.bind(f"unix:{orders.inner}")
 
 
-def follow(access: Access | None) -> None:
-    """Take over what changed in the file of API keys."""
+def follow(access: Access | None, journal: Journal | None = None) -> None:
+    """Take over what changed in the file of API keys, and note it in the journal."""
     if access is None:
         return
     log = structlog.get_logger("lever.worker")
+    before = access.keys
     try:
         if access.refresh():
             log.info("API keys reloaded", keys=list(access.names))
+            if journal is not None:
+                _note(journal, before, access.keys, log)
     except LeverError as error:
         log.warning("the API keys were not reloaded; the old ones stay", error=str(error))
+
+
+def _note(journal: Journal, before: tuple[Key, ...], after: tuple[Key, ...], log: structlog.BoundLogger) -> None:
+    """Once for all workers and servers that read the same file."""
+    lines = "\n".join(key.line() for key in after)
+    event = Event("API keys changed", "the file of keys", detail=difference(before, after))
+    try:
+        journal.note(event, hashlib.sha256(lines.encode()).hexdigest()[:16])
+    except UnavailableError as error:
+        log.warning("not in the history", what=event.what, error=str(error))
 
 
 def _settle() -> None:

@@ -1,6 +1,6 @@
 """The store: where the log, the claims, the configurations and the checkpoints live.
 
-Seven calls; two implementations (`memory`, `redis`) pass the same suite, tests/contract/test_store.py. All of an
+Eight calls; two implementations (`memory`, `redis`) pass the same suite, tests/contract/test_store.py. All of an
 experiment's data is under its uid. Times are milliseconds of the store's own clock. Every call raises
 UnavailableError when the store cannot be reached or refuses to write (nothing was applied, or sending the same
 again is recognised), and LostError when the store no longer knows an experiment that was not deleted.
@@ -201,6 +201,31 @@ class Held:
     totals: Mapping[int, tuple[int, int]]
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that somebody did: what, with which key, to which experiment ("" for what concerns none).
+
+    `version` is that of a configuration written with it, else 0. `at_ms` is the store's time, set when it is kept.
+    """
+
+    what: str
+    by: str
+    experiment: str = ""
+    version: int = 0
+    detail: str = ""
+    at_ms: int = 0
+
+
+class Journal(Protocol):
+    """Events in the order in which they were kept. Calls raise UnavailableError as those of a Store do."""
+
+    def note(self, event: Event, once: str = "") -> None:
+        """Keep an event. With `once`, the same word again within a minute keeps nothing: several servers saw one thing."""
+
+    def events(self, experiment: str = "", limit: int = 1000) -> list[Event]:
+        """The newest first, at most `limit`: of one experiment, or all."""
+
+
 class Store(Protocol):
     """The seam between the personalizer and whatever keeps its data."""
 
@@ -236,6 +261,13 @@ class Store(Protocol):
 
     def checkpoint(self, uid: str, checkpoint: Checkpoint) -> Checkpointed:
         """Store a checkpoint if its base is the stored one, and trim the log behind the checkpoint before last."""
+
+    def versions(self, uid: str) -> Mapping[int, bytes]:
+        """The newest configurations of an experiment, 50 at most, by version in rising order; none of an unknown one."""
+
+    @property
+    def journal(self) -> Journal:
+        """What people did, kept beside the experiments."""
 
 
 class Engine(Protocol):

@@ -61,6 +61,15 @@ class Keys:
         """Hash: name to secret bytes."""
         return f"{self.prefix}:secrets"
 
+    @property
+    def journal(self) -> str:
+        """Stream: what people did."""
+        return f"{self.prefix}:journal"
+
+    def once(self, word: str) -> str:
+        """Set for as long as an event that several servers see must not be kept again."""
+        return f"{self.prefix}:once:{word}"
+
     def config(self, uid: str) -> str:
         """Hash: version, record, deleting."""
         return f"{self.prefix}:{{{uid}}}:cfg"

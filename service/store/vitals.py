@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from service.errors import UnavailableError
-from service.store.redis import pool_of
 from service.store.scripts import Keys, info_lines, pairs
-from service.store.wire import Wire
+from service.store.wire import Wire, pool_of
 
 
 @dataclass(frozen=True)

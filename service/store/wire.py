@@ -8,10 +8,14 @@ from threading import Lock
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from service.errors import UnavailableError
 from service.store.contract import UnreachableError
 from service.store.scripts import Script
+
+MAX_CONNECTIONS = 512
 
 _KINDS: list[tuple[type[redis.RedisError], str]] = [  # subclasses before their parents
     (redis.BusyLoadingError, "LOADING"),
@@ -131,3 +135,15 @@ def checked(replies: list[Any]) -> list[Any]:
         if isinstance(reply, redis.RedisError):
             raise reply
     return replies
+
+
+def pool_of(url: str, timeout: float) -> redis.ConnectionPool:
+    """Connections that wait at most `timeout` seconds, and of which no call is repeated behind our back."""
+    return redis.ConnectionPool.from_url(
+        url,
+        max_connections=MAX_CONNECTIONS,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+    )

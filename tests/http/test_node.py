@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rig import node as nodes
+from tests.rig.clients import node as nodes
 from tests.rig.site import Keyed
 
 CLIENT_VISIBLE = {"decisionId", "propensity", "segment", "holdout", "version", "windowMs"}

@@ -1,4 +1,4 @@
-// Lever's provider for Node, driven by lines of JSON: see tests/rig/driven.py.
+// Lever's provider for Node, driven by lines of JSON: see tests/rig/clients/driven.py.
 import { createInterface } from 'node:readline';
 import { OpenFeature } from '@openfeature/server-sdk';
 import { LeverProvider } from 'lever-openfeature/server';

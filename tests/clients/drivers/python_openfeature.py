@@ -1,4 +1,4 @@
-"""lever_client.openfeature.LeverProvider, driven by lines of JSON: see tests/rig/driven.py."""
+"""lever_client.openfeature.LeverProvider, driven by lines of JSON: see tests/rig/clients/driven.py."""
 
 from __future__ import annotations
 

@@ -102,8 +102,8 @@ def test_a_csv_becomes_trials() -> None:
     trials = trials_of(decisions(300))
     assert sorted(trials.arms) == sorted(ARMS)
     assert len(trials) == 300
-    # The constant; three columns and more of country; two of visits.
-    assert trials.rules.columns == 1 + 4 + 2
+    # The constant; two values of country and missing; visits, which are never missing.
+    assert trials.rules.columns == 1 + 3 + 1
     assert set(np.unique(trials.total * trials.unit).tolist()) == {0.0, 1.0}
 
 
@@ -151,7 +151,7 @@ def test_a_learned_policy_is_fitted_on_other_rows() -> None:
         ("arm,propensity,reward\nx,0.5\n", ["row 2, cells: has 2, the header has 3"]),
         ("arm,arm,propensity,reward\nx,x,0.5,1\n", ['row 1: the column "arm" is given twice']),
         ("arm,propensity,reward,decision_time\nx,0.5,1,soon\n", ["row 2, decision_time: must be a time"]),
-        ('arm,propensity,reward\n"x,0.5,1\n', ["file: is no CSV"]),
+        ('arm,propensity,reward\n"x,0.5,1\n', ["row 2: is no CSV: a quotation mark is opened here and never closed"]),
     ],
 )
 def test_wrong_decisions_are_told_by_row(text: str, said: list[str]) -> None:

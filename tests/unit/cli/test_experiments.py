@@ -13,13 +13,13 @@ from tests.rig.canned import Canned, bad_request, experiment, lever
 
 
 def test_apply_says_what_became_of_each_file(canned: Canned, tmp_path: Path) -> None:
-    for name in ("b.yml", "a.yaml", "c.json", "notes.txt"):
-        (tmp_path / name).write_text(name)
-    became = {"a.yaml": (1, True), "b.yml": (4, True), "c.json": (2, False)}
+    for name, text in (("b.yml", "b"), ("a.yaml", "a"), ("c.json", '"c"'), ("notes.txt", "d")):
+        (tmp_path / name).write_text(text)
+    became = {"a": (1, True), "b": (4, True), '"c"': (2, False)}
 
     def put(request: Any) -> epb.PutExperimentResponse:
         version, changed = became[request.config]
-        stands = experiment(name=request.config[0], version=version)
+        stands = experiment(name=request.config.strip('"'), version=version)
         return epb.PutExperimentResponse(experiment=stands, changed=changed)
 
     canned.answers["put"] = put
@@ -69,10 +69,10 @@ def test_apply_refuses_what_is_not_there(tmp_path: Path) -> None:
 
 
 def test_apply_reports_a_file_that_is_not_text(canned: Canned, tmp_path: Path) -> None:
-    (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "x.yaml").write_bytes(b"a: 1\nb: \xff")
     result = lever("apply", tmp_path / "x.yaml")
     assert result.exit_code == 1
-    assert "x.yaml: 'utf-8' codec can't decode" in result.stderr
+    assert "x.yaml:2: file: is not UTF-8: byte 0xff at offset 8; save it as UTF-8" in result.stderr
     assert not canned.asked
 
 

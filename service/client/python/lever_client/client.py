@@ -48,6 +48,11 @@ PASSING = frozenset({
 })  # fmt: skip
 _PASSING = frozenset(code.value[0] for code in PASSING)
 SEND_S = 5.0
+# grpc's own are 1 s, then longer and longer, up to two minutes: so long defaults were shown after the server's return.
+RECONNECT = (
+    ("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.min_reconnect_backoff_ms", 2_000),  # so long an attempt may take
+)  # fmt: skip
 _LEFT: list[grpc.Channel] = []  # channels of the process that this one was forked from: never closed here
 
 
@@ -191,7 +196,7 @@ class Lever(Forked):
 
     def _connect(self) -> grpc.Channel:
         config = files("lever_client").joinpath("retry.json").read_text()
-        options = (("grpc.service_config", config), ("grpc.keepalive_time_ms", 60_000))
+        options = (("grpc.service_config", config), ("grpc.keepalive_time_ms", 60_000), *RECONNECT)
         if self._credentials is None:
             return grpc.insecure_channel(self._address, options)
         return grpc.secure_channel(self._address, self._credentials, options)

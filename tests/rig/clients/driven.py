@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.rig.node import environment
+from tests.rig.clients.node import environment
 from tests.rig.programs import ROOT
 
 DRIVERS = ROOT / "tests/clients/drivers"
