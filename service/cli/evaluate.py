@@ -79,7 +79,7 @@ def warm_start(
     from service.pb.lever.v1.experiment_pb2 import WarmStartRequest
 
     text = _read(file)
-    with _waiting("writing history"), connect(server) as client:
+    with waiting("writing history"), connect(server) as client:
         answer = client.experiments.WarmStart(WarmStartRequest(name=experiment, csv=text), timeout=_TIMEOUT_S)
     if as_json:
         print_json({name: getattr(answer, name) for name in answer.DESCRIPTOR.fields_by_name})
@@ -108,7 +108,7 @@ def _from_server(experiment: str, policy: str, file: str, server: str) -> Evalua
     from service.cli.connection import complain, fault
     from service.pb.lever.v1.experiment_pb2 import EvaluateRequest
 
-    with _waiting("reading the log"), connect(server) as client:
+    with waiting("reading the log"), connect(server) as client:
         try:
             request = EvaluateRequest(name=experiment, policy=policy)
             return _received(client.experiments.Evaluate(request, timeout=_TIMEOUT_S))
@@ -126,7 +126,7 @@ def _from_csv(csv: Path, policy: str, file: Path, low: float | None, high: float
 
     at = csv
     try:
-        with _bar("evaluating") as progress:
+        with bar("evaluating") as progress:
             trials = trials_of(_read(csv), low, high)
             at = file
             return run(trials, policy, progress)
@@ -161,18 +161,18 @@ def _estimate(one: PolicyEstimate) -> Estimate:
 
 
 @contextmanager
-def _bar(what: str) -> Iterator[Progress]:
+def bar(what: str) -> Iterator[Progress]:
     """A progress bar on stderr for work that tells its share."""
-    with _progress() as bar:
-        task = bar.add_task(what, total=1.0)
-        yield lambda share: bar.update(task, completed=share)
+    with _progress() as shown:
+        task = shown.add_task(what, total=1.0)
+        yield lambda share: shown.update(task, completed=share)
 
 
 @contextmanager
-def _waiting(what: str) -> Iterator[None]:
+def waiting(what: str) -> Iterator[None]:
     """A bar that only shows that something goes on: a server does not tell its share."""
-    with _progress() as bar:
-        bar.add_task(what, total=None)
+    with _progress() as shown:
+        shown.add_task(what, total=None)
         yield
 
 

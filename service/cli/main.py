@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from service import __version__
-from service.cli import archive, decisions, doctor, evaluate, experiments, key, log, report, rescue, verify
+from service.cli import archive, decisions, doctor, evaluate, experiments, key, log, plan, report, rescue, verify
 from service.cli.connection import REACH, Reach
 
 app = typer.Typer(
@@ -105,6 +105,7 @@ app.command("list")(experiments.list_)
 app.command("show")(experiments.show)
 app.command("delete")(experiments.delete)
 app.command("report")(report.report)
+app.command("plan")(plan.plan)
 app.command("log")(log.log)
 app.command("evaluate")(evaluate.evaluate)
 app.command("warm-start")(evaluate.warm_start)
