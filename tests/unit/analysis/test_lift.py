@@ -136,7 +136,7 @@ def test_a_click_of_ten_arms_is_too_early(service: Service) -> None:
 def test_arms_against_the_default(service: Service) -> None:
     text = config(0.1).replace("{name: fixed, weights: {new: 1}}", "{name: fixed, weights: {new: 1, old: 3, idle: 1}}")
     service.experiments.put(text.replace("[{id: old}", "[{id: old}, {id: idle, segments: [paid]}"), 0)
-    visit(service, 0, 1200)
+    visit(service, 0, 4000)
     made = told(service)
     arms = {arm.arm: arm for arm in next(one for one in made.segments if one.segment == "default").arms}
     assert arms["old"].effect is None
