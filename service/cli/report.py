@@ -22,7 +22,7 @@ _ROOM_FOR_BARS = 110
 
 
 def report(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) -> None:
-    """Report per segment and arm: trials, rewards, and what they say of it.
+    """Report trials, rewards and what they say, per segment and arm.
 
     Observed is the mean; believed are the expected value with its 95 % credible interval, the probability of being the
     best arm, and the loss expected from serving this arm to everyone.
@@ -44,11 +44,11 @@ def report(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) ->
         if segment.served:
             typer.echo(f"ended: everybody in this segment is served {segment.served}")
         for change in segment.changes:
-            now = f"{change.times:.2g} times what it did" if change.times else "otherwise from some visitors"
+            now = f"{change.times:.2g} times what it did" if change.times else "differently from some visitors"
             typer.echo(f"change: since {moment(change.from_ms)} the arm {change.arm} earns {now}")
         if segment.HasField("outage"):
             since, seen = moment(segment.outage.from_ms), moment(segment.outage.seen_ms)
-            typer.echo(f"outage: from {since} to {seen} next to nothing was earned; it does not teach")
+            typer.echo(f"outage: from {since} to {seen} next to nothing was earned; those trials do not teach")
         if unexposed(segment):
             typer.echo(
                 "every trial was rewarded: are deferred choices exposed only where they succeed? Expose all that were shown."

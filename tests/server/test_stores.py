@@ -206,7 +206,7 @@ def test_doctor_tells_a_server_that_starts_from_none(tmp_path: Path) -> None:
         process = subprocess.Popen([sys.executable, "-m", "service", "serve", *ports], cwd=ROOT, env=env, stderr=log)
         try:
             where = ["--server", f"127.0.0.1:{grpc_port}", "--http", f"http://127.0.0.1:{http_port}", *ports[4:]]
-            eventually(lambda: "Lever runs, and does not listen" in said(*where)["gRPC"]["said"])
+            eventually(lambda: "Lever runs but does not listen" in said(*where)["gRPC"]["said"])
             found = said(*where)
             assert (found["gRPC"]["result"], found["gRPC"]["todo"]) == ("problem", "wait, and ask again")
             assert found["way to the store"]["result"] == "skipped"
