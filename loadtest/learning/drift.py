@@ -1,4 +1,4 @@
-"""`python -m loadtest.learning.drift`: fourteen days of a shop in which something changes, and what `auto` loses by it.
+"""`python -m loadtest drift`: fourteen days of a shop in which something changes, and what `auto` loses by it.
 
 Four arms, 4,000 decisions a day, nothing known of visitors; a snapshot every 100 decisions, looks where the service makes
 them. The sums, the looks and the policy are the service's own; tokens, log and store are left out.
@@ -186,9 +186,9 @@ def text(row: Mapping[str, str | float | None]) -> str:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """A line for each world."""
-    options = argparse.ArgumentParser("python -m loadtest.learning.drift", description=__doc__)
+def main(arguments: Sequence[str]) -> int:
+    """A line for each world. Exit code 0."""
+    options = argparse.ArgumentParser("python -m loadtest drift", description=__doc__)
     options.add_argument("worlds", nargs="*", default=list(WORLDS), help=f"of {', '.join(WORLDS)}; default: all")
     options.add_argument("--runs", type=int, default=5, help="default 5")
     options.add_argument("--holdout", type=float, default=0.0, help="share of visitors; default 0")
@@ -196,6 +196,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.add_argument("--json", action="store_true", help="JSON lines")
     options.add_argument("--off", action="store_true", help="everything counts alike")
     given = options.parse_args(arguments)
+    if unknown := [name for name in given.worlds if name not in WORLDS]:
+        options.error(f"unknown world {unknown[0]!r}: one of {', '.join(WORLDS)}")
     seeds = range(given.first_seed, given.first_seed + given.runs)
     for name in given.worlds:
         runs = [Shop(WORLDS[name], seed, given.holdout, remembers=not given.off).run() for seed in seeds]
@@ -204,7 +206,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
             report.emit(row | {"holdout": given.holdout, "seeds": [seeds[0], seeds[-1]], "machine": report.machine()})
         else:
             print(text(row), flush=True)
-
-
-if __name__ == "__main__":
-    main()
+    return 0

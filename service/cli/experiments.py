@@ -122,7 +122,9 @@ def show(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) -> N
         print_json(plain(answer))
         return
     applied = _moment(answer.applied_at_ms)
-    typer.echo(f"# {answer.name}: {answer.state}, {answer.algorithm}, version {answer.version}, applied {applied}")
+    # JSON has no comments: what goes into a file is the configuration and nothing else.
+    said = f"# {answer.name}: {answer.state}, {answer.algorithm}, version {answer.version}, applied {applied}"
+    typer.echo(said, err=True)
     typer.echo(answer.config.rstrip("\n"))
 
 

@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     from bandits.expansion import Design
 
 FORMAT = 1
+NO_HOLDOUT = (
+    "holdout: there is none, so you will not be able to say what it was worth; `holdout: {share: 0.05}` keeps 5 % of the "
+    "subjects on the default arm"
+)
+_STEADY = ("fixed", "uniform")  # algorithms that learn nothing: what each arm is worth is seen without a holdout
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -177,12 +182,14 @@ class Experiment:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is taken but hardly meant: settings without effect, values that differ in nothing one sees."""
+        """What is taken but hardly meant: settings without effect, values that differ in nothing one sees, no holdout."""
         from bandits.policy import POLICIES
 
         given = self.spec.algorithm
         settings = warnings_of(POLICIES[given.name], given.settings)
-        return (*(f"algorithm.{said}" for said in settings), *lookalikes(self.spec.features))
+        told = self.holdout_share or self.algorithm in _STEADY or self.state == "ended"
+        lift = () if told else (NO_HOLDOUT,)
+        return (*(f"algorithm.{said}" for said in settings), *lookalikes(self.spec.features), *lift)
 
     def live(self, now_ms: int) -> bool:
         """Whether it chooses now: active and inside its dates."""

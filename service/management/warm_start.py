@@ -145,8 +145,9 @@ def _forgetting(counter: int, row: bytes, metric: int, now_ms: int) -> Claim:
 def parse(experiment: Experiment, text: str, now_ms: int, form: Format | None = None) -> History:
     """Read and judge a whole file. Columns: arm, reward; metric, segment, time (else now); features."""
     form = form or Format()
-    table = read(text, REQUIRED, form)
     declared = experiment.spec.features
+    names = [name for name, feature in declared.items() if TYPES[feature.type].cell != "number"]
+    table = read(text, REQUIRED, form, ("arm", *_OPTIONAL, *names))
     table.unknown((*REQUIRED, *_OPTIONAL, *declared))
     out = np.zeros(table.rows, layout.reward_dtype(experiment.columns - 1))
     out["arm"] = table.codes("arm", [arm.id for arm in experiment.arms], "arm")

@@ -10,8 +10,10 @@ import grpc
 import structlog
 
 from bandits.ope import Estimate
+from service.analysis.arm_effect import ArmEffect
 from service.analysis.evaluation import Evaluation
-from service.analysis.report import ArmReport
+from service.analysis.lift import BucketSums, Lift, SampleRatio
+from service.analysis.report import ArmReport, Total
 from service.errors import InvalidError, PreconditionError, UnavailableError
 from service.experiment.compiled import Experiment
 from service.experiment.features.column import Value
@@ -105,10 +107,14 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
                     changes=[pb.Change(arm=c.arm, from_ms=c.from_ms, times=c.times) for c in segment.changes],
                     outage=pb.Outage(from_ms=segment.outage.from_ms, seen_ms=segment.outage.seen_ms)
                     if segment.outage else None,
-                    served=segment.served,
+                    served=segment.served, too_early=segment.too_early, totals=_totals(segment.totals),
                 )
                 for segment in report.segments
             ],
+            headline=report.headline,
+            lifts=[_lift(one) for one in report.lifts],
+            totals=_totals(report.totals),
+            sample_ratio=pb.SampleRatio(**_fields(report.sample_ratio)) if report.sample_ratio else None,
         )  # fmt: skip
 
     def Evaluate(self, request: pb.EvaluateRequest, context: grpc.ServicerContext) -> pb.EvaluateResponse:
@@ -231,8 +237,26 @@ def _experiment(experiment: Experiment) -> pb.Experiment:
 
 
 def _arm(arm: ArmReport) -> pb.ArmReport:
-    # One name for one thing: the report's fields are the message's.
-    return pb.ArmReport(**{field.name: getattr(arm, field.name) for field in fields(arm)})
+    return pb.ArmReport(**_fields(arm) | {"metrics": _totals(arm.metrics), "effect": _effect(arm.effect)})
+
+
+def _effect(one: ArmEffect | None) -> pb.ArmEffect | None:
+    return pb.ArmEffect(**_fields(one)) if one is not None else None
+
+
+def _totals(totals: tuple[Total, ...]) -> list[pb.Total]:
+    return [pb.Total(**_fields(total)) for total in totals]
+
+
+def _lift(lift: Lift) -> pb.Lift:
+    named = _fields(lift)
+    buckets = named.pop("buckets")
+    return pb.Lift(**named, buckets=pb.BucketSums(**_fields(buckets)) if buckets else None)
+
+
+def _fields(one: ArmReport | Lift | BucketSums | SampleRatio | Total | ArmEffect) -> dict[str, Any]:
+    """One name for one thing: a report's fields are the message's."""
+    return {field.name: getattr(one, field.name) for field in fields(one)}
 
 
 def _explainable(request: pb.ExplainRequest) -> None:

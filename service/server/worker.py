@@ -19,6 +19,7 @@ from bandits.warmup import eager, warm
 from service import __version__, logs
 from service.errors import LeverError, UnavailableError
 from service.learning import snapshot_file
+from service.learning.agreement import Agreement
 from service.learning.beliefs import Beliefs
 from service.learning.snapshot_file import SnapshotFile
 from service.management.offline import Apart
@@ -57,7 +58,14 @@ def make(settings: Settings, url: str, metrics: Metrics) -> Service:
     shared = secrets.remembered(settings.data_dir, mark, store.secret)
     try:
         held = secrets.find(settings.token_keys, None if settings.redis_url else settings.data_dir, shared)
-        secrets.agree(held.tokens, store.agree)
+        agreement = Agreement(
+            meet=lambda: secrets.agree(held.tokens, store.agree),
+            reaffirm=lambda: secrets.reaffirm(held, store.secret) if settings.redis_url else None,
+        )
+        with suppress(
+            UnavailableError
+        ):  # away: it starts from its snapshot file, and the feed asks before it does anything
+            agreement.meet()
         _tell_durability(store)
     except LeverError:
         store.close()
@@ -66,7 +74,7 @@ def make(settings: Settings, url: str, metrics: Metrics) -> Service:
         Counted(store, metrics), held, metrics,
         Tuning(settings.poll_ms, settings.flush_ms, settings.buffer_bytes, settings.state_max),
         offline=Apart(url), snapshot_file=SnapshotFile(settings.data_dir / f"snapshot-{mark}.bin"),
-        reaffirm=lambda: secrets.reaffirm(held, store.secret) if settings.redis_url else None,
+        agreement=agreement,
     )  # fmt: skip
     return replace(service, close=store.close)
 
@@ -81,7 +89,7 @@ def _tell_durability(store: RedisStore) -> None:
 
 
 def run(orders: child.Orders) -> int:
-    """Serve until a signal, then let running calls end, flush, and return 0."""
+    """Serve until a signal, then let running calls end, flush, and return 0. 1 where the store turns out not to be ours."""
     settings = orders.resolved()
     logs.configure(settings.log_level, settings.log_json, worker=orders.name)
     log = structlog.get_logger("lever.worker")
@@ -101,6 +109,9 @@ def run(orders: child.Orders) -> int:
                 log.info("stopping: flushing trials")
                 service.stop()
         reporter.stop()
+    if service is not None and service.feed.refused is not None:
+        log.error(str(service.feed.refused))
+        return 1
     log.info("stopped")
     return 0
 
@@ -166,7 +177,7 @@ def _serve(service: Service, orders: child.Orders, settings: Settings, reporter:
     refusals = Refusals(service.metrics)
     ready = store_up = False
     why = "nothing is loaded yet: the store has not answered, and there is no snapshot file"
-    while not stop.is_set():
+    while not stop.is_set() and service.feed.refused is None:
         if store_up != service.feed.store_up:
             store_up = not store_up
             server.set_store(up=store_up)

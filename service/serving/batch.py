@@ -132,19 +132,17 @@ class _Batch:
     def _choose_in(self, slot: Slot, arms: Ints, held: Ints, free: Ints) -> None:
         """The rows of one segment: those in the holdout, and those that the policy draws for."""
         exp = self._exp
-        nobody = Draw(exp.default_arm, 1.0, UNDRAWN, Reason.NO_ELIGIBLE_ARM)
+        if len(arms) == 0:
+            nobody = Draw(exp.default_arm, 1.0, UNDRAWN, Reason.NO_ELIGIBLE_ARM)
+            self.fill(np.concatenate([held, free]), nobody)
+            return
         if not exp.holdout_uniform:
             self.fill(held, Draw(exp.default_arm, 1.0, HOLDOUT, Reason.HOLDOUT))
-        elif len(arms) == 0:
-            self.fill(held, nobody)
         elif len(held):
             self._draw(slot, np.full(len(arms), 1.0 / len(arms)), arms, held)
             self.flags[held], self.reason[held] = HOLDOUT, Reason.HOLDOUT
-        if len(arms) == 0:
-            self.fill(free, nobody)
-        else:
-            self._draw(slot, None if slot.contextual else slot.pmf_of(arms), arms, free)
-            self.reason[free] = Reason.POLICY
+        self._draw(slot, None if slot.contextual else slot.pmf_of(arms), arms, free)
+        self.reason[free] = Reason.POLICY
 
     def _draw(self, slot: Slot, pmf: NDArray[np.float64] | None, arms: Ints, rows: Ints) -> None:
         """Draw for some rows: from `pmf` if given, else from the contextual policy at each row's features."""

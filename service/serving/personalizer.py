@@ -146,13 +146,13 @@ class Personalizer:
         exp = snapshot.experiment
         if exp.segments.serves_default[segment]:
             return Draw(exp.default_arm, 1.0, flags | UNDRAWN, Reason.SEGMENT_DEFAULT)
+        slot = snapshot.slots[segment]
+        arms = slot.arms if subset is None else eligible(slot, subset)
+        if len(arms) == 0:  # for everyone alike: holdout and policy are compared where there was a choice
+            return Draw(exp.default_arm, 1.0, flags | UNDRAWN, Reason.NO_ELIGIBLE_ARM)
         held = who.holdout < exp.holdout_share * 4294967296.0
         if held and not exp.holdout_uniform:
             return Draw(exp.default_arm, 1.0, flags | HOLDOUT, Reason.HOLDOUT)
-        slot = snapshot.slots[segment]
-        arms = slot.arms if subset is None else eligible(slot, subset)
-        if len(arms) == 0:
-            return Draw(exp.default_arm, 1.0, flags | UNDRAWN, Reason.NO_ELIGIBLE_ARM)
         if held:
             share = 1.0 / len(arms)
             at = draw(np.full(len(arms), share), arms, unit, exp.salt)

@@ -124,7 +124,7 @@ def test_looking_alike_does_not_depend_on_composition_or_case(text: str) -> None
 
 def test_warnings_come_with_the_experiment() -> None:
     text = file().replace("features: {", "features: {plan: {type: category, values: [free, Free]}, ")
-    (said,) = read(build(parse(text), text, "ab", NOW, None)).warnings
+    said, _ = read(build(parse(text), text, "ab", NOW, None)).warnings  # the other tells that there is no holdout
     assert (
         said
         == "features.plan.values: 'free' and 'Free' are told apart, though they differ only in upper and lower case"

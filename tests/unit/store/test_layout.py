@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from bandits import cells, fold, layout, pmf
+from bandits import cells, layout, pmf
 from bandits.posterior import Kind
 from service.serving.token import WHOSE, Opened
 from service.store.claims import EXACT, MAX_EVENTS
@@ -91,7 +91,7 @@ def test_bits_of_flags_differ() -> None:
     ],
 )
 def test_the_fold_knows_the_groups(flags: int, group: int) -> None:
-    assert fold.group_of(flags) == group
+    assert cells.group_of(flags) == group
 
 
 def test_the_kernels_have_the_kinds_of_the_posterior() -> None:

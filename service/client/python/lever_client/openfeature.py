@@ -35,8 +35,10 @@ from lever_client.values import decision_of, name_of, number_of, text_of
 
 SUBJECTS = 10_000
 PASSING = frozenset({"UNAVAILABLE", "RESOURCE_EXHAUSTED"})
-_PASSING = frozenset({408, 425, 429, 502, 503, 504})  # of a whole answer, a proxy's included
 SEND_S = 5.0
+NO_ANSWER = (
+    requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError,  # cut in its middle
+)  # fmt: skip
 
 
 class LeverProvider(OFREPProvider, Forked):
@@ -145,16 +147,24 @@ class LeverProvider(OFREPProvider, Forked):
     def _send(self, events: list[dict[str, Any]]) -> list[Verdict]:
         try:
             answer = requests.post(self._events_url, json={"events": events}, headers=self._headers, timeout=SEND_S)
-        except (requests.ConnectionError, requests.Timeout):
+        except NO_ANSWER:
             return [AGAIN] * len(events)
         try:
-            results = answer.json().get("results")
-        except (ValueError, AttributeError):  # not Lever's: a proxy
-            results = None
-        if results is None:
-            verdict = AGAIN if answer.status_code in _PASSING else f"{answer.status_code} {answer.text[:200]}"
-            return [verdict] * len(events)
-        return [_verdict(result.get("error")) for result in results]
+            told = answer.json()
+        except ValueError:
+            told = None
+        told = told if isinstance(told, dict) else {}  # else not Lever's: a proxy's
+        if "results" in told:
+            return [_verdict(result.get("error")) for result in told["results"]]
+        error = told.get("error")
+        lever = isinstance(error, dict) and "code" in error
+        return [_verdict(error) if lever else _of_a_proxy(answer)] * len(events)
+
+
+def _of_a_proxy(answer: requests.Response) -> Verdict:
+    """A proxy of the site says 500 and more while Lever is away, each kind its own."""
+    passing = answer.status_code >= 500 or answer.status_code in (408, 425, 429)
+    return AGAIN if passing else f"{answer.status_code} {answer.text[:200]}"
 
 
 def _verdict(error: Mapping[str, Any] | None) -> Verdict:
