@@ -24,7 +24,7 @@ _ROOM_FOR_BARS = 130
 
 
 def report(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) -> None:
-    """Report what the policy is worth, and per segment and arm: trials, rewards, and what they say of it.
+    """Report what the policy is worth, then trials, rewards and what they say, per segment and arm.
 
     First comes the lift: policy over holdout, with intervals that hold at any time. --json has the sums behind it.
 
@@ -58,11 +58,11 @@ def report(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) ->
         if segment.served:
             typer.echo(f"ended: everybody in this segment is served {segment.served}")
         for change in segment.changes:
-            now = f"{change.times:.2g} times what it did" if change.times else "otherwise from some visitors"
+            now = f"{change.times:.2g} times what it did" if change.times else "differently from some visitors"
             typer.echo(f"change: since {moment(change.from_ms)} the arm {change.arm} earns {now}")
         if segment.HasField("outage"):
             since, seen = moment(segment.outage.from_ms), moment(segment.outage.seen_ms)
-            typer.echo(f"outage: from {since} to {seen} next to nothing was earned; it does not teach")
+            typer.echo(f"outage: from {since} to {seen} next to nothing was earned; those trials do not teach")
         if unexposed(segment):
             typer.echo(
                 "every trial was rewarded: are deferred choices exposed only where they succeed? Expose all that were shown."
