@@ -170,6 +170,10 @@ def test_keys_and_a_certificate_that_are_replaced(world: World) -> None:
     eventually(lambda: world.events()["API keys reloaded"] == before["API keys reloaded"] + 1)
     asked = xpb.GetHistoryRequest(limit=1)
     stub, stranger = ExperimentServiceStub(world.channel), bearer(SECRETS["stranger"])
+    # What is logged is written into the history a moment later.
+    eventually(
+        lambda: [e.what for e in stub.GetHistory(asked, metadata=stranger, timeout=30).events] == ["API keys changed"]
+    )
     (past,) = stub.GetHistory(asked, metadata=stranger, timeout=30).events
     assert (past.what, past.by, past.experiment) == ("API keys changed", "the file of keys", "")
     assert past.detail == "added stranger"
