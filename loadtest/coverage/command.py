@@ -3,7 +3,8 @@
 The policy chooses, in process and without tokens or log; at every step somebody looks at the report. Counted is, once it is not too early, how often
 its 95 % intervals hold the truth, and how often the arm is the best of which it says so with more than 90 %. Truth is
 drawn anew for each experiment, from one base rate in turn: arms that differ by a third, half of the experiments with two
-groups of visitors who want different things. A step is a snapshot: nothing is learned between two of them.
+groups of visitors who want different things. A step is a snapshot: nothing is learned between two of them. Then as many
+experiments with a holdout and visitors who come back: how often lift and effects of arms ever miss (effects.py).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from bandits.policy import POLICIES, Policy, probabilities
 from bandits.posterior import Sums
 from bandits.summary import Span, Summary, early, seen, summary
+from loadtest.coverage import effects
 from loadtest.rig import report
 
 BASES = (0.001, 0.01, 0.05, 0.3)
@@ -168,6 +170,7 @@ def main(arguments: Sequence[str]) -> int:
     """Exit code 0."""
     options = parser().parse_args(arguments)
     row = simulate(options.experiments, options.policy, options.seed)
+    row |= effects.simulate(options.experiments, options.policy, options.seed, BASES)
     report.console().print(report.table("what a report says", ["what", "value"], [(k, str(v)) for k, v in row.items()]))
     if options.out is not None:
         report.save(options.out, row)

@@ -7,14 +7,14 @@ move all the time. What a policy is worth at a look is what its choices so far w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bandits import effect
-from bandits.policy import Policy, probabilities
+from bandits.policy import POLICIES, Policy, probabilities
 from bandits.posterior import Sums
 
 STEPS = 40
@@ -100,7 +100,7 @@ class Seen:
     """A look: effects with their truth. None where it is too early."""
 
     lift: tuple[effect.Effect, float, float] | None  # with the true difference and ratio - 1
-    arms: list[tuple[effect.Effect, float]]
+    arms: dict[int, tuple[effect.Effect, float]]  # by number, those that are told
 
 
 def draw(rng: np.random.Generator, base: float, orders: bool) -> Setting:
@@ -130,7 +130,7 @@ def traffic(setting: Setting, rng: np.random.Generator) -> Traffic:
     )  # fmt: skip
 
 
-def play(setting: Setting, policy: Policy, rng: np.random.Generator) -> Iterator[tuple[Kept, Setting]]:
+def play(setting: Setting, policy: Policy, rng: np.random.Generator) -> Iterator[Kept]:
     """Run it; what is kept after every step."""
     arms, settings = setting.chance.shape[1], {name: one.default for name, one in policy.settings.items()}
     every, groups = np.arange(arms), np.array([[1.0, -1.0], [1.0, 1.0]])
@@ -159,7 +159,7 @@ def play(setting: Setting, policy: Policy, rng: np.random.Generator) -> Iterator
         for g, x in enumerate(groups):
             mine = free & (group == g)
             _teach(sums, x, arm[mine], earned[mine])
-        yield kept, setting
+        yield kept
 
 
 def _teach(sums: Sums, x: Floats, arm: Ints, earned: Floats) -> None:
@@ -180,10 +180,68 @@ def look(kept: Kept, setting: Setting) -> Seen:
         found = effect.compare(sides, effect.usual(*kept.counts.sum(axis=0)))
         worth = kept.worth / kept.chosen
         lift = (found, worth - float(truth[0]), worth / float(truth[0]) - 1.0)
-    arms = []
+    arms = {}
     n, rewarded, squares, _ = kept.arm_counts.sum(axis=0)
     for k in range(1, kept.arms):
         pair = effect.Sums(kept.arm_weight[[k, 0]], kept.arm_total[[k, 0]])
         if effect.supported(pair, kept.arm_counts[[k, 0], 3], rewarded / max(n, 1.0)):
-            arms.append((effect.compare(pair, effect.usual(n, rewarded, squares)), float(truth[k] - truth[0])))
+            arms[k] = (effect.compare(pair, effect.usual(n, rewarded, squares)), float(truth[k] - truth[0]))
     return Seen(lift, arms)
+
+
+@dataclass
+class Misses:
+    """Counts over experiments; `row` is what they come to."""
+
+    lifts: int = 0
+    lifts_missed: int = 0
+    planned: int = 0
+    planned_missed: int = 0
+    arms: int = 0
+    arms_missed: int = 0
+
+    def see(self, looks: Iterator[Seen]) -> None:
+        """All looks at one experiment: an interval that missed once has missed."""
+        lift, wrong, last = False, False, None
+        arms: dict[int, bool] = {}
+        for seen in looks:
+            last = seen.lift
+            if seen.lift is not None:
+                found, truth, ratio = seen.lift
+                lift = True
+                wrong |= not found.low <= truth <= found.high
+                wrong |= not found.relative_low <= ratio <= found.relative_high
+            for k, (one, truth) in seen.arms.items():
+                arms[k] = arms.get(k, False) or not one.low <= truth <= one.high
+        self.lifts += lift
+        self.lifts_missed += wrong
+        self.arms += len(arms)
+        self.arms_missed += sum(arms.values())
+        if last is not None:
+            self.planned += 1
+            self.planned_missed += not last[0].fixed_low <= last[1] <= last[0].fixed_high
+
+    def row(self) -> dict[str, object]:
+        """For the table and the JSON line; a rate is None where nothing was said."""
+        return {
+            "lifts": self.lifts,
+            "miss_rate_lift": _rate(self.lifts_missed, self.lifts),
+            "arms": self.arms,
+            "miss_rate_arm": _rate(self.arms_missed, self.arms),
+            "planned_looks": self.planned,
+            "miss_rate_fixed": _rate(self.planned_missed, self.planned),
+        }
+
+
+def _rate(missed: int, all_of_them: int) -> float | None:
+    return missed / all_of_them if all_of_them else None
+
+
+def simulate(experiments: int, policy: str, seed: int, bases: Sequence[float]) -> dict[str, object]:
+    """The row of so many experiments; every fifth one is about orders."""
+    misses = Misses()
+    for number in range(experiments):
+        rng = np.random.default_rng([seed, 1, number])
+        setting = draw(rng, bases[number % len(bases)], number // len(bases) % 5 == 4)
+        misses.see(look(kept, setting) for kept in play(setting, POLICIES[policy], rng))
+    return misses.row()

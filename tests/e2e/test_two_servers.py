@@ -99,16 +99,16 @@ def oracle_rows(world: Stage, uid: str) -> list[Row]:
         data = entry.trials or entry.rewards or b""
         for i in range(len(data) // entry.stride if data else 0):
             row = data[i * entry.stride : (i + 1) * entry.stride]
-            _, _, _, time, _, _, segment, arm, flags, bucket, _ = layout.HEAD_STRUCT.unpack_from(row)
+            _, _, version, time, _, p, segment, arm, flags, bucket, _ = layout.HEAD_STRUCT.unpack_from(row)
             if entry.trials:
                 x = tuple(np.frombuffer(row[48:], "<i2").tolist())
-                out.append(Row(time, segment, arm, flags, bucket, x))
+                out.append(Row(time, segment, arm, flags, bucket, x, propensity=p, version=version))
                 continue
             x = tuple(np.frombuffer(row[50:], "<i2").tolist())
             (metric,) = layout.TAIL_STRUCT.unpack_from(row, 48)
             old, new, exposes = entry.totals[i]
             named = -1 if metric == layout.NO_METRIC else metric
-            out.append(Row(time, segment, arm, flags, bucket, x, named, old, new, exposes, entry.time))
+            out.append(Row(time, segment, arm, flags, bucket, x, named, old, new, exposes, entry.time, p, version))
     return out
 
 

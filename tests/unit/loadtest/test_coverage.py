@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from bandits import effect
 from bandits.policy import POLICIES
 from bandits.summary import Summary
+from loadtest.coverage import effects
 from loadtest.coverage.command import BASES, Look, Tally, World, draw, play, simulate
 
 
@@ -36,6 +38,48 @@ def test_what_is_counted() -> None:
     row = tally.row()
     assert row["report_interval_coverage"] == {"0.05": 0.5}
     assert (row["p_best_said"], row["p_best_true"]) == (1, 0.0)
+
+
+def test_effects_are_true() -> None:
+    """60 experiments; far more in the long form."""
+    row = effects.simulate(60, "beta", 5, (0.05, 0.3))
+    assert int(str(row["lifts"])) > 30
+    assert int(str(row["arms"])) > 5
+    assert float(str(row["miss_rate_lift"])) <= 0.05 + 2 * 0.03
+    assert float(str(row["miss_rate_arm"])) <= 0.05 + 2 * 0.05
+
+
+def test_an_experiment_that_missed_once_has_missed() -> None:
+    good = effect.NONE._replace(low=0.0, high=1.0, relative_low=0.0, relative_high=1.0, fixed_low=0.0, fixed_high=1.0)
+    misses = effects.Misses()
+    misses.see(
+        iter(
+            [
+                effects.Seen(None, {}),
+                effects.Seen((good, 2.0, 0.5), {1: (good, 0.5)}),
+                effects.Seen((good, 0.5, 0.5), {1: (good, 0.5)}),
+            ]
+        )
+    )
+    misses.see(
+        iter([effects.Seen((good, 0.5, 0.5), {1: (good, -1.0), 2: (good, 0.1)}), effects.Seen((good, 3.0, 0.5), {})])
+    )
+    misses.see(iter([effects.Seen(None, {})]))
+    assert misses == effects.Misses(lifts=2, lifts_missed=2, planned=2, planned_missed=1, arms=3, arms_missed=1)
+
+
+def test_what_is_kept_is_what_came() -> None:
+    setting = effects.Setting(np.array([[0.2, 0.4]] * 2), 4000, 5, 0.3, sticky=False, orders=False)
+    *_, kept = effects.play(setting, POLICIES["uniform"], np.random.default_rng(1))
+    trials = kept.weight.sum(axis=1)
+    assert trials[1] / trials.sum() == pytest.approx(0.3, abs=0.03)
+    assert kept.total[1].sum() / trials[1] == pytest.approx(0.2, abs=0.04)
+    assert kept.arm_weight.sum(axis=1) == pytest.approx([trials[0]] * 2, rel=0.1)
+    assert kept.worth / kept.chosen == pytest.approx(0.3)
+    seen = effects.look(kept, setting)
+    assert seen.lift is not None
+    assert seen.lift[1:] == pytest.approx((0.1, 0.5))
+    assert seen.arms[1][1] == pytest.approx(0.2)
 
 
 def test_reports_are_true() -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli.store_access import DataDir, RedisUrl, opened, uid_of
+from service.cli.store.store_access import DataDir, RedisUrl, opened, uid_of
 
 
 def export(
