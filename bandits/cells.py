@@ -8,6 +8,7 @@ Squares of totals are kept as two sums (the square's upper bits and its lower 32
 
 from __future__ import annotations
 
+from bandits import layout
 from bandits._jit import jit
 
 POLICY, HELD, OUTSIDE, HISTORY = (
@@ -55,3 +56,15 @@ def delay_bin(delay_ms: int) -> int:
         rest >>= 1
         k += 1
     return k
+
+
+@jit
+def group_of(flags: int) -> int:
+    """Group of a row's flags (bits of layout)."""
+    if flags & layout.HOLDOUT:
+        return HELD
+    if flags & layout.UNDRAWN:
+        return OUTSIDE
+    if flags & layout.HISTORY:
+        return HISTORY
+    return POLICY

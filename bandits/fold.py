@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits import layout
 from bandits._jit import (
     CELLS2,
     FLOATS2,
@@ -17,7 +16,6 @@ from bandits._jit import (
     INTS2,
     INTS2_OUT,
     INTS3_OUT,
-    INTS4_OUT,
     entry,
     jit,
 )
@@ -33,6 +31,7 @@ from bandits.cells import (
     column_offset,
     count_offset,
     delay_bin,
+    group_of,
 )
 from bandits.expansion import expand
 from bandits.grid import PRODUCT, SQUARE, shifted, taught
@@ -42,31 +41,20 @@ Ints = NDArray[np.int64]
 
 
 @jit
-def group_of(flags: int) -> int:
-    """Group of a row's flags (bits of layout)."""
-    if flags & layout.HOLDOUT:
-        return HELD
-    if flags & layout.UNDRAWN:
-        return OUTSIDE
-    if flags & layout.HISTORY:
-        return HISTORY
-    return POLICY
-
-
-@jit
-def _add_trial(counts: Ints, learn: Ints, group: int, x: NDArray[np.int16]) -> None:
-    counts[group] += 1
+def _add_trial(counts: Ints, learn: Ints, group: int, x: NDArray[np.int16], times: int) -> None:
+    counts[group] += times
     if group in (HELD, OUTSIDE):
         return
-    learn[column_offset(0) + 1] += X_SCALE * X_SCALE
+    learn[column_offset(0) + 1] += times * X_SCALE * X_SCALE
     for j in range(x.shape[0]):
         xj = np.int64(x[j])
         if xj != 0:
             at = column_offset(j + 1) + 1
-            learn[at] += X_SCALE * xj
+            much = times * xj
+            learn[at] += X_SCALE * much
             for i in range(j):
-                learn[at + 1 + i] += np.int64(x[i]) * xj
-            learn[at + 1 + j] += xj * xj
+                learn[at + 1 + i] += np.int64(x[i]) * much
+            learn[at + 1 + j] += xj * much
 
 
 @jit
@@ -77,23 +65,20 @@ def _learn_from(x: NDArray[np.int16], place: Ints, terms: Ints, z: Ints, wide: N
         wide[j] = z[j + 1]
 
 
-@entry(INTS2_OUT, INTS2_OUT, INTS4_OUT, *[INTS] * 4, CELLS2, INTS, INTS2, INT, nogil=True)
+@entry(INTS2_OUT, INTS2_OUT, *[INTS] * 2, CELLS2, INTS, INTS2, INT, nogil=True)
 def fold_trials(
     counts: NDArray[np.int64],
     learn: NDArray[np.int64],
-    subjects: NDArray[np.int64],
     block: Ints,
-    segment: Ints,
     flags: Ints,
-    bucket: Ints,
     x: NDArray[np.int16],
     place: Ints,
     terms: Ints,
     columns: int,
 ) -> None:
-    """Add n trials. counts [blocks, .], learn [blocks, .], subjects [segments, 2, 1 + metrics, 256] are added to.
+    """Add n trials. counts [blocks, .], learn [blocks, .] are added to.
 
-    block, segment, flags, bucket (of the subject): [n]; x: [n, F - 1] in units of 2^-12, without the constant.
+    block, flags: [n]; x: [n, F - 1] in units of 2^-12, without the constant.
     place, terms as in expansion.Design, which has `columns` learning columns.
     """
     z, wide = np.zeros(columns, np.int64), np.zeros(columns - 1, np.int16)
@@ -101,11 +86,9 @@ def fold_trials(
         group = group_of(flags[row])
         if terms.shape[0]:
             _learn_from(x[row], place, terms, z, wide)
-            _add_trial(counts[block[row]], learn[block[row]], group, wide)
+            _add_trial(counts[block[row]], learn[block[row]], group, wide, 1)
         else:
-            _add_trial(counts[block[row]], learn[block[row]], group, x[row])
-        if group <= HELD:
-            subjects[segment[row], group, 0, bucket[row]] += 1
+            _add_trial(counts[block[row]], learn[block[row]], group, x[row], 1)
 
 
 @jit
@@ -121,19 +104,17 @@ def _add_learning(learn: Ints, old_q: int, new_q: int, x: NDArray[np.int16], gri
 
 
 @entry(
-    INTS2_OUT, INTS2_OUT, INTS4_OUT, INTS3_OUT, *[INTS] * 5, CELLS2, *[INTS] * 5, INT, INTS, INTS, INTS2, INT,
+    INTS2_OUT, INTS2_OUT, INTS3_OUT, *[INTS] * 4, CELLS2, *[INTS] * 5, INT, INTS, INTS, INTS2, INT,
     nogil=True,
 )  # fmt: skip
 def fold_rewards(
     counts: NDArray[np.int64],
     learn: NDArray[np.int64],
-    subjects: NDArray[np.int64],
     delays: NDArray[np.int64],
     block: Ints,
     period: Ints,
     segment: Ints,
     flags: Ints,
-    bucket: Ints,
     x: NDArray[np.int16],
     metric: Ints,
     old: Ints,
@@ -148,7 +129,8 @@ def fold_rewards(
 ) -> None:
     """Add n reward rows (metric < 0: an exposure only). See fold_trials; delays [buckets, segments, 32] is added to.
 
-    period [n] is the row's time bucket; old and new totals in `reward.unit`; exposes 0 or 1; delay in ms.
+    period [n] is the row's time bucket; old and new totals in `reward.unit`; exposes 0, 1, or -1 where a trial
+    is taken back; delay in ms.
     primary is the number of the metric that teaches, grid its Grid.packed.
     """
     z, wide = np.zeros(columns, np.int64), np.zeros(columns - 1, np.int16)
@@ -159,11 +141,9 @@ def fold_rewards(
             _learn_from(x[row], place, terms, z, wide)
         if exposes[row]:
             if terms.shape[0]:
-                _add_trial(cells, learn[block[row]], group, wide)
+                _add_trial(cells, learn[block[row]], group, wide, exposes[row])
             else:
-                _add_trial(cells, learn[block[row]], group, x[row])
-            if group <= HELD:
-                subjects[segment[row], group, 0, bucket[row]] += 1
+                _add_trial(cells, learn[block[row]], group, x[row], exposes[row])
         if metric[row] < 0:
             continue
         before, after = old[row], new[row]
@@ -172,8 +152,6 @@ def fold_rewards(
         cells[at + TOTAL] += after - before
         cells[at + SQUARE_HIGH] += (after * after >> 32) - (before * before >> 32)
         cells[at + SQUARE_LOW] += (after * after & 0xFFFFFFFF) - (before * before & 0xFFFFFFFF)
-        if group <= HELD:
-            subjects[segment[row], group, 1 + metric[row], bucket[row]] += after - before
         if metric[row] == primary and group in (POLICY, HISTORY):
             was, now = taught(before, grid), taught(after, grid)
             if terms.shape[0]:

@@ -20,10 +20,27 @@ _GROUPS = 20_000  # a bootstrap draws rows up to so many, groups of rows beyond
 
 def halfwidth(variance: float, n: int, alpha: float = ALPHA, tightest: int = TIGHTEST) -> float:
     """Half the width at n observations of this variance (n times the squared standard error of the estimate)."""
+    return math.sqrt(variance / n) * breadth(n, alpha, tightest)
+
+
+def breadth(n: float, alpha: float = ALPHA, tightest: float = TIGHTEST) -> float:
+    """Half the width in standard errors. Only n / tightest counts: n is any clock that goes as information comes in."""
+    x = n * _square(alpha, tightest)
+    return math.sqrt(2.0 * (x + 1.0) / x * (0.5 * math.log(x + 1.0) - math.log(alpha)))
+
+
+def always_valid(z: float, n: float, alpha: float = ALPHA, tightest: float = TIGHTEST) -> float:
+    """The p-value that holds at any time: the least level whose sequence, tuned as that of `alpha`, leaves out what is z
+    standard errors away. 1 / p is the e-value of a normal mixture.
+    """
+    x = n * _square(alpha, tightest)
+    return min(1.0, math.exp(0.5 * math.log(x + 1.0) - 0.5 * z * z * x / (x + 1.0)))
+
+
+def _square(alpha: float, tightest: float) -> float:
+    """rho^2, eq. 161."""
     level = -2.0 * math.log(alpha)
-    rho = math.sqrt((level + math.log(level + 1.0)) / tightest)
-    grown = n * rho * rho + 1.0
-    return math.sqrt(variance * 2.0 * grown / (n * rho) ** 2 * math.log(math.sqrt(grown) / alpha))
+    return (level + math.log(level + 1.0)) / tightest
 
 
 def bootstrap(

@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits.buckets import Bucket, containing, fine_width, next_settle, settle
-from bandits.cells import DELAY_BINS, SUBJECT_BUCKETS, counts_size, learn_size
+from bandits.cells import DELAY_BINS, counts_size, learn_size
 from bandits.expansion import Design, plain
 from bandits.fold import fold_rewards, fold_trials, gather
 from bandits.grid import Grid, grid_of
 from bandits.layout import FINE_GRID, X_SCALE
 from bandits.posterior import Sums
+from bandits.subjects import NEVER, Subjects, cut, fill, grown
 
 Ints = NDArray[np.int64]
 
@@ -36,11 +37,23 @@ class Rules(NamedTuple):
     horizon_ms: int
     products: Design | None = None  # None: no products, every learning column is a main one
     grid: int = FINE_GRID  # of what totals teach, or COARSE_GRID
+    version: int = 0  # of the configuration
+    applied_ms: int = 0  # when it came
+    control: tuple[float, bool, int] = (0.0, False, 0)  # the holdout's share, whether it is uniform, the default arm
+    windows: Ints | None = None  # i8[segments, arms, 2]: ms from and until which an arm may be drawn; None: always
 
     @property
     def design(self) -> Design:
         """What the columns are."""
         return self.products or plain(self.columns)
+
+    def window(self) -> Ints:
+        """`windows`, or that every arm may always be drawn."""
+        if self.windows is not None:
+            return self.windows
+        out = np.zeros((self.segments, self.arms, 2), np.int64)
+        out[..., 1] = NEVER
+        return out
 
     @property
     def least(self) -> float:
@@ -49,7 +62,7 @@ class Rules(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """n rows as columns: int64 [n] each, x int16 [n, columns - 1]."""
+    """n rows as columns: int64 [n] each, x int16 [n, columns - 1]. Without `propensity` (f8) no policy drew them."""
 
     time: Ints
     segment: Ints
@@ -57,12 +70,12 @@ class Rows(NamedTuple):
     flags: Ints
     bucket: Ints
     x: NDArray[np.int16]
+    propensity: NDArray[np.float64] | None = None
+    version: Ints | None = None  # of the configuration they were decided under
 
     def where(self, good: NDArray[np.bool_]) -> Rows:
         """The rows for which `good` is true."""
-        return Rows(
-            self.time[good], self.segment[good], self.arm[good], self.flags[good], self.bucket[good], self.x[good]
-        )
+        return Rows(*(None if column is None else column[good] for column in self))  # type: ignore[arg-type]
 
 
 class Totals(NamedTuple):
@@ -92,7 +105,7 @@ class State:
         self.delays = np.zeros((0, rules.segments, DELAY_BINS), np.int64)
         self.counts = np.zeros((0, counts_size(rules.metrics)), np.int64)
         self.learn = np.zeros((0, learn_size(rules.columns)), np.int64)
-        self.subjects = np.zeros((rules.segments, 2, 1 + rules.metrics, SUBJECT_BUCKETS), np.int64)
+        self.subjects = Subjects(rules)
         self.grid: Grid = grid_of(rules.low, rules.high, rules.grid)
         self.rejected = 0  # rows that named a number the rules do not have; always 0 unless the log is damaged
         self._free: list[int] = []
@@ -106,11 +119,11 @@ class State:
         if any(new < was for new, was in zip(rules[:4], old[:4], strict=True)):
             raise ValueError(f"sizes never shrink: {old} to {rules}")
         self.rules, self.grid = rules, grid_of(rules.low, rules.high, rules.grid)
-        self.index = _grown(self.index, (len(self.buckets), rules.segments, rules.arms), -1)
-        self.delays = _grown(self.delays, (len(self.buckets), rules.segments, DELAY_BINS))
-        self.counts = _grown(self.counts, (len(self.counts), counts_size(rules.metrics)))
-        self.learn = _grown(self.learn, (len(self.learn), learn_size(rules.columns)))
-        self.subjects = _grown(self.subjects, (rules.segments, 2, 1 + rules.metrics, SUBJECT_BUCKETS))
+        self.index = grown(self.index, (len(self.buckets), rules.segments, rules.arms), -1)
+        self.delays = grown(self.delays, (len(self.buckets), rules.segments, DELAY_BINS))
+        self.counts = grown(self.counts, (len(self.counts), counts_size(rules.metrics)))
+        self.learn = grown(self.learn, (len(self.learn), learn_size(rules.columns)))
+        self.subjects.adopt(old, rules)
         self._due = 0
 
     # -- fold --------------------------------------------------------------------------------------------------
@@ -122,9 +135,10 @@ class State:
             _, block = self._locate(rows)
             design = self.rules.design
             fold_trials(
-                self.counts, self.learn, self.subjects, block, rows.segment, rows.flags, rows.bucket,
+                self.counts, self.learn, block, rows.flags,
                 self._fit(rows.x), design.place, design.terms, self.rules.columns,
             )  # fmt: skip
+            self.subjects.add_trials(rows, self.rules)
 
     def add_rewards(self, rows: Rows, totals: Totals) -> None:
         """Fold reward rows."""
@@ -137,11 +151,12 @@ class State:
             period, block = self._locate(rows)
             rules, design = self.rules, self.rules.design
             fold_rewards(
-                self.counts, self.learn, self.subjects, self.delays, block, period,
-                rows.segment, rows.flags, rows.bucket, self._fit(rows.x),
+                self.counts, self.learn, self.delays, block, period,
+                rows.segment, rows.flags, self._fit(rows.x),
                 totals.metric, totals.old, totals.new, totals.exposes, totals.delay,
                 rules.primary, self.grid.packed, design.place, design.terms, rules.columns,
             )  # fmt: skip
+            self.subjects.add_rewards(rows, totals, rules, self.grid.packed)
 
     def settle(self, now_ms: int) -> None:
         """Merge the buckets that are due when the entry of this time is folded."""
@@ -194,8 +209,8 @@ class State:
         while len(self._free) < len(wanted):
             size = len(self.counts)
             more = max(16, size, len(wanted))
-            self.counts = _grown(self.counts, (size + more, self.counts.shape[1]))
-            self.learn = _grown(self.learn, (size + more, self.learn.shape[1]))
+            self.counts = grown(self.counts, (size + more, self.counts.shape[1]))
+            self.learn = grown(self.learn, (size + more, self.learn.shape[1]))
             self._free.extend(range(size + more - 1, size - 1, -1))
         for p, s, a in wanted:
             self.index[p, s, a] = self._free.pop()
@@ -253,9 +268,8 @@ class State:
     def lifetime(self, segment: int) -> Ints:
         """Unweighted counts of a segment's arms over all time, [arms, counts]."""
         total = np.zeros((self.rules.arms, self.counts.shape[1]), np.int64)
-        for _, s, a, row in self._blocks():
-            if s == segment:
-                total[a] += self.counts[row]
+        for row in self.index[:, segment]:  # of one time bucket
+            total[row >= 0] += self.counts[row[row >= 0]]
         return total
 
     def _blocks(self) -> Iterator[tuple[int, int, int, int]]:
@@ -266,16 +280,12 @@ class State:
 
     def fields(self) -> dict[str, bytes]:
         """The canonical serialisation, by field name. Trailing zeros are cut, so later columns change nothing."""
-        out: dict[str, bytes] = {}
+        out = self.subjects.fields()
         for b, s, a, row in self._blocks():
             start, width = self.buckets[b]
             out[f"c/{start}/{width}/{s}/{a}"] = _pair(self.counts[row], self.learn[row])
-        for s in range(self.subjects.shape[0]):
-            for g in range(2):
-                if self.subjects[s, g].any():
-                    out[f"s/{s}/{g}"] = _cut(self.subjects[s, g].ravel())
         for b, s in np.argwhere(self.delays.any(axis=2)):
-            out[f"d/{self.buckets[b].start}/{self.buckets[b].width}/{s}"] = _cut(self.delays[b, s])
+            out[f"d/{self.buckets[b].start}/{self.buckets[b].width}/{s}"] = cut(self.delays[b, s])
         return out
 
     @classmethod
@@ -294,28 +304,19 @@ class State:
         return state
 
     def _restore_field(self, name: str, value: bytes, at: Mapping[Bucket, int]) -> None:
+        if self.subjects.restore(name, value):
+            return
         kind, *rest = name.split("/")
         key = [int(p) for p in rest]
         if kind == "c":
             row = int(self.index[at[Bucket(key[0], key[1])], key[2], key[3]])
             size = int(np.frombuffer(value, "<u4", 1)[0])
-            _fill(self.counts[row], value[4 : 4 + 8 * size])
-            _fill(self.learn[row], value[4 + 8 * size :])
-        elif kind == "s":
-            _fill(self.subjects[key[0], key[1]].reshape(-1), value)
+            fill(self.counts[row], value[4 : 4 + 8 * size])
+            fill(self.learn[row], value[4 + 8 * size :])
         elif kind == "d":
-            _fill(self.delays[at[Bucket(key[0], key[1])], key[2]], value)
+            fill(self.delays[at[Bucket(key[0], key[1])], key[2]], value)
         else:
             raise ValueError(f"unknown field {name!r}")
-
-
-def _grown(array: Ints, shape: tuple[int, ...], fill: int = 0) -> Ints:
-    """A copy of the new shape, the old values in its corner."""
-    if array.shape == shape:
-        return array
-    out = np.full(shape, fill, np.int64)
-    out[tuple(slice(n) for n in array.shape)] = array
-    return out
 
 
 def _disjoint(buckets: Iterable[Bucket]) -> list[Bucket]:
@@ -325,16 +326,6 @@ def _disjoint(buckets: Iterable[Bucket]) -> list[Bucket]:
     return out
 
 
-def _cut(values: Ints) -> bytes:
-    used = np.flatnonzero(values)
-    return values[: int(used[-1]) + 1 if len(used) else 0].astype("<i8").tobytes()
-
-
 def _pair(counts: Ints, learn: Ints) -> bytes:
-    first = _cut(counts)
-    return np.array([len(first) // 8], "<u4").tobytes() + first + _cut(learn)
-
-
-def _fill(into: Ints, value: bytes) -> None:
-    cells = np.frombuffer(value, "<i8")
-    into[: len(cells)] = cells
+    first = cut(counts)
+    return np.array([len(first) // 8], "<u4").tobytes() + first + cut(learn)

@@ -24,6 +24,7 @@ from bandits.rule import rule
 
 SMALL = 1e-3  # prior precision of the constant: what is left of an arm without trials
 RIDGE = 1.0  # of the features: where an arm was shown to few, its mean is not extrapolated
+ENOUGH = 30.0  # trials of an arm that was shown, before it is compared with others
 SURE = 1e12  # trials that a belief is worth at the most
 SPREADS = (1.0, 0.3, 0.1)  # of arms about their family's mean, in means
 
@@ -55,12 +56,26 @@ class Summary(NamedTuple):
     loss: Floats  # E[greatest mean] - mean: what is given up by always showing this arm
 
 
+def early(trials: Floats, rewarded: Floats) -> bool:
+    """Whether it is too early to say which arm is the best, f8[n] both: an arm was shown, but seldom, or only one has rewards,
+    and few. (Where there is one arm alone there is nothing to say too early.)
+    """
+    few = (trials > 0.0) & (trials < ENOUGH)
+    lonely = int((rewarded > 0.0).sum()) < 2 and float(rewarded.max(initial=0.0)) < ENOUGH
+    return trials.size > 1 and (bool(few.any()) or lonely)
+
+
 def seen(sums: Sums, x: Floats, priors: Priors | None = None) -> Seen:
     """The arms' trials at x (f8[d]), those of their priors among them; sums are over main columns."""
     out, own = np.zeros((3, sums.n.size)), with_priors(sums, priors)
     at_average(own.xx, own.xr, own.s2, own.n, x, out)
     every = (sums.n, sums.rewarded, sums.s1, sums.s2)
     return Seen(out[0], out[1], out[2], np.array([math.fsum(column.tolist()) for column in every]))
+
+
+def thinned(given: Seen, crowding: float) -> Seen:
+    """The same as fewer trials: where visits of one subject go together, n of them tell as much as n / crowding."""
+    return Seen(given.n / crowding, given.s1 / crowding, given.s2 / crowding, given.slot)
 
 
 @entry(FLOATS3, FLOATS2, FLOATS, FLOATS, FLOATS, FLOATS2_OUT, nogil=True)

@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 
 from bandits.policy import POLICIES, Policy, probabilities
 from bandits.posterior import Sums
-from bandits.summary import Span, Summary, seen, summary
+from bandits.summary import Span, Summary, early, seen, summary
 from loadtest.rig import report
 
 BASES = (0.001, 0.01, 0.05, 0.3)
 STEPS = 30
 SAID = 0.9
-EARLY_TRIALS = 30
 ORDER_SIGMA = 0.7  # of the logarithm of an order's value
 MOST_ORDER = 30.0  # the largest, in usual ones: the metric's max
 
@@ -65,8 +64,7 @@ class Look:
     @property
     def early(self) -> bool:
         """Too early to say anything: an arm was shown, but fewer than 30 times, or not two arms had a reward."""
-        few = (self.trials > 0) & (self.trials < EARLY_TRIALS)
-        return bool(few.any()) or int((self.rewarded > 0).sum()) < 2
+        return early(self.trials, self.rewarded)
 
 
 @dataclass

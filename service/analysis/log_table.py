@@ -60,7 +60,8 @@ def columns_of(experiment: Experiment) -> list[LogColumn]:
 class LogTable:
     """Turns entries into records. Configurations by version are given, or come by in the log itself.
 
-    `kind` is trial, reward, exposure or late; totals are in the metric's natural unit. Features are there twice:
+    `kind` is trial, reward, exposure, retraction (of a reward, or of a row of history) or late; totals are in the metric's natural unit.
+    Features are there twice:
     `context.<feature>` is its value as far as the log has it, none where it is missing; `x.<column>` are the encoded
     columns in [-1, 1].
     """
@@ -90,7 +91,7 @@ class LogTable:
             exp = self.versions.get(int(row["version"]), newest)
             record = self._record(entry, row, exp)
             if reward:
-                record |= self._totals(entry, row, entry.totals[i] if not entry.late else (0, 0, False), exp)
+                record |= self._totals(entry, row, entry.totals[i] if not entry.late else (0, 0, 0), exp)
             if exp is not None:
                 reader = self._readers.get(exp.version) or self._readers.setdefault(exp.version, _Features.of(exp))
                 record |= reader.read(row["x"])
@@ -114,16 +115,16 @@ class LogTable:
         record |= {name: bool(flags & bit) for name, bit in _FLAGS}
         return record | {"metric": "", "old_total": 0.0, "new_total": 0.0, "exposes": False}
 
-    def _totals(self, entry: Entry, row: np.void, totals: tuple[int, int, bool], exp: Experiment | None) -> Record:
+    def _totals(self, entry: Entry, row: np.void, totals: tuple[int, int, int], exp: Experiment | None) -> Record:
         number = int(row["metric"])
-        exposure = number == layout.NO_METRIC
+        exposure, back = number == layout.NO_METRIC, bool(int(row["flags"]) & bits.RETRACTION)
         unit = exp.metrics[number].unit if exp and not exposure else 1.0
         return {
-            "kind": "late" if entry.late else "exposure" if exposure else "reward",
+            "kind": "late" if entry.late else "retraction" if back else "exposure" if exposure else "reward",
             "metric": "" if exposure else exp.metrics[number].id if exp else str(number),
             "old_total": totals[0] * unit,
             "new_total": totals[1] * unit,
-            "exposes": totals[2],
+            "exposes": totals[2] > 0,
         }
 
 

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bandits.cells import HELD, POLICY, REWARDED, TOTAL, count_offset
+from bandits.cells import HELD, HISTORY, OUTSIDE, POLICY, REWARDED, TOTAL, count_offset, counts_size
 from bandits.recall import SMALL
-from bandits.summary import Summary
-from service.experiment.compiled import Experiment
+from bandits.summary import Summary, early
+from service.analysis.arm_effect import ArmEffect, arm_effect
+from service.analysis.lift import Lift, SampleRatio, headline, lifts, sample_ratio
+from service.experiment.compiled import Experiment, Metric
 from service.learning.replica import Replica
 from service.serving.snapshot import Slot, Snapshot
+
+Ints = NDArray[np.int64]
+
+GROUP_NAMES = (("policy", POLICY), ("holdout", HELD), ("default", OUTSIDE), ("history", HISTORY))
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """What was shown and earned under one metric by one way of choosing."""
+
+    group: str
+    metric: str
+    trials: int
+    rewarded: int
+    reward_sum: float
+    mean: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +51,8 @@ class ArmReport:
     holdout_trials: int
     holdout_reward_sum: float
     posterior_mean: float
+    metrics: tuple[Total, ...] = ()
+    effect: ArmEffect | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +80,9 @@ class SegmentReport:
     arms: tuple[ArmReport, ...]
     changes: tuple[ChangeReport, ...] = ()
     outage: OutageReport | None = None
+    too_early: bool = False
+    totals: tuple[Total, ...] = ()
+    served: str = ""  # the arm that everybody gets once the experiment has ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +96,28 @@ class Report:
     log_id: str
     stale: bool
     segments: tuple[SegmentReport, ...]
+    headline: str
+    lifts: tuple[Lift, ...]
+    sample_ratio: SampleRatio | None
+    totals: tuple[Total, ...] = ()
 
 
 def report(snapshot: Snapshot, replica: Replica, stale: bool) -> Report:
     """The report of what the replica has folded. Segments without traffic that only serve the default are left out."""
     exp = snapshot.experiment
-    segments = []
+    segments, everyone = [], np.zeros(counts_size(replica.state.rules.metrics), np.int64)
     for slot in snapshot.slots:
         counts = replica.state.lifetime(slot.segment)
+        everyone += counts.sum(axis=0)
         idle = exp.segments.serves_default[slot.segment] and not counts.any()
         if not idle:
-            name = exp.segments.ids[slot.segment]
-            segments.append(SegmentReport(name, _arms(exp, slot, counts), *_past(replica, slot.segment)))
-    return Report(exp.name, exp.version, exp.algorithm, exp.primary.id, snapshot.log_id, stale, tuple(segments))
+            served = exp.arms[snapshot.after(slot.segment)].id if exp.state == "ended" else ""
+            segments.append(replace(_segment(exp, slot, counts, replica), served=served))
+    worth, ratio = lifts(replica), sample_ratio(replica)
+    return Report(
+        exp.name, exp.version, exp.algorithm, exp.primary.id, snapshot.log_id, stale, tuple(segments),
+        headline(replica.experiment, worth, ratio), worth, ratio, totals(exp, everyone),
+    )  # fmt: skip
 
 
 def _past(replica: Replica, segment: int) -> tuple[tuple[ChangeReport, ...], OutageReport | None]:
@@ -96,38 +129,59 @@ def _past(replica: Replica, segment: int) -> tuple[tuple[ChangeReport, ...], Out
     return changes, OutageReport(*past.outage) if past.outage else None
 
 
-def _arms(
-    exp: Experiment, slot: Slot, counts: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
-) -> tuple[ArmReport, ...]:
+def _segment(exp: Experiment, slot: Slot, counts: Ints, replica: Replica) -> SegmentReport:
     # In a segment that serves the default, what was shown was shown without a draw.
-    believed = {int(arm): i for i, arm in enumerate(slot.arms)}
     beliefs = slot.beliefs(exp.primary)
-    trials_in_all = int(counts[:, POLICY].sum())
-    return tuple(
-        _arm(exp, number, counts[number], trials_in_all, beliefs, believed.get(number))
-        for number in range(len(exp.arms))
+    at = count_offset(exp.primary.number, POLICY), count_offset(exp.primary.number, HISTORY)
+    taught = (counts[:, POLICY] + counts[:, HISTORY])[slot.arms].astype(np.float64)
+    rewarded = (counts[:, at[0] + REWARDED] + counts[:, at[1] + REWARDED])[slot.arms].astype(np.float64)
+    soon = early(taught, rewarded)
+    if beliefs is not None and soon:
+        unknown = np.full(slot.arms.size, np.nan)
+        beliefs = beliefs._replace(best=unknown, loss=unknown)
+    places = {int(arm): i for i, arm in enumerate(slot.arms)}
+    in_all = int(counts[:, POLICY].sum())
+    arms = tuple(
+        replace(
+            _arm(exp, k, counts[k], in_all, beliefs, places.get(k)),
+            effect=arm_effect(replica, slot.segment, k, counts) if k in places else None,
+        )
+        for k in range(len(exp.arms))
     )
+    name, told = exp.segments.ids[slot.segment], totals(exp, counts.sum(axis=0))
+    return SegmentReport(name, arms, *_past(replica, slot.segment), soon, told)
+
+
+def totals(exp: Experiment, counts: Ints) -> tuple[Total, ...]:
+    """Everyone who was counted (one block's counts), by what chose for them, under every metric that is in use."""
+    shown = [(name, group) for name, group in GROUP_NAMES if counts[group]]
+    return tuple(_total(counts, name, group, metric) for name, group in shown for metric in _metrics(exp))
+
+
+def _metrics(exp: Experiment) -> list[Metric]:
+    return sorted((metric for metric in exp.metrics if metric.live), key=lambda metric: not metric.primary)
+
+
+def _total(counts: Ints, name: str, group: int, metric: Metric) -> Total:
+    at, trials = count_offset(metric.number, group), int(counts[group])
+    earned = float(counts[at + TOTAL]) * metric.unit
+    mean = earned / trials if trials else 0.0
+    return Total(name, metric.id, trials, int(counts[at + REWARDED]), earned, mean)
 
 
 def _arm(
-    exp: Experiment,
-    number: int,
-    counts: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
-    trials_in_all: int,
-    beliefs: Summary | None,
-    at: int | None,
+    exp: Experiment, number: int, counts: Ints, trials_in_all: int, beliefs: Summary | None, at: int | None
 ) -> ArmReport:
-    metric = exp.primary
-    here, held = count_offset(metric.number, POLICY), count_offset(metric.number, HELD)
-    trials, earned = int(counts[POLICY]), float(counts[here + TOTAL]) * metric.unit
-    believed = [float(column[at]) for column in beliefs] if beliefs is not None and at is not None else [0.0] * 5
-    mean, low, high, best, loss = believed
-    arm = exp.arms[number]
+    metric, arm = exp.primary, exp.arms[number]
+    mean, low, high, best, loss = [0.0] * 5
+    if beliefs is not None and at is not None:
+        mean, low, high, best, loss = (float(column[at]) for column in beliefs)
+    of = tuple(_total(counts, "policy", POLICY, one) for one in _metrics(exp))
+    held = _total(counts, "holdout", HELD, metric)
     return ArmReport(
-        arm=arm.id, state=arm.state, trials=trials, rewarded=int(counts[here + REWARDED]), reward_sum=earned,
-        mean=earned / trials if trials else 0.0, credible_low=low * metric.scale,
-        credible_high=high * metric.scale, probability_best=best, expected_loss=loss * metric.scale,
-        traffic_share=trials / trials_in_all if trials_in_all else 0.0,
-        holdout_trials=int(counts[HELD]), holdout_reward_sum=float(counts[held + TOTAL]) * metric.unit,
-        posterior_mean=mean * metric.scale,
+        arm=arm.id, state=arm.state, trials=of[0].trials, rewarded=of[0].rewarded, reward_sum=of[0].reward_sum,
+        mean=of[0].mean, credible_low=low * metric.scale, credible_high=high * metric.scale,
+        probability_best=best, expected_loss=loss * metric.scale,
+        traffic_share=of[0].trials / trials_in_all if trials_in_all else 0.0,
+        holdout_trials=held.trials, holdout_reward_sum=held.reward_sum, posterior_mean=mean * metric.scale, metrics=of,
     )  # fmt: skip

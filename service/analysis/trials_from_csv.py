@@ -16,7 +16,7 @@ from service.errors import InvalidError
 from service.experiment.encoder import Encoder
 from service.experiment.features.registry import TYPES, feature_columns, guessed
 from service.experiment.spec import CONSTANT, DAY_MS, MAX_ARMS, MAX_COLUMNS, MISSING, UNKNOWN, ColumnSpec, FeatureSpec
-from service.text.csv_cells import missing
+from service.text.csv_cells import missing, moment
 from service.text.csv_format import Format
 from service.text.csv_table import Table, read
 
@@ -31,7 +31,7 @@ Ints = NDArray[np.int64]
 
 def trials_of(text: str, low: float | None = None, high: float | None = None, form: Format | None = None) -> Trials:
     """The trials in a CSV text. InvalidError by row: cells that are wrong, rewards outside [low, high] where given."""
-    table = read(text, REQUIRED, form)
+    table = read(text, REQUIRED, form, ("arm", *_OPTIONAL))
     reward = table.numbers("reward", -_BIG if low is None else low, _BIG if high is None else high)
     propensity = _propensity(table)
     time = table.times("decision_time") if "decision_time" in table.columns else np.zeros(table.rows, np.int64)
@@ -111,7 +111,10 @@ def _features(table: Table, features: dict[str, FeatureSpec]) -> NDArray[np.int1
     if sum(widths.values()) >= MAX_COLUMNS:
         widest = max(widths, key=lambda name: widths[name])
         said = f"makes {widths[widest]:,} of {sum(widths.values()) + 1:,} columns, the most of all features"
-        raise InvalidError.field(f"column {widest}", f"{said}; at most {MAX_COLUMNS}: --leave-out leaves columns out")
+        times = all(moment(cell) is not None for cell in table.columns[widest])
+        hint = f", --columns decision_time={widest} takes it as the time of the decision" if times else ""
+        said = f"{said}; at most {MAX_COLUMNS}: --leave-out leaves columns out{hint}"
+        raise InvalidError.field(f"column {widest}", said)
     columns = [ColumnSpec("", CONSTANT)]
     for name, feature in features.items():
         columns += feature_columns(name, feature)

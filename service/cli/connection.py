@@ -183,7 +183,9 @@ def plain(message: Message) -> dict[str, Any]:
 def _plain_field(message: Message, field: Any) -> Any:
     value = getattr(message, field.name)
     if field.message_type is not None:
-        return [plain(one) for one in value] if field.is_repeated else plain(value)
+        if field.is_repeated:
+            return [plain(one) for one in value]
+        return plain(value) if message.HasField(field.name) else None
     if field.is_repeated:
         return list(value)
     if field.enum_type is not None:

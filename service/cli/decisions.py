@@ -12,6 +12,7 @@ from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, pl
 from service.cli.experiments import Name
 
 if TYPE_CHECKING:
+    from service.cli.connection import Client
     from service.pb.lever.v1 import personalization_pb2 as pb
 
 Value = float | str | bool
@@ -88,6 +89,8 @@ def select(
     )
     with connect(server) as client:
         answer = client.choices.Select(request, timeout=TIMEOUT_S)
+        for said in doubts(client, experiment, known):
+            typer.echo(f"warning: {said}", err=True)
     if answer.stale:
         typer.echo("The store is away: the choice comes from the last snapshot.", err=True)
     if as_json:
@@ -105,6 +108,24 @@ def select(
     # Not a table: a decision id must stay on one line to be copied.
     for name, text in rows.items():
         typer.echo(f"{name:<12}{text}")
+
+
+def doubts(client: Client, experiment: str, context: dict[str, Value]) -> list[str]:
+    """What of a context plays no part, a sentence each; nothing where the key may not read the experiment."""
+    import grpc
+
+    from service.errors import InvalidError
+    from service.experiment.doubts import undeclared
+    from service.experiment.parse import parse
+    from service.pb.lever.v1.experiment_pb2 import GetExperimentRequest
+
+    if not context:
+        return []
+    try:
+        found = client.experiments.GetExperiment(GetExperimentRequest(name=experiment), timeout=TIMEOUT_S)
+        return undeclared(parse(found.experiment.config).features, context)
+    except (grpc.RpcError, InvalidError):
+        return []
 
 
 def feature(value: Value) -> pb.FeatureValue:
@@ -132,12 +153,13 @@ def reward(
     value: Annotated[float | None, typer.Argument(help="What it earned; 1 if left out.")] = None,
     metric: Annotated[str, typer.Option(help="Id of the metric; the primary one if left out.")] = "",
     event: Annotated[str, typer.Option(help="Id of the event, so that a retry is not counted as a second one.")] = "",
+    retract: Annotated[bool, typer.Option("--retract", help="Take this event back.")] = False,
     server: Server = LOCAL,
 ) -> None:
-    """Report what a decision earned."""
+    """Report what a decision earned, or take back what was reported."""
     from service.pb.lever.v1 import personalization_pb2 as pb
 
-    request = pb.RewardRequest(decision_id=decision_id, metric=metric, value=value, event_id=event)
+    request = pb.RewardRequest(decision_id=decision_id, metric=metric, value=value, event_id=event, retract=retract)
     with connect(server) as client:
         answer = client.choices.Reward(request, timeout=TIMEOUT_S)
     _say(pb.Outcome.Name(answer.outcome))
@@ -148,6 +170,7 @@ _OUTCOMES = {
     "DUPLICATE": "duplicate: it had been counted before",
     "LATE": "late: logged, not counted",
     "IGNORED": "ignored: the decision is not a trial",
+    "RETRACTED": "retracted: it was taken back before, not counted",
 }
 
 

@@ -34,32 +34,41 @@ def apply(
     server: Server = LOCAL,
 ) -> None:
     """Create or update experiments from YAML or JSON files. Nothing that was learned is forgotten."""
-    from service.text.document import SUFFIXES, files_of
+    from service.text.document import SUFFIXES, files_of, repeated
 
-    files = [file for path in paths for file in files_of(path)]
+    files = files_of(*paths)
     if not files:
         typer.echo(f"error: no {', '.join(SUFFIXES)} files in {', '.join(map(str, paths))}", err=True)
         raise typer.Exit(1)
+    texts = {file: text for file in files if (text := _read(file)) is not None}
+    twice = repeated(texts)
+    if twice:
+        typer.echo("\n".join((*twice, "nothing was applied")), err=True)
+        raise typer.Exit(1)
     with connect(server) as client:
-        applied = [_apply(client, file, server) for file in files]
-    if not all(applied):
+        applied = [_apply(client, file, text, server) for file, text in texts.items()]
+    if not all(applied) or len(texts) < len(files):
         raise typer.Exit(1)
 
 
-def _apply(client: Client, file: Path, server: str) -> bool:
-    """Applies one file and says what became of it. A file that is refused does not stop the next; a dead server does."""
-    import grpc
-
+def _read(file: Path) -> str | None:
     from service.errors import InvalidError
-    from service.pb.lever.v1.experiment_pb2 import PutExperimentRequest
     from service.text.document import read
 
     try:
-        config = read(file)
+        return read(file)
     except InvalidError as error:
         for wrong in error.violations:
             typer.echo(wrong.of_file(str(file)), err=True)
-        return False
+        return None
+
+
+def _apply(client: Client, file: Path, config: str, server: str) -> bool:
+    """Applies one file and says what became of it. A file that is refused does not stop the next; a dead server does."""
+    import grpc
+
+    from service.pb.lever.v1.experiment_pb2 import PutExperimentRequest
+
     try:
         answer = client.experiments.PutExperiment(PutExperimentRequest(config=config), timeout=TIMEOUT_S)
     except grpc.RpcError as error:
@@ -113,7 +122,9 @@ def show(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) -> N
         print_json(plain(answer))
         return
     applied = _moment(answer.applied_at_ms)
-    typer.echo(f"# {answer.name}: {answer.state}, {answer.algorithm}, version {answer.version}, applied {applied}")
+    # JSON has no comments: what goes into a file is the configuration and nothing else.
+    said = f"# {answer.name}: {answer.state}, {answer.algorithm}, version {answer.version}, applied {applied}"
+    typer.echo(said, err=True)
     typer.echo(answer.config.rstrip("\n"))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, console, plain, print_json, word
-from service.cli.decisions import CONTEXT_HELP, feature, parse_context
+from service.cli.decisions import CONTEXT_HELP, doubts, feature, parse_context
 from service.cli.experiments import Name
 from service.cli.report import moment, number
 
@@ -35,10 +35,13 @@ def explain(
     """
     from service.pb.lever.v1.experiment_pb2 import ExplainRequest
 
-    features = {key: feature(value) for key, value in parse_context(context or []).items()}
+    known = parse_context(context or [])
+    features = {key: feature(value) for key, value in known.items()}
     request = ExplainRequest(name=experiment, decision_id=decision, context=features)
     with connect(server) as client:
         answer = client.experiments.Explain(request, timeout=TIMEOUT_S)
+        for said in doubts(client, experiment, known):
+            typer.echo(f"warning: {said}", err=True)
     if as_json:
         print_json(plain(answer))
         return

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import typer
@@ -13,18 +15,23 @@ from service.cli.experiments import Name
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from service.pb.lever.v1.experiment_pb2 import ArmReport, SegmentReport
+    from service.pb.lever.v1.experiment_pb2 import ArmReport, Lift, SegmentReport, Total
 
 _BAR = 10
-_HEADINGS = ("trials", "share", "rewarded", "mean", "expected", "95 % interval", "P(best)", "loss")
-_ROOM_FOR_BARS = 110
+_TELLING = 30  # trials, all of them rewarded, are no chance
+_HEADINGS = ("trials", "share", "rewarded", "mean", "expected", "95 % interval", "P(best)", "loss", "over the default")
+_ROOM_FOR_BARS = 130
 
 
 def report(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) -> None:
-    """Report per segment and arm: trials, rewards, and what they say of it.
+    """Report what the policy is worth, and per segment and arm: trials, rewards, and what they say of it.
+
+    First comes the lift: policy over holdout, with intervals that hold at any time. --json has the sums behind it.
 
     Observed is the mean; believed are the expected value with its 95 % credible interval, the probability of being the
-    best arm, and the loss expected from serving this arm to everyone.
+    best arm, and the loss expected from serving this arm to everyone; these two once it is not too early: when every
+    arm that was shown has 30 trials and two arms have a reward, or one of them 30. "Over the default" is what the arm
+    earns a trial beyond the default arm, a 95 % interval at any time, whatever the policy did. Then come the means of the other metrics.
     """
     from service.pb.lever.v1.experiment_pb2 import GetReportRequest
 
@@ -35,26 +42,98 @@ def report(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) ->
     if as_json:
         print_json(plain(answer))
         return
+    if answer.headline:  # not of an older server
+        typer.echo(answer.headline)
     typer.echo(f"{answer.name}  version {answer.version}  {answer.algorithm}  metric {answer.metric}")
     screen = console()
+    if answer.totals:
+        screen.print()
+        screen.print(totals_table(answer.totals))
+    if answer.lifts:
+        screen.print()
+        screen.print(lift_table(answer.lifts))
     for segment in answer.segments:
         screen.print()
         screen.print(segment_table(segment, screen.width >= _ROOM_FOR_BARS, screen.encoding.startswith("utf")))
+        if segment.served:
+            typer.echo(f"ended: everybody in this segment is served {segment.served}")
         for change in segment.changes:
             now = f"{change.times:.2g} times what it did" if change.times else "otherwise from some visitors"
             typer.echo(f"change: since {moment(change.from_ms)} the arm {change.arm} earns {now}")
         if segment.HasField("outage"):
             since, seen = moment(segment.outage.from_ms), moment(segment.outage.seen_ms)
             typer.echo(f"outage: from {since} to {seen} next to nothing was earned; it does not teach")
-        held = sum(arm.holdout_trials for arm in segment.arms)
-        if held:
-            mean = sum(arm.holdout_reward_sum for arm in segment.arms) / held
-            typer.echo(f"holdout: {held:,} trials, mean {number(mean)}")
+        if unexposed(segment):
+            typer.echo(
+                "every trial was rewarded: are deferred choices exposed only where they succeed? Expose all that were shown."
+            )
+        for total in segment.totals:
+            if total.group != "policy":
+                who = "served the default without a draw" if total.group == "default" else total.group
+                typer.echo(f"{who}: {total.trials:,} trials, {total.metric} {number(total.mean)}")
+
+
+def unexposed(segment: SegmentReport) -> bool:
+    """Whether trials seem to count only by their rewards: then all arms look alike, or the wrong one best."""
+    trials = sum(arm.trials for arm in segment.arms)
+    return trials >= _TELLING and trials == sum(arm.rewarded for arm in segment.arms)
 
 
 def moment(ms: int) -> str:
     """A time for people, UTC to the minute."""
     return dt.datetime.fromtimestamp(ms / 1000, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def totals_table(totals: Sequence[Total]) -> Table:
+    """Everyone who came: one row for each way of choosing and metric."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title="everyone", title_justify="left", box=None, pad_edge=False)
+    table.add_column("chosen by")
+    table.add_column("trials", justify="right")
+    table.add_column("metric", overflow="fold")
+    for heading in ("rewarded", "sum", "mean"):
+        table.add_column(heading, justify="right")
+    for total in totals:
+        cells = (f"{total.rewarded:,}", number(total.reward_sum), number(total.mean))
+        table.add_row(total.group, f"{total.trials:,}", escape(total.metric), *cells)
+    return table
+
+
+def lift_table(lifts: Sequence[Lift]) -> Table:
+    """Policy against holdout: one row a metric over all segments, then those of each segment."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title="policy over holdout", title_justify="left", box=None, pad_edge=False)
+    for heading in ("segment", "metric"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("policy", "holdout", "difference", "95 % at any time", "relative", "95 % at any time", "p"):
+        table.add_column(heading, justify="right", overflow="fold")
+    for lift in lifts:
+        means = [
+            number(total / n) if n else "-"
+            for total, n in (
+                (lift.policy_reward_sum, lift.policy_trials),
+                (lift.holdout_reward_sum, lift.holdout_trials),
+            )
+        ]
+        said = ("too early", *[""] * 4) if lift.too_early else _lift_cells(lift)
+        table.add_row(escape(lift.segment) or "all", escape(lift.metric), *means, *said)
+    return table
+
+
+def _lift_cells(lift: Lift) -> tuple[str, ...]:
+    relative = "-" if math.isnan(lift.relative) else f"{lift.relative:+.1%}"
+    endless = not math.isfinite(lift.relative_low)
+    return (
+        number(lift.difference),
+        f"{number(lift.low)} to {number(lift.high)}",
+        relative,
+        "-" if endless else f"{lift.relative_low:+.1%} to {lift.relative_high:+.1%}",
+        f"{lift.p_value:.3g}",
+    )
 
 
 def segment_table(segment: SegmentReport, bars: bool, blocks: bool) -> Table:
@@ -70,7 +149,10 @@ def segment_table(segment: SegmentReport, bars: bool, blocks: bool) -> Table:
     table.add_column("state")
     for heading in _HEADINGS:
         table.add_column(heading, justify="left" if heading == "P(best)" else "right", overflow="fold")
-    best = max((arm.probability_best for arm in segment.arms), default=0.0)
+    others = [total.metric for total in segment.arms[0].metrics[1:]] if segment.arms else []
+    for metric in others:
+        table.add_column(escape(metric), justify="right", overflow="fold")
+    best = 0.0 if segment.too_early else max((arm.probability_best for arm in segment.arms), default=0.0)
     for arm in segment.arms:
         leads = 0.0 < best == arm.probability_best
         table.add_row(escape(arm.arm), arm.state, *_cells(arm, bars, blocks), style="bold" if leads else None)
@@ -78,7 +160,11 @@ def segment_table(segment: SegmentReport, bars: bool, blocks: bool) -> Table:
 
 
 def _cells(arm: ArmReport, bars: bool, blocks: bool) -> tuple[str, ...]:
-    best = f"{arm.probability_best:.1%}"
+    if math.isnan(arm.probability_best):
+        chance, loss = "too early", ""
+    else:
+        best, loss = f"{arm.probability_best:.1%}", number(arm.expected_loss)
+        chance = f"{bar(arm.probability_best, blocks)} {best:>6}" if bars else f"{best:>6}"
     return (
         f"{arm.trials:,}",
         f"{arm.traffic_share:.1%}",
@@ -86,9 +172,19 @@ def _cells(arm: ArmReport, bars: bool, blocks: bool) -> tuple[str, ...]:
         number(arm.mean) if arm.trials else "–" if blocks else "-",
         number(arm.posterior_mean),
         f"{number(arm.credible_low)} to {number(arm.credible_high)}",
-        f"{bar(arm.probability_best, blocks)} {best:>6}" if bars else f"{best:>6}",
-        number(arm.expected_loss),
+        chance,
+        loss,
+        _over(arm),
+        *(number(total.mean) if total.trials else "-" for total in arm.metrics[1:]),
     )
+
+
+def _over(arm: ArmReport) -> str:
+    """The interval of the arm's effect; nothing for the default arm itself."""
+    if not arm.HasField("effect"):
+        return ""
+    effect = arm.effect
+    return "too early" if effect.too_early else f"{number(effect.low)} to {number(effect.high)}"
 
 
 def bar(share: float, blocks: bool = True) -> str:

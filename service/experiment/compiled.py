@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from service.errors import CorruptError, InvalidError, Violation
+from service.experiment.doubts import lookalikes
 from service.experiment.encoder import Encoder
 from service.experiment.numbering import Numbers, number, with_products
 from service.experiment.parse_arms import total_limit
 from service.experiment.parse_settings import warnings_of
 from service.experiment.products import design_of
 from service.experiment.segments import Segments
+from service.experiment.served import unservable, winner_learned
 from service.experiment.spec import ArmSpec, MetricSpec, Spec
 from service.experiment.state_bound import check_state, room_for_products
 from service.store.contract import Aggregate
@@ -31,6 +33,11 @@ if TYPE_CHECKING:
     from bandits.expansion import Design
 
 FORMAT = 1
+NO_HOLDOUT = (
+    "holdout: there is none, so you will not be able to say what it was worth; `holdout: {share: 0.05}` keeps 5 % of the "
+    "subjects on the default arm"
+)
+_STEADY = ("fixed", "uniform")  # algorithms that learn nothing: what each arm is worth is seen without a holdout
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -99,9 +106,15 @@ class Metric:
     live: bool
     client: bool
 
+    @property
+    def floored(self) -> bool:
+        """Whether negative values are refunds: they lower a decision's total, to 0 at most."""
+        return self.aggregate is Aggregate.SUM and self.clip and self.minimum >= 0
+
     def units(self, value: float) -> int:
         """The value as a whole multiple of `unit`, rounded half to even; clipped first where outliers are.
 
+        A negative one of a metric that is `floored` is a refund, and clipped to the largest total alone.
         InvalidError names `value`: NaN, infinite, or outside [minimum, maximum] and not to be clipped.
         """
         if not math.isfinite(value):
@@ -112,6 +125,10 @@ class Metric:
                 raise InvalidError.field(
                     "value", f'must be between {span} for the metric "{self.id}", not {value:.12g}'
                 )
+            if self.floored and value < 0:
+                if not round(value / self.unit):
+                    raise InvalidError.field("value", f"is less than the unit of {self.unit:g}: nothing would change")
+                return max(round(value / self.unit), -self.limit)
             value = self.minimum if value < self.minimum else self.maximum
         return round(value / self.unit)
 
@@ -131,7 +148,8 @@ class Experiment:
     applied_at_ms: int
     text: str
     state: str
-    winner: int | None
+    winner: int | None  # one arm for all, in an experiment that has ended
+    winner_learned: bool  # or each segment's own
     start_ms: int | None
     end_ms: int | None
     arms: tuple[Arm, ...]
@@ -164,11 +182,14 @@ class Experiment:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is given and has no effect any more, with what replaces it."""
+        """What is taken but hardly meant: settings without effect, values that differ in nothing one sees, no holdout."""
         from bandits.policy import POLICIES
 
         given = self.spec.algorithm
-        return tuple(f"algorithm.{said}" for said in warnings_of(POLICIES[given.name], given.settings))
+        settings = warnings_of(POLICIES[given.name], given.settings)
+        told = self.holdout_share or self.algorithm in _STEADY or self.state == "ended"
+        lift = () if told else (NO_HOLDOUT,)
+        return (*(f"algorithm.{said}" for said in settings), *lookalikes(self.spec.features), *lift)
 
     def live(self, now_ms: int) -> bool:
         """Whether it chooses now: active and inside its dates."""
@@ -188,12 +209,15 @@ def build(
 ) -> bytes:
     """The record of the next version: `old`'s version + 1, or 1, written `by` a key of that name.
 
-    Raises InvalidError for what the file alone does not show: changes that are refused, too many numbers with those
-    of dropped things, a state that could outgrow `state_max` bytes.
+    Raises InvalidError for what the file alone does not show: a default arm or winner that is not there at some time,
+    changes that are refused, too many numbers with those of dropped things, a state that could outgrow `state_max` bytes.
     """
     if old is not None and spec.experiment != old.name:
         message = f'cannot be renamed from "{old.name}" to "{spec.experiment}"'
         raise InvalidError([Violation("experiment", message, nearest(spec.lines, "experiment"))])
+    unserved = unservable(spec, now_ms)
+    if unserved:
+        raise InvalidError(unserved)
     numbers = number(spec, old.numbers if old is not None else None)
     numbers = with_products(numbers, spec, room_for_products(numbers, state_max))
     check_state(numbers, spec.lines, state_max)
@@ -240,7 +264,8 @@ def _compile(record: Record) -> Experiment:
         applied_at_ms=record.applied_at_ms,
         text=record.text,
         state=spec.state,
-        winner=None if spec.winner is None else arm_numbers[spec.winner],
+        winner=None if spec.winner is None or winner_learned(spec) else arm_numbers[spec.winner],
+        winner_learned=winner_learned(spec),
         start_ms=spec.start_ms,
         end_ms=spec.end_ms,
         arms=arms,

@@ -8,9 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
+from bandits.cells import POLICY
+from bandits.effect import crowding
 from bandits.policy import POLICIES
+from bandits.posterior import Sums
 from bandits.state import Rows, Rules, State, Totals
+from bandits.subjects import NEVER
+from bandits.summary import thinned
 from service.errors import CorruptError
 from service.experiment.compiled import Experiment, read
 from service.learning.bounds import bounds_of
@@ -22,7 +28,8 @@ from service.store.entries import joined
 
 CHECKPOINT_ROWS = 10_000  # rows between checkpoints at the least
 CHECKPOINT_SHARE = 64  # and at least a row for so many bytes of checkpoint
-FORMAT = b"1"
+FORMAT = b"2"
+READ_FORMATS = (b"1", FORMAT)  # "1" had no sums by propensity
 
 
 class Replica:
@@ -39,6 +46,7 @@ class Replica:
         self._experiment: Experiment | None = None
         self._state: State | None = None
         self._slots: dict[int, Slot] = {}
+        self._leaders: dict[int, tuple[Slot, int]] = {}  # of an experiment that has ended: its slots' best arms
         self._changed: set[int] = set()
         self.reviews = Reviews()
         self._sent: dict[str, bytes] = {}  # digest of each field of the stored checkpoint
@@ -120,6 +128,7 @@ class Replica:
         if self._state is None and (experiment.version != 1 or seeded):
             raise CorruptError(f"the log of {self.uid} was trimmed and its checkpoint is missing")
         self._record, self._experiment = record, experiment
+        self._leaders.clear()
         if self._state is None:
             self._state = State(rules)
         else:
@@ -172,12 +181,33 @@ class Replica:
             if segment in self._changed or known is None or not np.array_equal(known.arms, arms):
                 sums = state.sums(segment, self.reviews.weights(state, experiment, segment, self.touched))
                 side = self.reviews.side(experiment, state.rules, segment)
-                self._slots[segment] = Slot.derive(
-                    segment, arms, policy, experiment.settings, sums, experiment.priors, side
-                )
+                slot = Slot.derive(segment, arms, policy, experiment.settings, sums, experiment.priors, side)
+                self._slots[segment] = replace(slot, seen=thinned(slot.seen, self._crowding(segment, sums)))
         self._changed.clear()
         slots = tuple(self._slots[s] for s in range(state.rules.segments))
-        return Snapshot(experiment, slots, self.cursor, experiment.next_change(now_ms))
+        return Snapshot(experiment, slots, self.cursor, experiment.next_change(now_ms), self._winners(slots))
+
+    def _winners(self, slots: Sequence[Slot]) -> tuple[int, ...]:
+        """Each segment's own winner, where that is what an experiment that has ended serves."""
+        experiment = self.experiment
+        if not experiment.winner_learned:
+            return ()
+        for slot in slots:
+            known = self._leaders.get(slot.segment)
+            if known is None or known[0] is not slot:
+                learns = not experiment.segments.serves_default[slot.segment]
+                leader = slot.leader(experiment.primary) if learns else None
+                self._leaders[slot.segment] = (slot, experiment.default_arm if leader is None else leader)
+        return tuple(self._leaders[slot.segment][1] for slot in slots)
+
+    def _crowding(self, segment: int, sums: Sums) -> float:
+        """How much the policy's trials go together by subject (bandits/effect.py)."""
+        metric, lift = self.experiment.primary, self.state.subjects.lift[segment, POLICY]
+        n, s1, s2 = (float(column.sum()) for column in (sums.n, sums.s1, sums.s2))
+        if n <= 0.0:
+            return 1.0
+        totals = lift[1 + metric.number] * (metric.unit / metric.scale)
+        return crowding(lift[0].astype(np.float64), totals.astype(np.float64), s2 / n - (s1 / n) ** 2)
 
     # -- checkpoints -------------------------------------------------------------------------------------------
 
@@ -236,7 +266,8 @@ class Replica:
         if digest(digests) != checkpoint.digest:
             raise CorruptError(f"the checkpoint of {self.uid} does not match its digest")
         try:
-            if fields.pop("format") != FORMAT:
+            form = fields.pop("format")
+            if form not in READ_FORMATS:
                 raise CorruptError(f"the checkpoint of {self.uid} has a format this version does not read")
             self._record = fields.pop("config")
             self.reviews = Reviews(fields.pop(FIELD, None))
@@ -251,6 +282,8 @@ class Replica:
         self.cursor = checkpoint.id
         self.rows = checkpoint.rows
         self.touched = int(checkpoint.id.split("-")[0])
+        if form != FORMAT:
+            self._state.subjects.begun = self.touched
         self._state.settle(self.touched)
 
 
@@ -262,8 +295,20 @@ def rules_of(experiment: Experiment) -> Rules:
         segments=len(experiment.segments.ids), arms=len(experiment.arms), metrics=len(experiment.metrics),
         columns=experiment.design.columns, primary=metric.number, low=low, high=high,
         horizon_ms=experiment.horizon_ms, products=experiment.design,
-        grid=experiment.numbers.grid,
+        grid=experiment.numbers.grid, version=experiment.version, applied_ms=experiment.applied_at_ms,
+        control=(experiment.holdout_share, experiment.holdout_uniform, experiment.default_arm),
+        windows=_windows(experiment),
     )  # fmt: skip
+
+
+def _windows(experiment: Experiment) -> NDArray[np.int64]:
+    """i8[segments, arms, 2]: from and until when each arm may be drawn, milliseconds; 0 and 0: not at all."""
+    out = np.zeros((len(experiment.segments.ids), len(experiment.arms), 2), np.int64)
+    for arm in experiment.arms:
+        if arm.state == "active":
+            where = slice(None) if arm.segments is None else sorted(arm.segments)
+            out[where, arm.number] = (arm.start_ms or 0, NEVER if arm.end_ms is None else arm.end_ms)
+    return out
 
 
 def digest(digests: Mapping[str, bytes]) -> str:
@@ -301,4 +346,5 @@ def _count(entry: Entry) -> int:
 def _columns(packed: layout.Rows) -> Rows:
     fields = (packed[name].astype(np.int64) for name in ("time", "segment", "arm", "flags", "bucket"))
     time, segment, arm, flags, bucket = fields
-    return Rows(time, segment, arm, flags, bucket, packed["x"])
+    version = packed["version"].astype(np.int64)
+    return Rows(time, segment, arm, flags, bucket, packed["x"], packed["propensity"].astype(np.float64), version)

@@ -36,7 +36,7 @@ def records(messages: Iterable[pb.ReadLogResponse]) -> Iterator[Record]:
         for row in message.rows:
             record: Record = {field.name: getattr(row, field.name) for field in _PLAIN}
             for name, value in row.context.items():
-                record[CONTEXT + name] = getattr(value, value.WhichOneof("kind") or "text")
+                record[CONTEXT + name] = getattr(value, value.WhichOneof("value") or "text")
             yield record | {ENCODED + name: value for name, value in row.x.items()}
 
 

@@ -33,13 +33,14 @@ from service.errors import (
 from service.experiment.compiled import read
 from service.management.log_rows import messages
 from service.management.protocols import Offline
-from service.management.warm_start import Warmed, warm_start
+from service.management.warm_start import Warmed, Way, undo, warm_start
 from service.process.child import die_with
 from service.process.priority import give_way
 from service.store.contract import Store
 from service.text.csv_format import Format
 
 TIMEOUT_S = 600.0
+_PLAIN = Format()  # a file that is what it looks like
 _CHILD = [sys.executable, "-m", "service.management.offline"]
 _LENGTH = struct.Struct("<I")
 
@@ -54,6 +55,7 @@ class Task(msgspec.Struct):
     prefix: str
     parent: int
     form: Format = Format()
+    way: Way = Way.TEACH
 
 
 class TaskResult(msgspec.Struct):
@@ -87,11 +89,20 @@ class Local(Offline):
         history = {**loaded.history, **_numbered(loaded.record)}
         return evaluate(trials_of(gather(entries(self._store, uid), history)), policy)
 
-    def warm_start(self, name: str, text: str, form: Format = Format()) -> Warmed:  # noqa: B008  # immutable
+    def warm_start(
+        self,
+        name: str,
+        text: str,
+        form: Format = _PLAIN,
+        way: Way = Way.TEACH,
+    ) -> Warmed:
         """Offline.warm_start."""
         uid = self._uid(name)
         experiment = read(self._store.load(uid).record)
-        return warm_start(self._store, uid, experiment, text, self._store.poll({}).now, form)
+        now = self._store.poll({}).now
+        if way is Way.UNDO:
+            return undo(self._store, uid, experiment, text, now, form)
+        return warm_start(self._store, uid, experiment, text, now, form, judge=way is Way.JUDGE)
 
     def log(self, name: str, after: str) -> Iterator[bytes]:
         """Offline.log."""
@@ -119,9 +130,15 @@ class Apart(Offline):
         assert result.evaluation is not None
         return result.evaluation
 
-    def warm_start(self, name: str, text: str, form: Format = Format()) -> Warmed:  # noqa: B008  # immutable
+    def warm_start(
+        self,
+        name: str,
+        text: str,
+        form: Format = _PLAIN,
+        way: Way = Way.TEACH,
+    ) -> Warmed:
         """Offline.warm_start."""
-        result = self._run(self._task("warm_start", name, text, form))
+        result = self._run(self._task("warm_start", name, text, form, way))
         assert result.warmed is not None
         return result.warmed
 
@@ -148,8 +165,15 @@ class Apart(Offline):
             )
         _checked(answer)
 
-    def _task(self, what: str, name: str, text: str, form: Format = Format()) -> Task:  # noqa: B008  # immutable
-        return Task(what, name, text, self._url, self._prefix, os.getpid(), form)
+    def _task(
+        self,
+        what: str,
+        name: str,
+        text: str,
+        form: Format = _PLAIN,
+        way: Way = Way.TEACH,
+    ) -> Task:
+        return Task(what, name, text, self._url, self._prefix, os.getpid(), form, way)
 
     def _run(self, task: Task) -> TaskResult:
         if not self._busy.acquire(blocking=False):
@@ -196,7 +220,7 @@ def perform(task: Task, out: IO[bytes]) -> TaskResult:
         if task.what == "evaluate":
             return TaskResult(evaluation=local.evaluate(task.name, task.text))
         if task.what == "warm_start":
-            return TaskResult(warmed=local.warm_start(task.name, task.text, task.form))
+            return TaskResult(warmed=local.warm_start(task.name, task.text, task.form, task.way))
         for frame in local.log(task.name, task.text):
             out.write(_LENGTH.pack(len(frame)) + frame)
         return TaskResult()

@@ -10,7 +10,7 @@ from service.analysis.report import Report
 from service.experiment.compiled import Experiment
 from service.experiment.features.column import Value
 from service.management.past import Past
-from service.management.warm_start import Warmed
+from service.management.warm_start import Warmed, Way
 from service.serving.explainer import Reasons
 from service.store.contract import Event
 from service.text.csv_format import Format
@@ -73,8 +73,8 @@ class Offline(Protocol):
     def evaluate(self, name: str, policy: str) -> Evaluation:
         """What the policy that the text describes would have earned on the experiment's log."""
 
-    def warm_start(self, name: str, text: str, form: Format) -> Warmed:
-        """Append a CSV file of history; all of it is judged before anything is written."""
+    def warm_start(self, name: str, text: str, form: Format, way: Way = Way.TEACH) -> Warmed:
+        """Append a CSV file of history, judge it, or take it back; all is judged before anything is written."""
 
     def log(self, name: str, after: str) -> Iterator[bytes]:
         """The log as messages of ReadLog, serialised; only entries after the one that is named, if one is."""

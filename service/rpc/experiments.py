@@ -10,13 +10,16 @@ import grpc
 import structlog
 
 from bandits.ope import Estimate
+from service.analysis.arm_effect import ArmEffect
 from service.analysis.evaluation import Evaluation
-from service.analysis.report import ArmReport
+from service.analysis.lift import BucketSums, Lift, SampleRatio
+from service.analysis.report import ArmReport, Total
 from service.errors import InvalidError, PreconditionError, UnavailableError
 from service.experiment.compiled import Experiment
 from service.experiment.features.column import Value
 from service.management.past import CHANGED, CREATED
 from service.management.protocols import Experiments, Offline
+from service.management.warm_start import Way
 from service.pb.lever.v1 import experiment_pb2 as pb
 from service.pb.lever.v1 import experiment_pb2_grpc as pb_grpc
 from service.pb.lever.v1 import personalization_pb2 as decisions
@@ -104,9 +107,14 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
                     changes=[pb.Change(arm=c.arm, from_ms=c.from_ms, times=c.times) for c in segment.changes],
                     outage=pb.Outage(from_ms=segment.outage.from_ms, seen_ms=segment.outage.seen_ms)
                     if segment.outage else None,
+                    served=segment.served, too_early=segment.too_early, totals=_totals(segment.totals),
                 )
                 for segment in report.segments
             ],
+            headline=report.headline,
+            lifts=[_lift(one) for one in report.lifts],
+            totals=_totals(report.totals),
+            sample_ratio=pb.SampleRatio(**_fields(report.sample_ratio)) if report.sample_ratio else None,
         )  # fmt: skip
 
     def Evaluate(self, request: pb.EvaluateRequest, context: grpc.ServicerContext) -> pb.EvaluateResponse:
@@ -115,12 +123,17 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
         return _evaluation(self._offline.evaluate(name, _text("policy", request.policy, CONFIG_BYTES)))
 
     def WarmStart(self, request: pb.WarmStartRequest, context: grpc.ServicerContext) -> pb.WarmStartResponse:
-        """Append history."""
+        """Append history, judge it, or take it back."""
         name = _named(request.name)
+        if request.dry_run and request.undo:
+            raise InvalidError.field("undo", "a dry run takes nothing back: set one of dry_run and undo")
+        way = Way.JUDGE if request.dry_run else Way.UNDO if request.undo else Way.TEACH
         given = request.format
         form = Format(given.delimiter, given.decimal, dict(given.columns), tuple(given.leave_out))
-        warmed = self._offline.warm_start(name, _text("csv", request.csv, CSV_BYTES), form)
-        self._tell("taught history", name, context, detail=f"{warmed.applied:,} rows")
+        warmed = self._offline.warm_start(name, _text("csv", request.csv, CSV_BYTES), form, way)
+        if way is not Way.JUDGE:
+            said = "taught history" if way is Way.TEACH else "took history back"
+            self._tell(said, name, context, detail=f"{warmed.applied:,} rows")
         return pb.WarmStartResponse(
             applied=warmed.applied, repeated=warmed.repeated, rewarded=warmed.rewarded, unknown_values=warmed.unknown
         )
@@ -224,8 +237,26 @@ def _experiment(experiment: Experiment) -> pb.Experiment:
 
 
 def _arm(arm: ArmReport) -> pb.ArmReport:
-    # One name for one thing: the report's fields are the message's.
-    return pb.ArmReport(**{field.name: getattr(arm, field.name) for field in fields(arm)})
+    return pb.ArmReport(**_fields(arm) | {"metrics": _totals(arm.metrics), "effect": _effect(arm.effect)})
+
+
+def _effect(one: ArmEffect | None) -> pb.ArmEffect | None:
+    return pb.ArmEffect(**_fields(one)) if one is not None else None
+
+
+def _totals(totals: tuple[Total, ...]) -> list[pb.Total]:
+    return [pb.Total(**_fields(total)) for total in totals]
+
+
+def _lift(lift: Lift) -> pb.Lift:
+    named = _fields(lift)
+    buckets = named.pop("buckets")
+    return pb.Lift(**named, buckets=pb.BucketSums(**_fields(buckets)) if buckets else None)
+
+
+def _fields(one: ArmReport | Lift | BucketSums | SampleRatio | Total | ArmEffect) -> dict[str, Any]:
+    """One name for one thing: a report's fields are the message's."""
+    return {field.name: getattr(one, field.name) for field in fields(one)}
 
 
 def _explainable(request: pb.ExplainRequest) -> None:

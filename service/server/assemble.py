@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from service.learning.agreement import Agreement
 from service.learning.feed import Feed
 from service.learning.snapshot_file import SnapshotFile
 from service.management.experiments import StoredExperiments
@@ -71,15 +72,12 @@ def build(
     offline: Offline | None = None,
     snapshot_file: SnapshotFile | None = None,
     clock: StoreClock | None = None,
-    reaffirm: Callable[[], None] = lambda: None,
+    agreement: Agreement | None = None,
 ) -> Service:
-    """Put the parts together over a store; with a snapshot file, what was learned last is kept beside it.
-
-    `reaffirm` is called when the store has lost an experiment: it may have lost the secrets too.
-    """
+    """Put the parts together over a store; with a snapshot file, what was learned last is kept beside it."""
     tuning, clock = tuning or Tuning(), clock or StoreClock()
     directory, keys = Published(tuning.buffer_bytes), TokenKeys(secrets.tokens)
-    feed = Feed(store, directory, clock, metrics, tuning.poll_ms, tuning.flush_ms, snapshot_file, reaffirm)
+    feed = Feed(store, directory, clock, metrics, tuning.poll_ms, tuning.flush_ms, snapshot_file, agreement)
     personalizer = Personalizer(directory, keys, Hasher(secrets.subjects), clock, metrics)
     rewarder = Rewarder(store, directory, keys, clock, metrics, partial(feed.refresh, _NEWER_S))
     experiments = StoredExperiments(store, directory, feed, clock, Explainer(directory, keys, clock), tuning.state_max)

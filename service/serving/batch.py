@@ -67,7 +67,7 @@ def select_batch(
         batch.choose(subset)
         batch.mark(deferred, mode)
     else:
-        batch.fill(np.arange(len(subjects)), inactive(exp))
+        batch.serve()
     rows = batch.rows()
     batch.log(rows)
     tokens = batch.seal(rows)
@@ -107,6 +107,11 @@ class _Batch:
         self.flags[rows] = draw.flags
         self.reason[rows] = draw.reason
 
+    def serve(self) -> None:
+        """What an experiment serves that does not choose. Raises PreconditionError for a draft."""
+        for number in np.unique(self.segment).tolist():
+            self.fill(np.flatnonzero(self.segment == number), inactive(self._snapshot, number))
+
     def choose(self, subset: frozenset[int] | None) -> None:
         """Draw an arm for everyone, among `subset` where one is given."""
         exp, who = self._exp, self._who
@@ -127,19 +132,17 @@ class _Batch:
     def _choose_in(self, slot: Slot, arms: Ints, held: Ints, free: Ints) -> None:
         """The rows of one segment: those in the holdout, and those that the policy draws for."""
         exp = self._exp
-        nobody = Draw(exp.default_arm, 1.0, UNDRAWN, Reason.NO_ELIGIBLE_ARM)
+        if len(arms) == 0:
+            nobody = Draw(exp.default_arm, 1.0, UNDRAWN, Reason.NO_ELIGIBLE_ARM)
+            self.fill(np.concatenate([held, free]), nobody)
+            return
         if not exp.holdout_uniform:
             self.fill(held, Draw(exp.default_arm, 1.0, HOLDOUT, Reason.HOLDOUT))
-        elif len(arms) == 0:
-            self.fill(held, nobody)
         elif len(held):
             self._draw(slot, np.full(len(arms), 1.0 / len(arms)), arms, held)
             self.flags[held], self.reason[held] = HOLDOUT, Reason.HOLDOUT
-        if len(arms) == 0:
-            self.fill(free, nobody)
-        else:
-            self._draw(slot, None if slot.contextual else slot.pmf_of(arms), arms, free)
-            self.reason[free] = Reason.POLICY
+        self._draw(slot, None if slot.contextual else slot.pmf_of(arms), arms, free)
+        self.reason[free] = Reason.POLICY
 
     def _draw(self, slot: Slot, pmf: NDArray[np.float64] | None, arms: Ints, rows: Ints) -> None:
         """Draw for some rows: from `pmf` if given, else from the contextual policy at each row's features."""

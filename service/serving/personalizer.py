@@ -115,7 +115,7 @@ class Personalizer:
             return self._preview(snapshot, subject, subset, segment, encoded.x, now)
         who = self.hasher.identify(subject, exp.uid)
         if not exp.live(now):
-            chosen = inactive(exp)
+            chosen = inactive(snapshot, segment)
             return self._finish(snapshot, who, segment, encoded.x, chosen, now, self.namer.next(), 0)
         if previous:
             repeated = self._repeat(snapshot, previous, who, subset, deferred, mode, now)
@@ -146,13 +146,13 @@ class Personalizer:
         exp = snapshot.experiment
         if exp.segments.serves_default[segment]:
             return Draw(exp.default_arm, 1.0, flags | UNDRAWN, Reason.SEGMENT_DEFAULT)
+        slot = snapshot.slots[segment]
+        arms = slot.arms if subset is None else eligible(slot, subset)
+        if len(arms) == 0:  # for everyone alike: holdout and policy are compared where there was a choice
+            return Draw(exp.default_arm, 1.0, flags | UNDRAWN, Reason.NO_ELIGIBLE_ARM)
         held = who.holdout < exp.holdout_share * 4294967296.0
         if held and not exp.holdout_uniform:
             return Draw(exp.default_arm, 1.0, flags | HOLDOUT, Reason.HOLDOUT)
-        slot = snapshot.slots[segment]
-        arms = slot.arms if subset is None else eligible(slot, subset)
-        if len(arms) == 0:
-            return Draw(exp.default_arm, 1.0, flags | UNDRAWN, Reason.NO_ELIGIBLE_ARM)
         if held:
             share = 1.0 / len(arms)
             at = draw(np.full(len(arms), share), arms, unit, exp.salt)
@@ -247,13 +247,12 @@ def eligible(slot: Slot, subset: frozenset[int]) -> NDArray[np.int64]:
     return slot.arms[[a in subset for a in slot.arms.tolist()]]
 
 
-def inactive(exp: Experiment) -> Draw:
+def inactive(snapshot: Snapshot, segment: int) -> Draw:
     """What an experiment serves that is paused, ended or outside its dates; a draft serves nothing."""
+    exp = snapshot.experiment
     if exp.state == "draft":
         raise PreconditionError(f"experiment {exp.name!r} is a draft: only previews are served", "DRAFT")
-    ended = exp.state == "ended" and exp.winner is not None
-    arm = exp.winner if ended and exp.winner is not None else exp.default_arm
-    return Draw(arm, 1.0, UNDRAWN | UNCOUNTED, Reason.INACTIVE)
+    return Draw(snapshot.after(segment), 1.0, UNDRAWN | UNCOUNTED, Reason.INACTIVE)
 
 
 def full_vector(x: bytes) -> NDArray[np.int16]:

@@ -275,6 +275,8 @@ class MemoryStore:
         judged = decision.judge(claim, now)
         if judged.outcome is Outcome.APPLIED:
             experiment.decisions[name] = decision
+            if not decision.exposed and not decision.records:  # history that was forgotten
+                del experiment.decisions[name]
         return judged
 
     @staticmethod
@@ -317,7 +319,7 @@ class MemoryStore:
         with self._lock:
             decisions = list(self._find(uid).decisions.items())
         for (prefix, counter, decided), decision in decisions:
-            totals = {metric: (total, len(events)) for metric, (total, events) in decision.totals.items()}
+            totals = {metric: record.held() for metric, record in decision.records.items()}
             yield Held(prefix, counter, decided // DAY_MS, decision.exposed, totals)
 
     def facts(self) -> Mapping[str, str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import redis
 
-from service.errors import ConflictError, CorruptError, UnavailableError
+from service.errors import ConflictError, CorruptError
 from service.store.claims import check_rows, stride_of
 from service.store.contract import (
     START,
@@ -313,16 +313,15 @@ class RedisStore:
 
     def facts(self) -> Mapping[str, str]:
         """Engine.facts. What a managed store does not tell is said to be unknown."""
-        info = info_lines(_text(self._wire.ask(("INFO",))[0]))
+        info = info_lines(_text(self._wire.told("INFO") or b""))
         return engine_facts(info) | {"fsync": self._fsync(info)}
 
     def _fsync(self, info: Mapping[str, str]) -> str:
-        if info.get("aof_enabled") != "1":
+        if "aof_enabled" not in info:
+            return "unknown"
+        if info["aof_enabled"] != "1":
             return "none (no append-only file)"
-        try:
-            told = dict(pairs(self._wire.ask(("CONFIG", "GET", "appendfsync"))[0]))
-        except UnavailableError:  # managed stores forbid CONFIG
-            return "unknown (append-only file)"
+        told = dict(pairs(self._wire.told("CONFIG", "GET", "appendfsync") or []))
         return _text(told[b"appendfsync"]) if told else "unknown (append-only file)"
 
     def close(self) -> None:

@@ -15,6 +15,7 @@ from service.errors import InvalidError, Violation
 
 DELIMITERS = (",", ";", "\t", "|")
 _NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|"}
+_MANY = 12  # columns that are told by name
 _CELL = 1 << 20  # characters
 _SEP = re.compile(r'"?sep=(.)"?\r?\n')  # Excel's own first line, which it shows to nobody
 _INDEX = "Unnamed: 0"  # what pandas calls the numbers of rows, where it calls them anything
@@ -88,7 +89,8 @@ def named(header: Row, required: Sequence[str], form: Format) -> dict[str, int]:
         raise InvalidError(wrong)
     found = {ours: places[name] for ours, name in form.columns.items()}
     for name, place in places.items():
-        left = name not in required and any(fnmatchcase(name, pattern) for pattern in form.leave_out)
+        needed = name in required and name not in form.columns
+        left = not needed and any(fnmatchcase(name, pattern) for pattern in form.leave_out)
         if name in form.columns.values() or left:
             continue
         if name in found:
@@ -97,8 +99,7 @@ def named(header: Row, required: Sequence[str], form: Format) -> dict[str, int]:
         found[name] = place
     missing = [name for name in required if name not in found]
     if missing:
-        shown = ", ".join(name for name in theirs if name)[:300]
-        said = f"is missing; the file has {shown or 'no columns'}"
+        said = f"is missing; the file has {_shown(theirs)}"
         raise InvalidError([Violation(f"column {name}", f"{said}{_which(name, theirs)}") for name in missing])
     return found
 
@@ -109,8 +110,14 @@ def _index(name: str, form: Format) -> bool:
 
 def _no_column(field: str, name: str, theirs: Sequence[str]) -> Violation:
     close = difflib.get_close_matches(name, [name for name in theirs if name], 1)
-    hint = f'did you mean "{close[0]}"?' if close else f"it has {', '.join(name for name in theirs if name)[:300]}"
+    hint = f'did you mean "{close[0]}"?' if close else f"it has {_shown(theirs)}"
     return Violation(field, f'the file has no column "{name[:80]}"; {hint}')
+
+
+def _shown(theirs: Sequence[str]) -> str:
+    given = [name[:40] for name in theirs if name]
+    more = f" and {len(given) - _MANY:,} more" if len(given) > _MANY else ""
+    return (", ".join(given[:_MANY]) or "no columns") + more
 
 
 def _which(name: str, theirs: Sequence[str]) -> str:

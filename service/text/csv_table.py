@@ -125,8 +125,11 @@ class Table:
             raise InvalidError.field(f"column {strange[0]}", said)
 
 
-def read(text: str, required: Sequence[str], form: Format | None = None) -> Table:
-    """The table in a CSV text. InvalidError: no CSV, no rows, columns missing or given twice, rows of another width."""
+def read(text: str, required: Sequence[str], form: Format | None = None, names: Sequence[str] = ()) -> Table:
+    """The table in a CSV text; `names` are columns that have no numbers, whatever they look like.
+
+    InvalidError: no CSV, no rows, columns missing or given twice, rows of another width.
+    """
     form = (form or Format()).checked()
     lines = rows(text, required, form)
     header = lines[0] if lines else (1, [])
@@ -147,7 +150,8 @@ def read(text: str, required: Sequence[str], form: Format | None = None) -> Tabl
     strange = [name for name in form.categories if name not in columns]
     if strange:
         raise InvalidError.field("category", f'there is no column "{strange[0][:80]}"')
-    decimal = form.decimal or _decimal({n: c for n, c in columns.items() if n not in form.categories}, problems)
+    numeric = {name: cells for name, cells in columns.items() if name not in (*form.categories, *names)}
+    decimal = form.decimal or _decimal(numeric, problems)
     reads = comma if decimal == "," else point
     return Table(columns, len(lines) - 1, problems, reads, frozenset(form.categories))
 

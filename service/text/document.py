@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from service.errors import InvalidError, Violation
@@ -34,6 +35,34 @@ def read(path: Path) -> str:
     return text
 
 
-def files_of(path: Path) -> list[Path]:
-    """The file itself, or the JSON and YAML files of a folder by name."""
-    return sorted(file for file in path.iterdir() if file.suffix in SUFFIXES) if path.is_dir() else [path]
+def files_of(*paths: Path) -> list[Path]:
+    """The files themselves, and the JSON and YAML files of folders by name; each once."""
+    found: dict[Path, Path] = {}
+    for path in paths:
+        inside = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES) if path.is_dir() else [path]
+        for file in inside:
+            found.setdefault(file.resolve(), file)
+    return list(found.values())
+
+
+def repeated(texts: Mapping[Path, str]) -> list[str]:
+    """A line for each file whose experiment another one has already: applied in turn, the last would win in silence."""
+    first: dict[str, Path] = {}
+    lines = []
+    for file, text in texts.items():
+        name = _experiment(text)
+        if name in first:
+            lines.append(f'{file}: experiment: "{name}" is in {first[name]} already')
+        if name is not None:
+            first.setdefault(name, file)
+    return lines
+
+
+def _experiment(text: str) -> str | None:
+    """The name in a file; None where there is none to read, which is said when it is applied."""
+    try:
+        root, _ = load(text)
+    except InvalidError:
+        return None
+    entry = root.value.get("experiment") if isinstance(root.value, dict) else None
+    return entry.value if entry is not None and isinstance(entry.value, str) else None

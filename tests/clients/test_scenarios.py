@@ -22,8 +22,15 @@ from tests.rig.site import Site, site
 from tests.rig.waiting import eventually
 
 CLIENTS = ("grpc", "openfeature", "node", "web", "go")
-STORIES = ("poison", "away", "hang", "slow", "gone", "fork")
+STORIES = ("poison", "away", "hang", "slow", "page", "gone", "fork", "taken")
 SLOW_S = 0.4
+# What a site's own proxy may say in the place of a Lever that is away: Next.js's and a worker's page, JSON of somebody
+# else, an answer that is cut.
+NOT_LEVER = (
+    b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 5\r\nconnection: close\r\n\r\nsorry",
+    b'HTTP/1.1 502 Bad Gateway\r\ncontent-length: 17\r\nconnection: close\r\n\r\n{"error": "away"}',
+    b'HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n20\r\n{"results":',
+)
 AWAY_S = 1.2  # several attempts of every client fail; ten seconds show no more
 
 
@@ -165,6 +172,24 @@ def test_slow_network_loses_nothing(story: Story) -> None:
         story.counted(len(decisions))
 
 
+def test_page_of_a_proxy_is_no_verdict(story: Story) -> None:
+    """The site's own proxy answers for a Lever that is away: what waits goes on waiting."""
+    with story.start() as client:
+        decisions = client.choose("a", "b", "c")
+        client.ask("flush", seconds=20)
+        story.proxy.refusing = True
+        story.proxy.cut()
+        for decision, answer in zip(decisions, NOT_LEVER, strict=True):
+            story.proxy.answering = answer
+            client.ask("track", decision=decision)
+            assert not client.ask("flush", seconds=0.8)["done"]
+        assert client.ask("choose", subject="nobody")["decision"] == ""
+        story.proxy.refusing = False
+        assert client.ask("flush", seconds=30)["done"]
+        assert client.lost() == 0
+        story.counted(len(decisions))
+
+
 def test_gone_server_is_told_of_at_close(story: Story) -> None:
     with story.start() as client:
         decisions = client.choose("a", "b", "c")
@@ -178,6 +203,23 @@ def test_gone_server_is_told_of_at_close(story: Story) -> None:
         client.ask("track", decision=decisions[0])
         assert client.lost() == len(decisions) + 1
     assert story.rewarded() == 0
+
+
+@pytest.mark.parametrize("story", ["grpc", "openfeature", "node", "go"], indirect=True)
+def test_taken_back_clicks_do_not_count(story: Story) -> None:
+    """Before or after they come, and whatever is sent twice; a public key may not, so the web client cannot."""
+    with story.start() as client:
+        scanned, read, early = client.choose("scanned", "read", "early")
+        client.ask("event", decision=early, event="s", retract=True)
+        for decision in (scanned, read, early):
+            client.ask("event", decision=decision, event="s")
+        assert client.ask("flush", seconds=20)["done"]
+        for _ in range(2):
+            client.ask("event", decision=scanned, event="s", retract=True)
+            client.ask("event", decision=scanned, event="s")
+        assert client.ask("flush", seconds=20)["done"]
+        assert client.lost() == 0
+        story.counted(1)
 
 
 @pytest.mark.parametrize("story", ["grpc", "openfeature"], indirect=True)

@@ -155,7 +155,7 @@ def test_servers_that_differ_stop_and_are_settled_by_verify(ground: Ground, monk
         with server.feed.paused():
             replica = server.feed.replicas[uid]
             if server is wrong:
-                replica.state.subjects[0, 0, 0, 0] += 1  # as a broken memory would
+                replica.state.subjects.lift[0, 0, 0, 0] += 1  # as a broken memory would
             answer = ground.past().checkpoint(uid, replica.whole())
     assert answer is Checkpointed.DIVERGED
     for server in (right, wrong):
@@ -175,7 +175,7 @@ def test_a_wrong_state_is_seen_by_verify(ground: Ground) -> None:
     (uid,) = server.feed.replicas
     store = ground.past()
     replica = Examination(store, store, uid).settled()
-    replica.state.subjects[0, 0, 0, 0] += 1
+    replica.state.subjects.lift[0, 0, 0, 0] += 1
     store.checkpoint(uid, replace(replica.whole(), heal=True))
     assert any("not what the log" in fault for fault in Examination(store, store, uid).run().faults)
 

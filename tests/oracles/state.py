@@ -26,8 +26,10 @@ class Row:
     metric: int | None = None
     old: int = 0
     new: int = 0
-    exposes: bool = False
+    exposes: int = 0
     entered: int = 0
+    propensity: float = 0.0
+    version: int = 0
 
 
 def oracle_grid(total: int, rules: Rules) -> int:
@@ -90,14 +92,16 @@ class OracleState:
         slot = (*when, row.segment, row.arm)
         x = expand((4096, *row.x), self.rules)
         teaches = group in (0, 3)
-        if row.metric is None or row.exposes:
-            out["trials", *slot, group] += 1
+        trials = 1 if row.metric is None else row.exposes
+        if trials:
+            out["trials", *slot, group] += trials
             if group < 2:
-                out["subject trials", row.segment, group, row.bucket] += 1
+                out["subject trials", row.segment, group, row.bucket] += trials
             if teaches:
                 for j in range(len(x)):
                     for i in range(j + 1):
-                        out["xx", *slot, i, j] += x[i] * x[j]
+                        out["xx", *slot, i, j] += trials * x[i] * x[j]
+        self._drawn(out, row, group)
         if row.metric is None or row.metric < 0:
             return
         out["rewarded", *slot, group, row.metric] += (row.new != 0) - (row.old != 0)
@@ -115,6 +119,26 @@ class OracleState:
             if group == 0 and row.old == 0 and row.new != 0:
                 delay = max(row.entered - row.time, 0)
                 out["delay", *when, row.segment, min(31, (delay // 16).bit_length())] += 1
+
+    def _drawn(self, out: dict[tuple[object, ...], int], row: Row, group: int) -> None:
+        """Onto the row's arm, and where that is the default arm beside every other: inside the arm's window."""
+        if group != 0 or row.propensity <= 0.0:
+            return
+        weight, default = round(min(1 / row.propensity, 2**16) * 256), self.rules.control[2]
+        sides = [(row.arm, "own")]
+        if row.arm == default:
+            sides += [(k, "default") for k in range(self.rules.arms) if k != default]
+        for arm, side in sides:
+            start, end = self.rules.window()[row.segment, arm].tolist()
+            if not start <= row.time < end:
+                continue
+            where = (row.segment, arm, side, row.bucket % 64)
+            trials = 1 if row.metric is None else row.exposes
+            if trials:
+                out["weight", *where] += trials * weight
+                out["weight^2", *where] += trials * (weight // 256) ** 2
+            if row.metric == self.rules.primary:
+                out["weighed", *where] += weight * (oracle_grid(row.new, self.rules) - oracle_grid(row.old, self.rules))
 
 
 def cells(state: State) -> dict[tuple[object, ...], int]:
@@ -136,10 +160,14 @@ def cells(state: State) -> dict[tuple[object, ...], int]:
             out["qx", *slot, j] = learn[at]
             for i in range(j + 1):
                 out["xx", *slot, i, j] = learn[at + 1 + i]
-    for s, g, m, bucket in np.argwhere(state.subjects).tolist():
-        value = int(state.subjects[s, g, m, bucket])
+    for s, g, m, bucket in np.argwhere(state.subjects.lift).tolist():
+        value = int(state.subjects.lift[s, g, m, bucket])
         key = ("subject trials", s, g, bucket) if m == 0 else ("subject total", s, g, bucket, m - 1)
         out[key] = value
+    kinds = ("weight", "weighed", "weight^2")
+    for s, a, row, bucket in np.argwhere(state.subjects.arms).tolist():
+        side = ("own", "default")[row // 3]
+        out[kinds[row % 3], s, a, side, bucket] = int(state.subjects.arms[s, a, row, bucket])
     for b, s, k in np.argwhere(state.delays).tolist():
         out["delay", state.buckets[b].start, state.buckets[b].width, s, k] = int(state.delays[b, s, k])
     return {k: v for k, v in out.items() if v}

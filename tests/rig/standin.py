@@ -15,6 +15,7 @@ from service.analysis.report import ArmReport, Report, SegmentReport
 from service.errors import ConflictError, InvalidError, LeverError, NotFoundError, PreconditionError, UnavailableError
 from service.experiment.features.column import Column, Value
 from service.management.past import Past
+from service.management.protocols import Offline
 from service.rpc.server import Limits, Server
 from service.security.api_keys import Access
 from service.serving.batch import BatchDecision
@@ -147,7 +148,7 @@ class StandinExperiments:
     def report(self, name: str) -> Report:
         self.get(name)
         arm = ArmReport("calm", "active", 10, 4, 4.0, 0.4, 0.1, 0.7, 0.9, 0.01, 1.0, 2, 1.0, 0.39)
-        return Report("hero", 4, "beta", "click", "5-0", True, (SegmentReport("default", (arm,)),))
+        return Report("hero", 4, "beta", "click", "5-0", True, (SegmentReport("default", (arm,)),), "", (), None)
 
 
 @contextmanager
@@ -158,9 +159,10 @@ def served(
     access: Access | None = None,
     *,
     start: bool = True,
+    offline: Offline | None = None,
 ) -> Iterator[tuple[grpc.Channel, Server]]:
     """A real server around the stand-in on a free loopback port, ready, and a channel to it."""
-    server = Server(standin, StandinExperiments(), metrics or Metrics(), limits, access)
+    server = Server(standin, StandinExperiments(), metrics or Metrics(), limits, access, offline)
     port = server.bind("127.0.0.1:0")
     if start:
         server.start()

@@ -20,6 +20,8 @@ def warm_start(
     delimiter: Delimiter = "",
     decimal: Decimal = "",
     encoding: Encoding = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Judge the file and write nothing.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Take back what this very file taught.")] = False,
     server: Server = LOCAL,
     as_json: AsJson = False,
 ) -> None:
@@ -29,17 +31,20 @@ def warm_start(
     """
     from service.pb.lever.v1 import experiment_pb2 as pb
 
+    if dry_run and undo:
+        raise typer.BadParameter("a dry run takes nothing back: give one of --dry-run and --undo", param_hint="--undo")
     form = format_of(delimiter, decimal, columns, leave_out)
     given = pb.CsvFormat(delimiter=form.delimiter, decimal=form.decimal, columns=form.columns, leave_out=form.leave_out)
     text = text_of(file, encoding)
     with waiting("writing history"), connect(server) as client:
-        request = pb.WarmStartRequest(name=experiment, csv=text, format=given)
+        request = pb.WarmStartRequest(name=experiment, csv=text, format=given, dry_run=dry_run, undo=undo)
         answer = client.experiments.WarmStart(request, timeout=TIMEOUT_S)
     if as_json:
         print_json({name: getattr(answer, name) for name in answer.DESCRIPTOR.fields_by_name})
         return
-    typer.echo(f"{answer.applied:,} rows of history count now; {answer.rewarded:,} of the file have a reward")
+    became = "would count: nothing was written" if dry_run else "no longer count" if undo else "count now"
+    typer.echo(f"{answer.applied:,} rows of history {became}; {answer.rewarded:,} of the file have a reward")
     if answer.repeated:
-        typer.echo(f"{answer.repeated:,} rows of this file counted already")
+        typer.echo(f"{answer.repeated:,} rows of this file {'did not count' if undo else 'counted already'}")
     if answer.unknown_values:
         typer.echo(f"{answer.unknown_values:,} values are none that the experiment declares; they count as unknown")

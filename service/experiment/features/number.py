@@ -31,6 +31,7 @@ from service.text.fields import Fields
 from service.text.tree import Item
 
 _BIG = 1e12
+_TINY = 1e-300  # half a range; in a file there are none below 1e-9
 _FAR = 1e100  # a range between such numbers is still one
 
 
@@ -58,7 +59,7 @@ class Number(FeatureType):
             span = Fields(fields.problems, fields.at(name), item)
             low, high = span.number("min"), span.number("max")
             span.done()
-            if low is None and high is None and not item.value:
+            if not item.value.keys() - {"min", "max"} and not (span.has("min") or span.has("max")):
                 fields.add(name, "must have min or max")
             if low is not None and high is not None and high < low:
                 span.add("max", f"must not be below min, {low:g}")
@@ -77,8 +78,7 @@ class Number(FeatureType):
         """Scaled, rounded half to even."""
         number = numbers[ColumnSpec(name, VALUE)]
         place = high_byte_of(number)
-        low, high, half = feature.min, feature.max, (feature.max - feature.min) / 2
-        middle, scale = low + half, X_SCALE / half if half else 0.0
+        low, high, middle, scale = _span(feature)
 
         def put(x: bytearray, value: Value) -> int:
             exact = self._float(name, value)
@@ -103,9 +103,8 @@ class Number(FeatureType):
     def decoding(self, name: str, feature: FeatureSpec, numbers: Mapping[ColumnSpec, int]) -> Decode:
         """The number with the fewest digits that is encoded so: within 1/8192 of the range, clipped to it."""
         number = numbers[ColumnSpec(name, VALUE)]
-        low, high, half = feature.min, feature.max, (feature.max - feature.min) / 2
-        middle, scale = low + half, X_SCALE / half if half else 0.0
-        coarse = 1 - math.ceil(math.log10(half / X_SCALE)) if half else 0
+        low, high, middle, scale = _span(feature)
+        coarse = 1 + math.floor(math.log10(scale)) if scale else 0
 
         @cache  # of at most 8193 cells
         def shortest(cell: int) -> float:
@@ -168,3 +167,9 @@ class Number(FeatureType):
             )
             return FeatureSpec(self.name)
         return FeatureSpec(self.name, (), min(numbers), max(numbers))
+
+
+def _span(feature: FeatureSpec) -> tuple[float, float, float, float]:
+    """Ends and middle of the range, and cells per unit: none where the range is next to nothing."""
+    half = (feature.max - feature.min) / 2
+    return feature.min, feature.max, feature.min + half, X_SCALE / half if half > _TINY else 0.0

@@ -23,6 +23,10 @@ const driver = {
     }
     return { queued: true };
   },
+  async event({ decision, event, retract = false }) {
+    provider.track('click', {}, { decisionId: decision, eventId: event, retract });
+    return { queued: true };
+  },
   flush: async ({ seconds }) => ({ done: await provider.flush(seconds * 1000) }),
   close: async ({ seconds }) => ({ done: await provider.outbox.close(seconds * 1000) }),
   lost: async () => ({ dropped: provider.dropped, refused: provider.refused }),

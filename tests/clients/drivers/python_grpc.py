@@ -38,6 +38,11 @@ class Driver:
         except ValueError as error:
             return {"refused": str(error)}
 
+    def event(self, decision: str, event: str, retract: bool = False) -> dict[str, Any]:
+        """A click by its name, or that click taken back."""
+        tell = self.lever.retract if retract else self.lever.reward
+        return {"queued": tell(decision, "click", event_id=event)}
+
     def flush(self, seconds: float) -> dict[str, Any]:
         return {"done": self.lever.flush(seconds)}
 

@@ -36,6 +36,11 @@ class Provider(Driver):
             return {"refused": str(error)}
         return {"queued": True}
 
+    def event(self, decision: str, event: str, retract: bool = False) -> dict[str, Any]:
+        details: dict[str, Any] = {"decisionId": decision, "eventId": event, "retract": retract}
+        self.client.track("click", None, TrackingEventDetails(None, details))
+        return {"queued": True}
+
     def close(self, seconds: float) -> dict[str, Any]:
         return {"done": self.lever._outbox.close(seconds)}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -18,6 +19,7 @@ from service.experiment.compiled import Experiment, build, read
 from service.experiment.parse import parse as parse_experiment
 from service.management.warm_start import coarse, parse
 from service.store import rows as layout
+from service.text.csv_format import Format
 
 ARMS = ("red", "green", "blue")
 NOW = 1_790_000_000_000
@@ -212,6 +214,23 @@ def test_history_becomes_rows(offer: Experiment) -> None:
     assert history.unknown == 1
     again = parse(offer, text, NOW + 5000)
     assert again.rows["prefix"].tolist() == rows["prefix"].tolist()
+
+
+def test_a_file_of_history_is_another_one_where_it_means_something_else(offer: Experiment) -> None:
+    text = "Arm;clicks;bought;visits\nred;1;0;3,5\n\nblue;0;1;NA\n"
+
+    def named(reward: str) -> Format:
+        return Format(columns={"arm": "Arm", "reward": reward}, leave_out=("clicks", "bought"))
+
+    clicks, bought = parse(offer, text, NOW, named("clicks")), parse(offer, text, NOW, named("bought"))
+    assert (clicks.value.tolist(), bought.value.tolist()) == ([100, 0], [0, 100])
+    assert offer.encoder.encode({"visits": 3.5}).x == clicks.rows["x"][0].tobytes()
+    assert offer.encoder.encode({}).x == clicks.rows["x"][1].tobytes()  # NA is missing
+    files = [int(history.rows["prefix"][0]) for history in (clicks, bought)]
+    assert files[0] != files[1]
+    told = msgspec.structs.replace(named("clicks"), delimiter="semicolon")
+    for same in (text.replace("\n", "\r\n"), text.replace("\n", "\r")):
+        assert parse(offer, same, NOW, told).rows["prefix"].tolist() == clicks.rows["prefix"].tolist()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,8 +40,8 @@ def make_rows(seed: int, n: int, rules: Rules = RULES) -> list[Row]:
                 metric={"trial": None, "reward": rng.randrange(rules.metrics), "expose": -1}[kind],
                 old=rng.choice([0, 7, -3]) if kind == "reward" else 0,
                 new=rng.choice([0, 1, 49, 80, -30, 2**31 - 1]) if kind == "reward" else 0,
-                exposes=kind == "expose" or (rng.random() < 0.3 and kind == "reward"),
-                entered=time + rng.randrange(200_000),
+                exposes=1 if kind == "expose" else rng.choice([0, 0, 0, 0, 1, 1, -1]) if kind == "reward" else 0,
+                entered=time + rng.randrange(200_000), propensity=rng.choice([1.0, 0.3, 0.01, 1e-6, rng.random(), 0.0]),
             )
         )  # fmt: skip
     return rows
@@ -54,6 +55,7 @@ def columns(rows: list[Row], width: int) -> Rows:
     return Rows(
         ints([r.time for r in rows]), ints([r.segment for r in rows]), ints([r.arm for r in rows]),
         ints([r.flags for r in rows]), ints([r.bucket for r in rows]), x,
+        np.array([r.propensity for r in rows], np.float64), ints([r.version for r in rows]),
     )  # fmt: skip
 
 
@@ -124,9 +126,66 @@ def test_growing_rules_keep_what_was_summed() -> None:
     state.adopt(grown)
     add(state, wide[150:])
     add(fresh, wide)
-    assert state.fields() == fresh.fields()
+
+    def shared(one: State) -> dict[str, bytes]:
+        """Without the arms that came later: beside them the default counts from then on."""
+        return {name: value for name, value in one.fields().items() if name[0] != "e" or name[-1] not in "45"}
+
+    assert shared(state) == shared(fresh)
     with pytest.raises(ValueError, match="never shrink"):
         state.adopt(RULES)
+
+
+def dated(start: int, end: int) -> np.ndarray:
+    """Windows of RULES: arm 1 may be drawn from start until end in segment 0, all others always."""
+    out = RULES.window()
+    out[0, 1] = start, end
+    return out
+
+
+def test_an_arm_is_compared_with_the_default_of_its_own_time() -> None:
+    rows = [
+        replace(row, exposes=max(row.exposes, 0)) for row in make_rows(5, 400)
+    ]  # none taken back: trials that never were
+    rules = RULES._replace(windows=dated(500_000, 1_000_000))
+    state = State(rules)
+    add(state, rows)
+    assert cells(state) == OracleState(rules, rows).cells(state.buckets)
+    beside = state.subjects.drawn(0, 1).weight[1].sum()
+    assert 0.0 < beside < state.subjects.drawn(0, 2).weight[1].sum()
+
+
+def test_an_arm_that_comes_back_begins_anew_and_its_old_decisions_stay_out() -> None:
+    state, rewarded = State(RULES), Row(5, 0, 1, 0, 3, (0,) * 4, 0, 0, 1, propensity=0.5)
+    add(state, [Row(5, 0, 1, 0, 3, (0,) * 4, propensity=0.5)])
+    away = RULES._replace(version=2, windows=dated(0, 0))
+    state.adopt(away)
+    add(state, [rewarded, Row(9, 0, 0, 0, 3, (0,) * 4, propensity=0.5, version=2)])  # the default while it is away
+    drawn = state.subjects.drawn(0, 1)
+    assert (drawn.weight.sum(axis=1).tolist(), drawn.total.sum(axis=1).tolist()) == ([2.0, 0.0], [2.0, 0.0])
+    assert State.restore(away, state.fields()).fields() == state.fields()
+    back = RULES._replace(version=3)
+    state.adopt(back)
+    assert not state.subjects.drawn(0, 1).weight.any()
+    add(state, [rewarded, Row(11, 0, 0, 0, 3, (0,) * 4, propensity=0.25, version=3)])
+    drawn = state.subjects.drawn(0, 1)
+    assert (drawn.weight.sum(axis=1).tolist(), drawn.total.sum(axis=1).tolist()) == ([0.0, 4.0], [0.0, 0.0])
+    assert State.restore(back, state.fields()).fields() == state.fields()
+
+
+@pytest.mark.parametrize("control", [(0.1, False, 0), (0.05, True, 0), (0.05, False, 2)])
+def test_lift_begins_anew_where_the_holdout_changes(control: tuple[float, bool, int]) -> None:
+    """The two sides must be of one time: what was decided before stays out, its rewards as well."""
+    before = RULES._replace(control=(0.05, False, 0), version=1)
+    old = Row(5, 0, 0, 1, 3, (0,) * 4, version=1)
+    state = State(before)
+    add(state, [old])
+    state.adopt(before._replace(version=2))
+    assert state.subjects.lift.sum() == 1
+    state.adopt(before._replace(version=3, control=control))
+    add(state, [old, Row(5, 0, 0, 1, 3, (0,) * 4, 0, 0, 1, version=1), Row(7, 0, 0, 1, 4, (0,) * 4, version=3)])
+    assert np.argwhere(state.subjects.lift).tolist() == [[0, 1, 0, 4]]
+    assert State.restore(state.rules, state.fields()).fields() == state.fields()
 
 
 def test_rows_that_name_unknown_numbers_are_counted_and_left_out() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from bandits.posterior import Sums
-from bandits.summary import RIDGE, SMALL, SPREADS, Span, Summary, seen, shapes, summary
+from bandits.summary import RIDGE, SMALL, SPREADS, Span, Summary, early, seen, shapes, summary
 from tests.oracles import policy as oracle
 from tests.oracles.policy import Floats
 
@@ -85,6 +85,19 @@ def test_who_was_shown_an_arm_does_not_make_it_better() -> None:
     got = said(sums, x=np.array([1.0, keen.mean()]))
     assert abs(got.mean[1] - got.mean[0]) < 0.05
     assert got.best.max() < 0.99
+
+
+def test_when_it_is_too_early() -> None:
+    def soon(trials: list[float], rewarded: list[float]) -> bool:
+        return early(np.array(trials), np.array(rewarded))
+
+    assert soon([30, 29], [4, 4])
+    assert not soon([30, 30], [4, 4])
+    assert not soon([30, 30, 0], [1, 1, 0])  # the third was never shown
+    assert soon([400, 400], [29, 0])
+    assert not soon([400, 400], [30, 0])
+    assert soon([0, 0], [0, 0])
+    assert not soon([3], [0])
 
 
 def test_a_click_of_ten_arms() -> None:

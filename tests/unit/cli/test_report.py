@@ -12,6 +12,11 @@ from tests.rig.canned import Canned, lever
 # --- report
 
 
+HEADLINE = (
+    "No difference is shown yet: +14 % click over the default, between -20 % and +50 %; safe to look at any time."
+)
+
+
 def report(**fields: Any) -> epb.GetReportResponse:
     shown: dict[str, Any] = {"trials": 12345, "rewarded": 987, "reward_sum": 987.0, "mean": 0.08, "traffic_share": 0.75}
     believed: dict[str, Any] = {
@@ -21,11 +26,27 @@ def report(**fields: Any) -> epb.GetReportResponse:
         "probability_best": 0.875,
     }
     calm = epb.ArmReport(arm="calm", state="active", **shown, **believed, expected_loss=0.00012)
-    bold = epb.ArmReport(arm="[b]old", state="paused", holdout_trials=200, holdout_reward_sum=14)
-    segments = [epb.SegmentReport(segment="enterprise", arms=[calm, bold])]
-    return epb.GetReportResponse(
-        name="hero", version=3, algorithm="linucb", metric="click", segments=segments, **fields
+    bold = epb.ArmReport(
+        effect=epb.ArmEffect(low=-0.011, high=0.004),
+        arm="[b]old",
+        state="paused",
+        holdout_trials=200,
+        holdout_reward_sum=14,
     )
+    segments = [epb.SegmentReport(segment="enterprise", arms=[calm, bold])]
+    sums: dict[str, Any] = {
+        "policy_trials": 12345,
+        "policy_reward_sum": 987.0,
+        "holdout_trials": 200,
+        "holdout_reward_sum": 14.0,
+    }
+    known: dict[str, Any] = {"difference": 0.01, "low": -0.02, "high": 0.04, "relative": 0.1421, "p_value": 1.0}
+    ends: dict[str, Any] = {"relative_low": -0.2, "relative_high": 0.5}
+    early = epb.Lift(metric="[b]uy", segment="enterprise", too_early="few", difference=float("nan"))
+    return epb.GetReportResponse(
+        name="hero", version=3, algorithm="linucb", metric="click", segments=segments, headline=HEADLINE,
+        lifts=[epb.Lift(metric="click", **sums, **known, **ends), early], **fields,
+    )  # fmt: skip
 
 
 def test_report_is_a_table_per_segment(canned: Canned) -> None:
@@ -49,10 +70,32 @@ def test_report_is_a_table_per_segment(canned: Canned) -> None:
         "0.0001",
     ):
         assert cell in row, cell
-    assert next(line for line in out.splitlines() if line.startswith("[b]old"))  # markup in an id is only text
-    assert "holdout: 200 trials, mean 0.0700" in out
+    assert "-0.0110 to 0.0040" in next(
+        line for line in out.splitlines() if line.startswith("[b]old")
+    )  # markup in an id is only text
+    assert out.splitlines()[0] == HEADLINE
+    row = next(line for line in out.splitlines() if line.startswith("all"))
+    for cell in ("click", "0.0800", "0.0700", "0.0100", "-0.0200 to 0.0400", "+14.2%", "-20.0% to +50.0%", "1"):
+        assert cell in row, cell
+    assert next(line for line in out.splitlines() if line.startswith("enterprise")).split()[1:] == [
+        "[b]uy",
+        "-",
+        "-",
+        "too",
+        "early",
+    ]
     assert "…" not in out  # nothing is cut
     assert result.stderr == ""
+
+
+def test_report_says_where_only_rewarded_choices_count(canned: Canned) -> None:
+    told = {}
+    for trials, rewarded in ((40, 40), (40, 39), (29, 29)):
+        answer = report()
+        answer.segments[0].arms[0].trials, answer.segments[0].arms[0].rewarded = trials, rewarded
+        canned.answers["report"] = answer
+        told[trials, rewarded] = "every trial was rewarded" in lever("report", "hero").stdout
+    assert told == {(40, 40): True, (40, 39): False, (29, 29): False}
 
 
 def test_report_as_json(canned: Canned) -> None:
@@ -63,6 +106,51 @@ def test_report_as_json(canned: Canned) -> None:
     assert told["stale"] is True
     arm = told["segments"][0]["arms"][0]
     assert (arm["trials"], arm["probability_best"], arm["holdout_trials"]) == (12345, 0.875, 0)
+
+
+def test_too_early_stands_where_nothing_can_be_said_yet(canned: Canned) -> None:
+    answer = report()
+    answer.segments[0].too_early = True
+    for arm in answer.segments[0].arms:
+        arm.probability_best = arm.expected_loss = float("nan")
+    canned.answers["report"] = answer
+    row = next(line for line in lever("report", "hero").stdout.splitlines() if line.startswith("calm"))
+    assert "too early" in row
+    assert "nan" not in row
+
+
+def test_everyone_is_in_the_report_and_every_metric(canned: Canned) -> None:
+    answer = report()
+    for group, trials in (("policy", 12345), ("default", 77)):
+        for metric in ("click", "revenue"):
+            total = epb.Total(
+                group=group, metric=metric, trials=trials, rewarded=7, reward_sum=70.5, mean=70.5 / trials
+            )
+            answer.totals.append(total)
+            answer.segments[0].totals.append(total)
+            if group == "policy":
+                answer.segments[0].arms[0].metrics.append(total)
+    canned.answers["report"] = answer
+    lines = lever("report", "hero").stdout.splitlines()
+    assert [line.split() for line in lines if line.startswith("default")][1] == [
+        "default",
+        "77",
+        "revenue",
+        "7",
+        "70.5",
+        "0.9156",
+    ]
+    assert "served the default without a draw: 77 trials, revenue 0.9156" in lines
+    calm = next(line for line in lines if line.startswith("calm"))
+    assert calm.split()[-1] == "0.0057"
+
+
+def test_the_json_has_the_lift_and_no_numbers_where_there_are_none(canned: Canned) -> None:
+    canned.answers["report"] = report()
+    told = json.loads(lever("report", "hero", "--json").stdout)
+    assert (told["lifts"][0]["relative_low"], told["lifts"][0]["holdout_trials"]) == (-0.2, 200)
+    assert told["lifts"][1]["difference"] is None
+    assert (told["lifts"][1]["buckets"], told["sample_ratio"]) == (None, None)
 
 
 def test_report_as_json_has_no_nan(canned: Canned) -> None:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bandits.cells import counts_size, learn_size
+from bandits.subjects import ARM_BUCKETS, SIDE
 from service.errors import CorruptError, InvalidError
 from service.experiment.compiled import Experiment, build, read
 from service.experiment.parse import parse
@@ -89,8 +90,8 @@ def test_only_an_active_experiment_is_live(state: str) -> None:
 
 
 def test_an_ended_experiment_knows_its_winner() -> None:
-    hero = compiled("state: ended\nwinner: bold\n" + TEXT)
-    assert (hero.winner, hero.live(JAN_10)) == (1, False)
+    hero = compiled("state: ended\nwinner: calm\n" + TEXT)
+    assert (hero.winner, hero.live(JAN_10)) == (0, False)
 
 
 def test_metric_units() -> None:
@@ -100,6 +101,9 @@ def test_metric_units() -> None:
     assert [revenue.units(v) for v in (0.29, 19.99, 500, 500.01, -7, 0.125, 0.375)] == [
         29, 1999, 50_000, 50_000, -500, 12, 38,
     ]  # fmt: skip
+    refund = dataclasses.replace(revenue, minimum=0.0)
+    assert (refund.floored, revenue.floored, click.floored) == (True, False, False)
+    assert [refund.units(v) for v in (-7, -600, -1e12, 500.01)] == [-700, -60_000, -refund.limit, 50_000]
     assert [click.units(v) for v in (0, 1, 0.5)] == [0, 1, 0]
     with pytest.raises(InvalidError, match=r'^value: must be between 0 and 1 for the metric "click", not 1\.5$'):
         click.units(1.5)
@@ -147,7 +151,7 @@ def test_the_state_bound_counts_the_cells_of_the_fold() -> None:
     for columns, metrics in ((1, 1), (16, 2), (64, 16)):
         block = counts_size(metrics) + learn_size(columns)
         more = state_bytes(6, 3, columns, metrics) - state_bytes(5, 3, columns, metrics)
-        assert more == 3 * 64 * block * 8
+        assert more == 3 * (64 * block + 2 * SIDE * ARM_BUCKETS) * 8
 
 
 def test_a_state_that_could_not_fit_is_refused_with_what_would() -> None:
@@ -165,8 +169,8 @@ def test_a_state_that_could_not_fit_is_refused_with_what_would() -> None:
         build(spec, text, "ab", NOW, None)
     (violation,) = caught.value.violations
     assert str(violation) == (
-        "line 45: features: 40 arms x 20 segments x 64 feature columns with 1 metrics may need 847 MB of state, more than "
-        "state.max, 256 MB; what would fit: 12 arms or 6 segments or 34 feature columns"
+        "line 45: features: 40 arms x 20 segments x 64 feature columns with 1 metrics may need 849 MB of state, more than "
+        "state.max, 256 MB; what would fit: 12 arms or 6 segments or 33 feature columns"
     )
     assert read(build(spec, text, "ab", NOW, None, state_max=1 << 30)).columns == 64
 
@@ -197,11 +201,12 @@ def test_the_homepage_sends_each_visitor_to_its_segment() -> None:
 def test_settings_that_no_longer_exist_are_taken_with_a_warning() -> None:
     """Also those of a record from before; `auto` goes on by its own lights."""
     old = compiled(TEXT + "algorithm: {name: auto, alpha: 0.4, width_lambda: 0.3, evidence: more}\n")
-    assert [said.partition(";")[0] for said in old.warnings] == [
+    settings = old.warnings
+    assert [said.partition(";")[0] for said in settings] == [
         "algorithm.alpha: no longer exists",
         "algorithm.width_lambda: no longer exists",
     ]
-    assert all("evidence" in said for said in old.warnings)
+    assert all("evidence" in said for said in settings)
     assert old.settings["evidence"] == 2.0
     assert compiled().warnings == ()
     assert compiled().settings["evidence"] == 1.0

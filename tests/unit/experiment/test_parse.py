@@ -157,7 +157,7 @@ BAD: list[tuple[str, list[str]]] = [
         'line 1: experiment: "Hero" is not a name: 1 to 64 of a-z, 0-9 and "-", not "-" first']),
     (edited(experiment=""), ["line 2: experiment: is required"]),
     (edited(default_arm="default_arm: clam"), ['line 5: default_arm: there is no arm "clam"']),
-    (edited(x="state: ended"), ["line 1: winner: is required when the state is ended"]),
+    (edited(x="state: ended"), ["line 1: winner: is required when the state is ended: an arm, or `learned` for each segment's own"]),
     (edited(x="winner: calm"), ["line 7: winner: is only for the state ended, not active"]),
     (edited(x="state: ended\nwinner: x"), ['line 8: winner: there is no arm "x"']),
     (edited(x="start: 2026-11-02\nend: 2026-11-01"), ["line 8: end: must be after start"]),

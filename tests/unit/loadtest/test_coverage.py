@@ -30,7 +30,7 @@ def test_what_is_counted() -> None:
     said = Summary(*np.array([[0.04, 0.05], [0.03, 0.055], [0.05, 0.057], [0.95, 0.05], [0.0, 0.0]]))
     tally = Tally()
     tally.see(Look(world, np.array([20.0, 500.0]), np.array([1.0, 30.0]), said))  # too early: 20 trials
-    tally.see(Look(world, np.array([200.0, 500.0]), np.array([0.0, 30.0]), said))  # too early: one arm with rewards
+    tally.see(Look(world, np.array([200.0, 500.0]), np.array([0.0, 29.0]), said))  # too early: one arm with rewards
     assert tally.row()["p_best_true"] is None
     tally.see(Look(world, np.array([200.0, 500.0]), np.array([8.0, 30.0]), said))
     row = tally.row()

@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from bandits import cells, fold, layout, pmf
+from bandits import cells, layout, pmf
 from bandits.posterior import Kind
 from service.serving.token import WHOSE, Opened
 from service.store.claims import EXACT, MAX_EVENTS
@@ -39,6 +39,9 @@ def test_the_claim_script_has_the_numbers_of_the_contract() -> None:
     assert (told["NO_METRIC"], told["MAX_EVENTS"], told["EXACT"]) == (NO_METRIC, MAX_EVENTS, EXACT)
     assert (told["APPLIED"], told["DUPLICATE"], told["LATE"]) == (Outcome.APPLIED, Outcome.DUPLICATE, Outcome.LATE)
     assert (told["TOO_MANY"], told["OUT_OF_RANGE"]) == (Outcome.TOO_MANY_EVENTS, Outcome.TOTAL_OUT_OF_RANGE)
+    assert (told["RETRACTED"], told["AT_BOUND"], told["UNKNOWN"]) == (
+        Outcome.RETRACTED, Outcome.NOTHING_TO_LOWER, Outcome.VALUE_UNKNOWN,
+    )  # fmt: skip
     assert (told["FIRST"], told["SUM"], told["MAX"]) == (Aggregate.FIRST, Aggregate.SUM, Aggregate.MAX)
 
 
@@ -88,7 +91,7 @@ def test_bits_of_flags_differ() -> None:
     ],
 )
 def test_the_fold_knows_the_groups(flags: int, group: int) -> None:
-    assert fold.group_of(flags) == group
+    assert cells.group_of(flags) == group
 
 
 def test_the_kernels_have_the_kinds_of_the_posterior() -> None:

@@ -146,7 +146,8 @@ def test_a_file_named_json_must_be_json(tmp_path: Path) -> None:
     assert told.stderr.startswith(f"{tmp_path}/a.json:1: config: not valid JSON")
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=50))
+# A zero behind the mark of UTF-16 makes it that of UTF-32; there is none in any text.
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=50))
 def test_a_byte_order_mark_says_the_encoding(text: str) -> None:
     for name in ("utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
         assert decoded(("\ufeff" + text).encode(name)) == text

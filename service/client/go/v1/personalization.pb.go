@@ -166,12 +166,14 @@ const (
 	Outcome_OUTCOME_UNSPECIFIED Outcome = 0
 	// Counted, durably, once.
 	Outcome_OUTCOME_APPLIED Outcome = 1
-	// It had been counted before.
+	// It had been counted before; of a retraction: taken back before.
 	Outcome_OUTCOME_DUPLICATE Outcome = 2
 	// Authentic but past window and grace: logged, not counted.
 	Outcome_OUTCOME_LATE Outcome = 3
 	// The decision was not a trial (preview, uncounted, inactive).
 	Outcome_OUTCOME_IGNORED Outcome = 4
+	// The event was taken back before it came: not counted.
+	Outcome_OUTCOME_RETRACTED Outcome = 5
 )
 
 // Enum value maps for Outcome.
@@ -182,6 +184,7 @@ var (
 		2: "OUTCOME_DUPLICATE",
 		3: "OUTCOME_LATE",
 		4: "OUTCOME_IGNORED",
+		5: "OUTCOME_RETRACTED",
 	}
 	Outcome_value = map[string]int32{
 		"OUTCOME_UNSPECIFIED": 0,
@@ -189,6 +192,7 @@ var (
 		"OUTCOME_DUPLICATE":   2,
 		"OUTCOME_LATE":        3,
 		"OUTCOME_IGNORED":     4,
+		"OUTCOME_RETRACTED":   5,
 	}
 )
 
@@ -336,7 +340,8 @@ type SelectRequest struct {
 	Arms []string `protobuf:"bytes,4,rep,name=arms,proto3" json:"arms,omitempty"`
 	// A decision of this subject to keep, if it is still good; ignored otherwise.
 	PreviousDecisionId string `protobuf:"bytes,5,opt,name=previous_decision_id,json=previousDecisionId,proto3" json:"previous_decision_id,omitempty"`
-	// The choice may never be shown (an e-mail not opened): it becomes a trial by Expose or by its first reward.
+	// The choice may never be shown (an e-mail that bounces): it becomes a trial by Expose or by its first reward.
+	// Expose whatever reached the subject, liked or not: where only what was opened or clicked counts, the rate is of those.
 	Deferred bool `protobuf:"varint,6,opt,name=deferred,proto3" json:"deferred,omitempty"`
 	// Whether this choice counts.
 	Mode          Mode `protobuf:"varint,7,opt,name=mode,proto3,enum=lever.v1.Mode" json:"mode,omitempty"`
@@ -1069,13 +1074,17 @@ type RewardRequest struct {
 	DecisionId string `protobuf:"bytes,1,opt,name=decision_id,json=decisionId,proto3" json:"decision_id,omitempty"`
 	// Id of the metric; empty means the primary one.
 	Metric string `protobuf:"bytes,2,opt,name=metric,proto3" json:"metric,omitempty"`
-	// The value; absent means 1.
+	// The value; absent means 1. Below 0 it is a refund where the metric sums, has a min of 0 or more and clips outliers: it
+	// lowers the decision's total, to 0 at most, and is refused where the total is 0 (NOTHING_TO_LOWER).
 	Value *float64 `protobuf:"fixed64,3,opt,name=value,proto3,oneof" json:"value,omitempty"`
 	// Names the event, so that a retry is not taken for a second purchase. Needed where the metric's aggregate is
 	// sum, last or max; under `first`, empty means the metric's only reward. At most 128 bytes.
 	EventId string `protobuf:"bytes,4,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
 	// The decision's id as bytes, as SelectBatch returned it; instead of decision_id.
-	Decision      []byte `protobuf:"bytes,5,opt,name=decision,proto3" json:"decision,omitempty"`
+	Decision []byte `protobuf:"bytes,5,opt,name=decision,proto3" json:"decision,omitempty"`
+	// Take this event back: it counts no more, or will not once it comes; give no value. The decision stays a trial. Counted
+	// once, within window and grace as the reward itself. Under `first`, without an event_id it means whatever counted.
+	Retract       bool `protobuf:"varint,6,opt,name=retract,proto3" json:"retract,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1143,6 +1152,13 @@ func (x *RewardRequest) GetDecision() []byte {
 		return x.Decision
 	}
 	return nil
+}
+
+func (x *RewardRequest) GetRetract() bool {
+	if x != nil {
+		return x.Retract
+	}
+	return false
 }
 
 // RewardResponse answers a reward.
@@ -1454,14 +1470,15 @@ const file_lever_v1_personalization_proto_rawDesc = "" +
 	"\x13ExposeBatchResponse\x120\n" +
 	"\aresults\x18\x01 \x03(\v2\x16.lever.v1.RewardResultR\aresults\x12:\n" +
 	"\vretry_delay\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\n" +
-	"retryDelay\"\xa4\x01\n" +
+	"retryDelay\"\xbe\x01\n" +
 	"\rRewardRequest\x12\x1f\n" +
 	"\vdecision_id\x18\x01 \x01(\tR\n" +
 	"decisionId\x12\x16\n" +
 	"\x06metric\x18\x02 \x01(\tR\x06metric\x12\x19\n" +
 	"\x05value\x18\x03 \x01(\x01H\x00R\x05value\x88\x01\x01\x12\x19\n" +
 	"\bevent_id\x18\x04 \x01(\tR\aeventId\x12\x1a\n" +
-	"\bdecision\x18\x05 \x01(\fR\bdecisionB\b\n" +
+	"\bdecision\x18\x05 \x01(\fR\bdecision\x12\x18\n" +
+	"\aretract\x18\x06 \x01(\bR\aretractB\b\n" +
 	"\x06_value\"=\n" +
 	"\x0eRewardResponse\x12+\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x11.lever.v1.OutcomeR\aoutcome\"e\n" +
@@ -1491,13 +1508,14 @@ const file_lever_v1_personalization_proto_rawDesc = "" +
 	"\x0fREASON_INACTIVE\x10\x05\x12\x12\n" +
 	"\x0eREASON_PREVIEW\x10\x06\x12\x14\n" +
 	"\x10REASON_UNCOUNTED\x10\a\x12\x13\n" +
-	"\x0fREASON_REPEATED\x10\b*u\n" +
+	"\x0fREASON_REPEATED\x10\b*\x8c\x01\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fOUTCOME_APPLIED\x10\x01\x12\x15\n" +
 	"\x11OUTCOME_DUPLICATE\x10\x02\x12\x10\n" +
 	"\fOUTCOME_LATE\x10\x03\x12\x13\n" +
-	"\x0fOUTCOME_IGNORED\x10\x042\xbd\x03\n" +
+	"\x0fOUTCOME_IGNORED\x10\x04\x12\x15\n" +
+	"\x11OUTCOME_RETRACTED\x10\x052\xbd\x03\n" +
 	"\x16PersonalizationService\x12;\n" +
 	"\x06Select\x12\x17.lever.v1.SelectRequest\x1a\x18.lever.v1.SelectResponse\x12J\n" +
 	"\vSelectBatch\x12\x1c.lever.v1.SelectBatchRequest\x1a\x1d.lever.v1.SelectBatchResponse\x12;\n" +

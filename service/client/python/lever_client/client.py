@@ -144,6 +144,22 @@ class Lever(Forked):
             event.value = number_of("value", value)
         return self._outbox.put(event)
 
+    def retract(self, decision_id: str, metric: str = "", event_id: Any = None) -> bool:
+        """Take back a reward, such as a scanner's click, by the `event_id` it was reported with; as `reward`.
+
+        It counts no more, or will not once it comes. Where a metric counts the first reward only, `event_id` may be left out.
+        """
+        if not decision_id:
+            return False
+        name = "" if event_id is None or event_id == "" else name_of("event_id", event_id)
+        event = pb.RewardRequest(
+            decision_id=decision_of("decision_id", decision_id),
+            metric=text_of("metric", metric or "", NAME_BYTES),
+            event_id=name,
+            retract=True,
+        )
+        return self._outbox.put(event)
+
     def expose(self, decision_id: str) -> bool:
         """Report in the background that a deferred decision was shown; as `reward`."""
         if not decision_id:

@@ -108,7 +108,7 @@ class GetReportRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class GetReportResponse(_message.Message):
-    __slots__ = ("name", "version", "algorithm", "metric", "segments", "log_id", "stale")
+    __slots__ = ("name", "version", "algorithm", "metric", "segments", "log_id", "stale", "headline", "lifts", "sample_ratio", "totals")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ALGORITHM_FIELD_NUMBER: _ClassVar[int]
@@ -116,6 +116,10 @@ class GetReportResponse(_message.Message):
     SEGMENTS_FIELD_NUMBER: _ClassVar[int]
     LOG_ID_FIELD_NUMBER: _ClassVar[int]
     STALE_FIELD_NUMBER: _ClassVar[int]
+    HEADLINE_FIELD_NUMBER: _ClassVar[int]
+    LIFTS_FIELD_NUMBER: _ClassVar[int]
+    SAMPLE_RATIO_FIELD_NUMBER: _ClassVar[int]
+    TOTALS_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     algorithm: str
@@ -123,19 +127,119 @@ class GetReportResponse(_message.Message):
     segments: _containers.RepeatedCompositeFieldContainer[SegmentReport]
     log_id: str
     stale: bool
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., algorithm: _Optional[str] = ..., metric: _Optional[str] = ..., segments: _Optional[_Iterable[_Union[SegmentReport, _Mapping]]] = ..., log_id: _Optional[str] = ..., stale: _Optional[bool] = ...) -> None: ...
+    headline: str
+    lifts: _containers.RepeatedCompositeFieldContainer[Lift]
+    sample_ratio: SampleRatio
+    totals: _containers.RepeatedCompositeFieldContainer[Total]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., algorithm: _Optional[str] = ..., metric: _Optional[str] = ..., segments: _Optional[_Iterable[_Union[SegmentReport, _Mapping]]] = ..., log_id: _Optional[str] = ..., stale: _Optional[bool] = ..., headline: _Optional[str] = ..., lifts: _Optional[_Iterable[_Union[Lift, _Mapping]]] = ..., sample_ratio: _Optional[_Union[SampleRatio, _Mapping]] = ..., totals: _Optional[_Iterable[_Union[Total, _Mapping]]] = ...) -> None: ...
+
+class Lift(_message.Message):
+    __slots__ = ("metric", "segment", "policy_trials", "policy_reward_sum", "holdout_trials", "holdout_reward_sum", "too_early", "difference", "standard_error", "low", "high", "relative", "relative_standard_error", "relative_low", "relative_high", "p_value", "fixed_low", "fixed_high", "incremental", "incremental_standard_error", "from_ms", "to_ms", "buckets")
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    POLICY_TRIALS_FIELD_NUMBER: _ClassVar[int]
+    POLICY_REWARD_SUM_FIELD_NUMBER: _ClassVar[int]
+    HOLDOUT_TRIALS_FIELD_NUMBER: _ClassVar[int]
+    HOLDOUT_REWARD_SUM_FIELD_NUMBER: _ClassVar[int]
+    TOO_EARLY_FIELD_NUMBER: _ClassVar[int]
+    DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    STANDARD_ERROR_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    RELATIVE_FIELD_NUMBER: _ClassVar[int]
+    RELATIVE_STANDARD_ERROR_FIELD_NUMBER: _ClassVar[int]
+    RELATIVE_LOW_FIELD_NUMBER: _ClassVar[int]
+    RELATIVE_HIGH_FIELD_NUMBER: _ClassVar[int]
+    P_VALUE_FIELD_NUMBER: _ClassVar[int]
+    FIXED_LOW_FIELD_NUMBER: _ClassVar[int]
+    FIXED_HIGH_FIELD_NUMBER: _ClassVar[int]
+    INCREMENTAL_FIELD_NUMBER: _ClassVar[int]
+    INCREMENTAL_STANDARD_ERROR_FIELD_NUMBER: _ClassVar[int]
+    FROM_MS_FIELD_NUMBER: _ClassVar[int]
+    TO_MS_FIELD_NUMBER: _ClassVar[int]
+    BUCKETS_FIELD_NUMBER: _ClassVar[int]
+    metric: str
+    segment: str
+    policy_trials: int
+    policy_reward_sum: float
+    holdout_trials: int
+    holdout_reward_sum: float
+    too_early: str
+    difference: float
+    standard_error: float
+    low: float
+    high: float
+    relative: float
+    relative_standard_error: float
+    relative_low: float
+    relative_high: float
+    p_value: float
+    fixed_low: float
+    fixed_high: float
+    incremental: float
+    incremental_standard_error: float
+    from_ms: int
+    to_ms: int
+    buckets: BucketSums
+    def __init__(self, metric: _Optional[str] = ..., segment: _Optional[str] = ..., policy_trials: _Optional[int] = ..., policy_reward_sum: _Optional[float] = ..., holdout_trials: _Optional[int] = ..., holdout_reward_sum: _Optional[float] = ..., too_early: _Optional[str] = ..., difference: _Optional[float] = ..., standard_error: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., relative: _Optional[float] = ..., relative_standard_error: _Optional[float] = ..., relative_low: _Optional[float] = ..., relative_high: _Optional[float] = ..., p_value: _Optional[float] = ..., fixed_low: _Optional[float] = ..., fixed_high: _Optional[float] = ..., incremental: _Optional[float] = ..., incremental_standard_error: _Optional[float] = ..., from_ms: _Optional[int] = ..., to_ms: _Optional[int] = ..., buckets: _Optional[_Union[BucketSums, _Mapping]] = ...) -> None: ...
+
+class BucketSums(_message.Message):
+    __slots__ = ("policy_trials", "policy_reward_sums", "holdout_trials", "holdout_reward_sums")
+    POLICY_TRIALS_FIELD_NUMBER: _ClassVar[int]
+    POLICY_REWARD_SUMS_FIELD_NUMBER: _ClassVar[int]
+    HOLDOUT_TRIALS_FIELD_NUMBER: _ClassVar[int]
+    HOLDOUT_REWARD_SUMS_FIELD_NUMBER: _ClassVar[int]
+    policy_trials: _containers.RepeatedScalarFieldContainer[int]
+    policy_reward_sums: _containers.RepeatedScalarFieldContainer[float]
+    holdout_trials: _containers.RepeatedScalarFieldContainer[int]
+    holdout_reward_sums: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, policy_trials: _Optional[_Iterable[int]] = ..., policy_reward_sums: _Optional[_Iterable[float]] = ..., holdout_trials: _Optional[_Iterable[int]] = ..., holdout_reward_sums: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class SampleRatio(_message.Message):
+    __slots__ = ("expected", "observed", "p_value", "mismatch")
+    EXPECTED_FIELD_NUMBER: _ClassVar[int]
+    OBSERVED_FIELD_NUMBER: _ClassVar[int]
+    P_VALUE_FIELD_NUMBER: _ClassVar[int]
+    MISMATCH_FIELD_NUMBER: _ClassVar[int]
+    expected: float
+    observed: float
+    p_value: float
+    mismatch: bool
+    def __init__(self, expected: _Optional[float] = ..., observed: _Optional[float] = ..., p_value: _Optional[float] = ..., mismatch: _Optional[bool] = ...) -> None: ...
 
 class SegmentReport(_message.Message):
-    __slots__ = ("segment", "arms", "changes", "outage")
+    __slots__ = ("segment", "arms", "changes", "outage", "served", "too_early", "totals")
     SEGMENT_FIELD_NUMBER: _ClassVar[int]
     ARMS_FIELD_NUMBER: _ClassVar[int]
     CHANGES_FIELD_NUMBER: _ClassVar[int]
     OUTAGE_FIELD_NUMBER: _ClassVar[int]
+    SERVED_FIELD_NUMBER: _ClassVar[int]
+    TOO_EARLY_FIELD_NUMBER: _ClassVar[int]
+    TOTALS_FIELD_NUMBER: _ClassVar[int]
     segment: str
     arms: _containers.RepeatedCompositeFieldContainer[ArmReport]
     changes: _containers.RepeatedCompositeFieldContainer[Change]
     outage: Outage
-    def __init__(self, segment: _Optional[str] = ..., arms: _Optional[_Iterable[_Union[ArmReport, _Mapping]]] = ..., changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., outage: _Optional[_Union[Outage, _Mapping]] = ...) -> None: ...
+    served: str
+    too_early: bool
+    totals: _containers.RepeatedCompositeFieldContainer[Total]
+    def __init__(self, segment: _Optional[str] = ..., arms: _Optional[_Iterable[_Union[ArmReport, _Mapping]]] = ..., changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., outage: _Optional[_Union[Outage, _Mapping]] = ..., served: _Optional[str] = ..., too_early: _Optional[bool] = ..., totals: _Optional[_Iterable[_Union[Total, _Mapping]]] = ...) -> None: ...
+
+class Total(_message.Message):
+    __slots__ = ("group", "metric", "trials", "rewarded", "reward_sum", "mean")
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    TRIALS_FIELD_NUMBER: _ClassVar[int]
+    REWARDED_FIELD_NUMBER: _ClassVar[int]
+    REWARD_SUM_FIELD_NUMBER: _ClassVar[int]
+    MEAN_FIELD_NUMBER: _ClassVar[int]
+    group: str
+    metric: str
+    trials: int
+    rewarded: int
+    reward_sum: float
+    mean: float
+    def __init__(self, group: _Optional[str] = ..., metric: _Optional[str] = ..., trials: _Optional[int] = ..., rewarded: _Optional[int] = ..., reward_sum: _Optional[float] = ..., mean: _Optional[float] = ...) -> None: ...
 
 class Change(_message.Message):
     __slots__ = ("arm", "from_ms", "times")
@@ -156,7 +260,7 @@ class Outage(_message.Message):
     def __init__(self, from_ms: _Optional[int] = ..., seen_ms: _Optional[int] = ...) -> None: ...
 
 class ArmReport(_message.Message):
-    __slots__ = ("arm", "state", "trials", "rewarded", "reward_sum", "mean", "credible_low", "credible_high", "probability_best", "expected_loss", "traffic_share", "holdout_trials", "holdout_reward_sum", "posterior_mean")
+    __slots__ = ("arm", "state", "trials", "rewarded", "reward_sum", "mean", "credible_low", "credible_high", "probability_best", "expected_loss", "traffic_share", "holdout_trials", "holdout_reward_sum", "posterior_mean", "metrics", "effect")
     ARM_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     TRIALS_FIELD_NUMBER: _ClassVar[int]
@@ -171,6 +275,8 @@ class ArmReport(_message.Message):
     HOLDOUT_TRIALS_FIELD_NUMBER: _ClassVar[int]
     HOLDOUT_REWARD_SUM_FIELD_NUMBER: _ClassVar[int]
     POSTERIOR_MEAN_FIELD_NUMBER: _ClassVar[int]
+    METRICS_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_FIELD_NUMBER: _ClassVar[int]
     arm: str
     state: str
     trials: int
@@ -185,7 +291,31 @@ class ArmReport(_message.Message):
     holdout_trials: int
     holdout_reward_sum: float
     posterior_mean: float
-    def __init__(self, arm: _Optional[str] = ..., state: _Optional[str] = ..., trials: _Optional[int] = ..., rewarded: _Optional[int] = ..., reward_sum: _Optional[float] = ..., mean: _Optional[float] = ..., credible_low: _Optional[float] = ..., credible_high: _Optional[float] = ..., probability_best: _Optional[float] = ..., expected_loss: _Optional[float] = ..., traffic_share: _Optional[float] = ..., holdout_trials: _Optional[int] = ..., holdout_reward_sum: _Optional[float] = ..., posterior_mean: _Optional[float] = ...) -> None: ...
+    metrics: _containers.RepeatedCompositeFieldContainer[Total]
+    effect: ArmEffect
+    def __init__(self, arm: _Optional[str] = ..., state: _Optional[str] = ..., trials: _Optional[int] = ..., rewarded: _Optional[int] = ..., reward_sum: _Optional[float] = ..., mean: _Optional[float] = ..., credible_low: _Optional[float] = ..., credible_high: _Optional[float] = ..., probability_best: _Optional[float] = ..., expected_loss: _Optional[float] = ..., traffic_share: _Optional[float] = ..., holdout_trials: _Optional[int] = ..., holdout_reward_sum: _Optional[float] = ..., posterior_mean: _Optional[float] = ..., metrics: _Optional[_Iterable[_Union[Total, _Mapping]]] = ..., effect: _Optional[_Union[ArmEffect, _Mapping]] = ...) -> None: ...
+
+class ArmEffect(_message.Message):
+    __slots__ = ("too_early", "difference", "standard_error", "low", "high", "relative", "relative_low", "relative_high", "p_value")
+    TOO_EARLY_FIELD_NUMBER: _ClassVar[int]
+    DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    STANDARD_ERROR_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    RELATIVE_FIELD_NUMBER: _ClassVar[int]
+    RELATIVE_LOW_FIELD_NUMBER: _ClassVar[int]
+    RELATIVE_HIGH_FIELD_NUMBER: _ClassVar[int]
+    P_VALUE_FIELD_NUMBER: _ClassVar[int]
+    too_early: str
+    difference: float
+    standard_error: float
+    low: float
+    high: float
+    relative: float
+    relative_low: float
+    relative_high: float
+    p_value: float
+    def __init__(self, too_early: _Optional[str] = ..., difference: _Optional[float] = ..., standard_error: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., relative: _Optional[float] = ..., relative_low: _Optional[float] = ..., relative_high: _Optional[float] = ..., p_value: _Optional[float] = ...) -> None: ...
 
 class ExplainRequest(_message.Message):
     __slots__ = ("name", "context", "decision_id")
@@ -353,14 +483,18 @@ class PolicyEstimate(_message.Message):
     def __init__(self, estimator: _Optional[str] = ..., value: _Optional[float] = ..., standard_error: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., bootstrap_low: _Optional[float] = ..., bootstrap_high: _Optional[float] = ..., anytime_low: _Optional[float] = ..., anytime_high: _Optional[float] = ...) -> None: ...
 
 class WarmStartRequest(_message.Message):
-    __slots__ = ("name", "csv", "format")
+    __slots__ = ("name", "csv", "format", "dry_run", "undo")
     NAME_FIELD_NUMBER: _ClassVar[int]
     CSV_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    UNDO_FIELD_NUMBER: _ClassVar[int]
     name: str
     csv: str
     format: CsvFormat
-    def __init__(self, name: _Optional[str] = ..., csv: _Optional[str] = ..., format: _Optional[_Union[CsvFormat, _Mapping]] = ...) -> None: ...
+    dry_run: bool
+    undo: bool
+    def __init__(self, name: _Optional[str] = ..., csv: _Optional[str] = ..., format: _Optional[_Union[CsvFormat, _Mapping]] = ..., dry_run: _Optional[bool] = ..., undo: _Optional[bool] = ...) -> None: ...
 
 class CsvFormat(_message.Message):
     __slots__ = ("delimiter", "decimal", "columns", "leave_out")

@@ -18,6 +18,8 @@ import (
 type asked struct {
 	Do, Subject, Decision, Metric, Odd string
 	Value                              *string
+	Event                              string
+	Retract                            bool
 	Seconds                            float64
 }
 
@@ -58,6 +60,9 @@ func drive(client *lever.Client, experiment string, ask asked) answer {
 			return answer{"refused": err.Error()}
 		}
 		return answer{"queued": true}
+	case "event":
+		made := &pb.RewardRequest{DecisionId: ask.Decision, Metric: "click", EventId: ask.Event, Retract: ask.Retract}
+		return answer{"queued": client.Reward(made) == nil}
 	case "flush":
 		return answer{"done": client.Flush(ctx) == nil}
 	case "close":
