@@ -14,7 +14,7 @@ PROTOS := $(wildcard proto/lever/v1/*.proto)
 OUT ?= .
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test faults check format proto generate bench soak lock audit clean
+.PHONY: help setup run test faults check format proto generate generate-go bench soak lock audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,7 +51,7 @@ format: $(STAMP) ## format the code and repair what ruff can
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-proto: $(STAMP) generate ## regenerate the stubs of the server and of the Python client from proto/
+proto: $(STAMP) generate generate-go ## regenerate the stubs of the server and of the clients from proto/ (needs Go)
 
 # Without the stamp, so that the drift test can call it. The server and the client each have the stubs below a package of
 # their own. Both keep the .proto's own path as the name of the file: of one name and one content protobuf takes any
@@ -67,6 +67,14 @@ $(BIN)/python -m grpc_tools.protoc -I proto --plugin=protoc-gen-mypy_grpc=$(BIN)
 sed -i.bak -E 's/^(from|import) lever\.v1/\1 $(3).lever.v1/' $(1)/$(2)/lever/v1/*_pb2*.py*
 rm $(1)/$(2)/lever/v1/*.bak
 endef
+
+# The plugins are those of the client's go.mod.
+generate-go:
+	cd service/client/go && GOBIN=$(abspath $(OUT))/.venv/go go install tool
+	mkdir -p $(OUT)/service/client/go
+	$(BIN)/python -m grpc_tools.protoc -I proto --plugin=$(OUT)/.venv/go/protoc-gen-go --plugin=$(OUT)/.venv/go/protoc-gen-go-grpc \
+		--go_out=$(OUT)/service/client/go --go_opt=module=lever \
+		--go-grpc_out=$(OUT)/service/client/go --go-grpc_opt=module=lever $(filter %/personalization.proto,$(PROTOS))
 
 bench: $(STAMP) ## measure kernels and the server on this machine; numbers in docs/numbers
 	$(BIN)/python -m loadtest kernels --out docs/numbers/kernels.json

@@ -41,19 +41,20 @@ Ints = NDArray[np.int64]
 
 
 @jit
-def _add_trial(counts: Ints, learn: Ints, group: int, x: NDArray[np.int16]) -> None:
-    counts[group] += 1
+def _add_trial(counts: Ints, learn: Ints, group: int, x: NDArray[np.int16], times: int) -> None:
+    counts[group] += times
     if group in (HELD, OUTSIDE):
         return
-    learn[column_offset(0) + 1] += X_SCALE * X_SCALE
+    learn[column_offset(0) + 1] += times * X_SCALE * X_SCALE
     for j in range(x.shape[0]):
         xj = np.int64(x[j])
         if xj != 0:
             at = column_offset(j + 1) + 1
-            learn[at] += X_SCALE * xj
+            much = times * xj
+            learn[at] += X_SCALE * much
             for i in range(j):
-                learn[at + 1 + i] += np.int64(x[i]) * xj
-            learn[at + 1 + j] += xj * xj
+                learn[at + 1 + i] += np.int64(x[i]) * much
+            learn[at + 1 + j] += xj * much
 
 
 @jit
@@ -85,9 +86,9 @@ def fold_trials(
         group = group_of(flags[row])
         if terms.shape[0]:
             _learn_from(x[row], place, terms, z, wide)
-            _add_trial(counts[block[row]], learn[block[row]], group, wide)
+            _add_trial(counts[block[row]], learn[block[row]], group, wide, 1)
         else:
-            _add_trial(counts[block[row]], learn[block[row]], group, x[row])
+            _add_trial(counts[block[row]], learn[block[row]], group, x[row], 1)
 
 
 @jit
@@ -128,7 +129,8 @@ def fold_rewards(
 ) -> None:
     """Add n reward rows (metric < 0: an exposure only). See fold_trials; delays [buckets, segments, 32] is added to.
 
-    period [n] is the row's time bucket; old and new totals in `reward.unit`; exposes 0 or 1; delay in ms.
+    period [n] is the row's time bucket; old and new totals in `reward.unit`; exposes 0, 1, or -1 where a trial
+    is taken back; delay in ms.
     primary is the number of the metric that teaches, grid its Grid.packed.
     """
     z, wide = np.zeros(columns, np.int64), np.zeros(columns - 1, np.int16)
@@ -139,9 +141,9 @@ def fold_rewards(
             _learn_from(x[row], place, terms, z, wide)
         if exposes[row]:
             if terms.shape[0]:
-                _add_trial(cells, learn[block[row]], group, wide)
+                _add_trial(cells, learn[block[row]], group, wide, exposes[row])
             else:
-                _add_trial(cells, learn[block[row]], group, x[row])
+                _add_trial(cells, learn[block[row]], group, x[row], exposes[row])
         if metric[row] < 0:
             continue
         before, after = old[row], new[row]

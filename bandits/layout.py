@@ -20,3 +20,4 @@ HISTORY: Final = 4  # imported, not served
 UNDRAWN: Final = 8  # the default arm without a draw: teaches nothing
 UNCOUNTED: Final = 16  # preview, bot or inactive: never logged, only in tokens
 STICKY: Final = 32  # the unit is (subject, period)
+RETRACTION: Final = 64  # of a reward row: it takes back

@@ -23,6 +23,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "real logs of a fashion shop through the live server: what is learning worth?",
     ),
     "learning": ("loadtest.learning.runner", "Lever and other libraries on the same problems: who collects more?"),
+    "drift": (
+        "loadtest.learning.drift",
+        "a shop in which something changes: what is lost by it, and when is it found?",
+    ),
     "coverage": ("loadtest.coverage.command", "simulated experiments: is what a report says of arms true?"),
     "fuzz": (
         "loadtest.endurance.fuzz",

@@ -30,6 +30,11 @@ class Violation:
         at = f"line {self.line}: " if self.line is not None else ""
         return f"{at}{self.field}: {self.message}"
 
+    def of_file(self, file: str) -> str:
+        """As compilers say it: file:line: field: what is wrong."""
+        at = "" if self.line is None else f":{self.line}"
+        return f"{file}{at}: {self.field}: {self.message}"
+
 
 class LeverError(Exception):
     """Root. `reason` is a stable UPPER_SNAKE word for programs; the text is for people."""

@@ -69,6 +69,7 @@ class Result:
             "regret": self.mean("regret"),
             "late_regret": self.mean("late"),
             "support": self.support,
+            "found": float((self.of("best") > 0.5).mean()),
         }
 
 

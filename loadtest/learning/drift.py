@@ -1,4 +1,4 @@
-"""`python -m loadtest.learning.drift`: fourteen days of a shop in which something changes, and what `auto` loses by it.
+"""`python -m loadtest drift`: fourteen days of a shop in which something changes, and what `auto` loses by it.
 
 Four arms, 4,000 decisions a day, nothing known of visitors; a snapshot every 100 decisions, looks where the service makes
 them. The sums, the looks and the policy are the service's own; tokens, log and store are left out.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import heapq
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,6 +22,7 @@ from bandits.policy import POLICIES, probabilities
 from bandits.recall import Recall, recall, share, watched, weights
 from bandits.state import Rows, Rules, State, Totals
 from bandits.watch import advice
+from loadtest.rig import report
 
 DAY = 86_400_000
 START = 1_767_225_600_000
@@ -160,25 +161,49 @@ class Shop:
         self.outcome.share.append(float((rates[chosen[free]] == most).mean()))
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """A line for each world."""
-    options = argparse.ArgumentParser("python -m loadtest.learning.drift", description=__doc__)
+def record(name: str, runs: Sequence[Outcome]) -> dict[str, str | float | None]:
+    """What the runs of one world come to: losses in %, days until a change was found in the median."""
+    change = WORLDS[name].change
+    found = float(np.median([run.found(change) for run in runs])) if change else float("inf")
+    return {
+        "world": name,
+        "runs": len(runs),
+        "lost": float(np.mean([run.lost() for run in runs])),
+        "lost_last_five_days": float(np.mean([run.lost(5) for run in runs])),
+        "found_after_days": found if np.isfinite(found) else None,
+        "never_found": sum(run.found(change) == float("inf") for run in runs) if change else None,
+        "changes_told": sum(run.changed for run in runs),
+        "outages_told": sum(run.outage for run in runs),
+    }
+
+
+def text(row: Mapping[str, str | float | None]) -> str:
+    """The same for people."""
+    days = f", found after {row['found_after_days']:.1f} days" if row["found_after_days"] is not None else ""
+    return (
+        f"{row['world']}: lost {row['lost']:.2f} %, in the last five days {row['lost_last_five_days']:.2f} %{days}; "
+        f"changes told in {row['changes_told']}, outages in {row['outages_told']} of {row['runs']} runs"
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    """A line for each world. Exit code 0."""
+    options = argparse.ArgumentParser("python -m loadtest drift", description=__doc__)
     options.add_argument("worlds", nargs="*", default=list(WORLDS), help=f"of {', '.join(WORLDS)}; default: all")
     options.add_argument("--runs", type=int, default=5, help="default 5")
     options.add_argument("--holdout", type=float, default=0.0, help="share of visitors; default 0")
+    options.add_argument("--first-seed", type=int, default=0, help="default 0")
+    options.add_argument("--json", action="store_true", help="JSON lines")
     options.add_argument("--off", action="store_true", help="everything counts alike")
     given = options.parse_args(arguments)
+    if unknown := [name for name in given.worlds if name not in WORLDS]:
+        options.error(f"unknown world {unknown[0]!r}: one of {', '.join(WORLDS)}")
+    seeds = range(given.first_seed, given.first_seed + given.runs)
     for name in given.worlds:
-        weather = WORLDS[name]
-        runs = [Shop(weather, seed, given.holdout, remembers=not given.off).run() for seed in range(given.runs)]
-        days = f", found after {np.median([r.found(weather.change) for r in runs]):.1f} days" if weather.change else ""
-        print(
-            f"{name}: lost {np.mean([r.lost() for r in runs]):.2f} %, in the last five days "
-            f"{np.mean([r.lost(5) for r in runs]):.2f} %{days}; changes told in {sum(r.changed for r in runs)}, "
-            f"outages in {sum(r.outage for r in runs)} of {len(runs)} runs",
-            flush=True,
-        )
-
-
-if __name__ == "__main__":
-    main()
+        runs = [Shop(WORLDS[name], seed, given.holdout, remembers=not given.off).run() for seed in seeds]
+        row = record(name, runs)
+        if given.json:
+            report.emit(row | {"holdout": given.holdout, "seeds": [seeds[0], seeds[-1]], "machine": report.machine()})
+        else:
+            print(text(row), flush=True)
+    return 0

@@ -53,7 +53,8 @@ class Run:
     """What came out. Rewards are the expected ones of what was chosen, means over the rounds: no luck in them.
 
     late: regret a decision in the last quarter. stake: regret of showing all arms alike. curve: cumulative regret at MARKS
-    evenly spaced rounds. resets: changes that Lever detected. error: why there is no result, for people.
+    evenly spaced rounds. best: share of the last quarter's choices that no arm would have been better than. resets:
+    changes that Lever detected. error: why there is no result, for people.
     """
 
     problem: str
@@ -68,6 +69,7 @@ class Run:
     error: str = ""
     resets: int = 0
     support: Support | None = None
+    best: float = 0.0
 
     @property
     def regret(self) -> float:
@@ -106,6 +108,7 @@ def judge(task: Task, world: World, played: Played, seconds: float) -> Run:
     """The run of a policy that played like this."""
     earned = world.expected[np.arange(world.rounds), played.arms]
     missed = world.expected.max(axis=1) - earned
+    late = missed[world.rounds - world.rounds // LATE :]
     marks = np.linspace(0, world.rounds, MARKS + 1).astype(np.int64)[1:] - 1
     return Run(
         task.problem,
@@ -113,12 +116,13 @@ def judge(task: Task, world: World, played: Played, seconds: float) -> Run:
         task.seed,
         mean=float(earned.mean()),
         oracle=world.oracle,
-        late=float(missed[world.rounds - world.rounds // LATE :].mean()),
+        late=float(late.mean()),
         stake=world.stake,
         curve=tuple(np.round(np.cumsum(missed)[marks], 6).tolist()),
         seconds=round(seconds, 3),
         resets=played.resets,
         support=support(played, len(world.arms)),
+        best=float((late <= 0.0).mean()),
     )
 
 

@@ -29,7 +29,7 @@ class Proxy:
     """Listens on a loopback port, sends on to a Unix socket or to a `host:port`. Set the faults while it runs; they hold at once.
 
     `judge` decides on each chunk of request bytes. `silent`: connections stay open and nothing moves (half-open).
-    `refusing`: new connections are closed, as a dead host's are. `delay_s` is added to each chunk, `rate` limits
+    `refusing`: new connections are closed, as a dead host's are; with `answering` they get these bytes first. `delay_s` is added to each chunk, `rate` limits
     bytes a second each way, 0: unlimited.
     """
 
@@ -38,6 +38,7 @@ class Proxy:
         self.judge: Callable[[bytes], Fate] = always
         self.silent = False
         self.refusing = False
+        self.answering = b""
         self.delay_s = 0.0
         self.rate = 0
         self._open: set[socket.socket] = set()
@@ -76,7 +77,7 @@ class Proxy:
                 return
             server = None if self.refusing else self._connect()
             if server is None:
-                _end(client)
+                threading.Thread(target=self._refuse, args=(client,), daemon=True).start()
                 continue
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
@@ -84,6 +85,17 @@ class Proxy:
             after = threading.Event()
             threading.Thread(target=self._pump, args=(client, server, after, True), daemon=True).start()
             threading.Thread(target=self._pump, args=(server, client, after, False), daemon=True).start()
+
+    def _refuse(self, client: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            if self.answering:
+                client.settimeout(1.0)
+                client.recv(CHUNK)
+                client.sendall(self.answering)
+                client.shutdown(socket.SHUT_WR)
+                while client.recv(CHUNK):  # or the client is told of a reset in place of the answer
+                    pass
+        _end(client)
 
     def _connect(self) -> socket.socket | None:
         host, colon, port = self._target.rpartition(":")

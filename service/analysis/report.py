@@ -82,6 +82,7 @@ class SegmentReport:
     outage: OutageReport | None = None
     too_early: bool = False
     totals: tuple[Total, ...] = ()
+    served: str = ""  # the arm that everybody gets once the experiment has ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,8 @@ def report(snapshot: Snapshot, replica: Replica, stale: bool) -> Report:
         everyone += counts.sum(axis=0)
         idle = exp.segments.serves_default[slot.segment] and not counts.any()
         if not idle:
-            segments.append(_segment(exp, slot, counts, replica))
+            served = exp.arms[snapshot.after(slot.segment)].id if exp.state == "ended" else ""
+            segments.append(replace(_segment(exp, slot, counts, replica), served=served))
     worth, ratio = lifts(replica), sample_ratio(replica)
     return Report(
         exp.name, exp.version, exp.algorithm, exp.primary.id, snapshot.log_id, stale, tuple(segments),

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from bandits.policy import POLICIES, Policy
 from service.errors import InvalidError
 from service.experiment.parse_settings import read_settings, warnings_of
+from service.text.document import load
 from service.text.fields import Fields, Problems
-from service.text.yaml_tree import load
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,7 @@ def trials_of(log: Gathered) -> Trials:
 
 def _heads(log: Gathered, columns: int) -> layout.Rows:
     """All trials, also those that a first exposure or reward made, with features padded to `columns`."""
-    chunks = [*log.trials, *(rows[totals[:, 2] != 0] for rows, totals in log.rewards)]
+    chunks = [*log.trials, *(rows[totals[:, 2] == 1] for rows, totals in log.rewards)]
     out = np.zeros(sum(map(len, chunks)), layout.trial_dtype(columns))
     at = 0
     for chunk in chunks:

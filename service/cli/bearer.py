@@ -7,7 +7,9 @@ from typing import Any
 import grpc
 
 
-class Bearer(grpc.UnaryUnaryClientInterceptor, grpc.StreamStreamClientInterceptor):  # the kinds of call that Lever has
+class Bearer(
+    grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor, grpc.StreamStreamClientInterceptor
+):  # the kinds of call that Lever has
     """`authorization: Bearer KEY`. As metadata, not as grpc's call credentials: those refuse plaintext to loopback."""
 
     def __init__(self, key: str) -> None:
@@ -15,6 +17,10 @@ class Bearer(grpc.UnaryUnaryClientInterceptor, grpc.StreamStreamClientIntercepto
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
         """One request, one answer."""
+        return continuation(self._with_key(client_call_details), request)
+
+    def intercept_unary_stream(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
+        """One request, many answers."""
         return continuation(self._with_key(client_call_details), request)
 
     def intercept_stream_stream(self, continuation: Any, client_call_details: Any, request_iterator: Any) -> Any:

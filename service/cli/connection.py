@@ -166,18 +166,13 @@ def sentences(what: Fault, server: str, file: str = "") -> list[str]:
         ]
     if unanswered:
         return [f"error: {server} did not answer within {TIMEOUT_S:g} s"]
-    lines = [_violation(wrong, file) for wrong in what.violations]
+    lines = [wrong.of_file(file or "error") for wrong in what.violations]
     if not lines:
         lines = [f"{file}: {what.message}" if file else f"error: {what.message}"]
     lines.append(f"({what.code}, {what.reason})" if what.reason else f"({what.code})")
     if what.retry_s is not None:
         lines.append(f"Try again in {what.retry_s:g} s; nothing is counted twice.")
     return lines
-
-
-def _violation(wrong: Violation, file: str) -> str:
-    where = "error" if not file else file if wrong.line is None else f"{file}:{wrong.line}"
-    return f"{where}: {wrong.field}: {wrong.message}"
 
 
 def plain(message: Message) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, pl
 from service.cli.experiments import Name
 
 if TYPE_CHECKING:
+    from service.cli.connection import Client
     from service.pb.lever.v1 import personalization_pb2 as pb
 
 Value = float | str | bool
@@ -19,6 +20,8 @@ Value = float | str | bool
 # A decision id, like a negative value, may begin with a dash and is no option then.
 ANY_ID = {"ignore_unknown_options": True}
 Decision = Annotated[str, typer.Argument(metavar="DECISION_ID", help="The decision's id, as select printed it.")]
+
+CONTEXT_HELP = "A feature of the context; KEY:=TEXT for text like 007."
 
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 _FLAGS = {"true": True, "false": False}
@@ -60,10 +63,7 @@ def select(
     experiment: Name,
     subject: Annotated[str, typer.Argument(help="Who the choice is for.")],
     context: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--context", "-c", metavar="KEY=VALUE", help="A feature of the context; KEY:=TEXT for text like 007."
-        ),
+        list[str] | None, typer.Option("--context", "-c", metavar="KEY=VALUE", help=CONTEXT_HELP)
     ] = None,
     arm: Annotated[list[str] | None, typer.Option(help="Choose only among these.")] = None,
     deferred: Annotated[
@@ -81,7 +81,7 @@ def select(
     request = pb.SelectRequest(
         experiment=experiment,
         subject=subject,
-        context={key: _feature(value) for key, value in known.items()},
+        context={key: feature(value) for key, value in known.items()},
         arms=arm or [],
         previous_decision_id=previous,
         deferred=deferred,
@@ -89,6 +89,8 @@ def select(
     )
     with connect(server) as client:
         answer = client.choices.Select(request, timeout=TIMEOUT_S)
+        for said in doubts(client, experiment, known):
+            typer.echo(f"warning: {said}", err=True)
     if answer.stale:
         typer.echo("The store is away: the choice comes from the last snapshot.", err=True)
     if as_json:
@@ -108,7 +110,26 @@ def select(
         typer.echo(f"{name:<12}{text}")
 
 
-def _feature(value: Value) -> pb.FeatureValue:
+def doubts(client: Client, experiment: str, context: dict[str, Value]) -> list[str]:
+    """What of a context plays no part, a sentence each; nothing where the key may not read the experiment."""
+    import grpc
+
+    from service.errors import InvalidError
+    from service.experiment.doubts import undeclared
+    from service.experiment.parse import parse
+    from service.pb.lever.v1.experiment_pb2 import GetExperimentRequest
+
+    if not context:
+        return []
+    try:
+        found = client.experiments.GetExperiment(GetExperimentRequest(name=experiment), timeout=TIMEOUT_S)
+        return undeclared(parse(found.experiment.config).features, context)
+    except (grpc.RpcError, InvalidError):
+        return []
+
+
+def feature(value: Value) -> pb.FeatureValue:
+    """As it goes over the wire."""
     from service.pb.lever.v1 import personalization_pb2 as pb
 
     if isinstance(value, bool):
@@ -132,12 +153,13 @@ def reward(
     value: Annotated[float | None, typer.Argument(help="What it earned; 1 if left out.")] = None,
     metric: Annotated[str, typer.Option(help="Id of the metric; the primary one if left out.")] = "",
     event: Annotated[str, typer.Option(help="Id of the event, so that a retry is not counted as a second one.")] = "",
+    retract: Annotated[bool, typer.Option("--retract", help="Take this event back.")] = False,
     server: Server = LOCAL,
 ) -> None:
-    """Report what a decision earned."""
+    """Report what a decision earned, or take back what was reported."""
     from service.pb.lever.v1 import personalization_pb2 as pb
 
-    request = pb.RewardRequest(decision_id=decision_id, metric=metric, value=value, event_id=event)
+    request = pb.RewardRequest(decision_id=decision_id, metric=metric, value=value, event_id=event, retract=retract)
     with connect(server) as client:
         answer = client.choices.Reward(request, timeout=TIMEOUT_S)
     _say(pb.Outcome.Name(answer.outcome))
@@ -148,6 +170,7 @@ _OUTCOMES = {
     "DUPLICATE": "duplicate: it had been counted before",
     "LATE": "late: logged, not counted",
     "IGNORED": "ignored: the decision is not a trial",
+    "RETRACTED": "retracted: it was taken back before, not counted",
 }
 
 

@@ -24,8 +24,6 @@ from service.cli.connection import (
 if TYPE_CHECKING:
     from service.cli.connection import Client
 
-_SUFFIXES = (".yaml", ".yml", ".json")
-
 Name = Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Name of the experiment.")]
 
 
@@ -36,34 +34,41 @@ def apply(
     server: Server = LOCAL,
 ) -> None:
     """Create or update experiments from YAML or JSON files. Nothing that was learned is forgotten."""
-    files = _files(paths)
+    from service.text.document import SUFFIXES, files_of, repeated
+
+    files = files_of(*paths)
     if not files:
-        typer.echo(f"error: no {', '.join(_SUFFIXES)} files in {', '.join(map(str, paths))}", err=True)
+        typer.echo(f"error: no {', '.join(SUFFIXES)} files in {', '.join(map(str, paths))}", err=True)
+        raise typer.Exit(1)
+    texts = {file: text for file in files if (text := _read(file)) is not None}
+    twice = repeated(texts)
+    if twice:
+        typer.echo("\n".join((*twice, "nothing was applied")), err=True)
         raise typer.Exit(1)
     with connect(server) as client:
-        applied = [_apply(client, file, server) for file in files]
-    if not all(applied):
+        applied = [_apply(client, file, text, server) for file, text in texts.items()]
+    if not all(applied) or len(texts) < len(files):
         raise typer.Exit(1)
 
 
-def _files(paths: list[Path]) -> list[Path]:
-    files: list[Path] = []
-    for path in paths:
-        files += sorted(f for f in path.iterdir() if f.suffix in _SUFFIXES) if path.is_dir() else [path]
-    return files
+def _read(file: Path) -> str | None:
+    from service.errors import InvalidError
+    from service.text.document import read
+
+    try:
+        return read(file)
+    except InvalidError as error:
+        for wrong in error.violations:
+            typer.echo(wrong.of_file(str(file)), err=True)
+        return None
 
 
-def _apply(client: Client, file: Path, server: str) -> bool:
+def _apply(client: Client, file: Path, config: str, server: str) -> bool:
     """Applies one file and says what became of it. A file that is refused does not stop the next; a dead server does."""
     import grpc
 
     from service.pb.lever.v1.experiment_pb2 import PutExperimentRequest
 
-    try:
-        config = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        typer.echo(f"{file}: {error}", err=True)
-        return False
     try:
         answer = client.experiments.PutExperiment(PutExperimentRequest(config=config), timeout=TIMEOUT_S)
     except grpc.RpcError as error:
@@ -117,7 +122,9 @@ def show(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) -> N
         print_json(plain(answer))
         return
     applied = _moment(answer.applied_at_ms)
-    typer.echo(f"# {answer.name}: {answer.state}, {answer.algorithm}, version {answer.version}, applied {applied}")
+    # JSON has no comments: what goes into a file is the configuration and nothing else.
+    said = f"# {answer.name}: {answer.state}, {answer.algorithm}, version {answer.version}, applied {applied}"
+    typer.echo(said, err=True)
     typer.echo(answer.config.rstrip("\n"))
 
 

@@ -9,8 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from service import __version__
-from service.cli import archive, decisions, doctor, evaluate, experiments, key, log, plan, report, rescue, verify
+from service.cli import archive, decisions, doctor, experiments, explain, history, key, plan, report, rescue, verify
 from service.cli.connection import REACH, Reach
+from service.cli.tables import evaluate, log, warm_start
+from service.process.kernel_cache import use_kernel_cache
 
 app = typer.Typer(
     name="lever",
@@ -48,6 +50,7 @@ def lever(
     The options here say how commands reach the server, and come before the command; as variables they hold for all.
     """
     REACH.set(Reach(key, tls, ca, cert, cert_key))
+    use_kernel_cache()  # before anything imports numba, whatever command this is
 
 
 @app.command()
@@ -104,11 +107,14 @@ app.command("apply")(experiments.apply)
 app.command("list")(experiments.list_)
 app.command("show")(experiments.show)
 app.command("delete")(experiments.delete)
+app.command("history")(history.history)
+app.command("rollback")(history.rollback)
 app.command("report")(report.report)
 app.command("plan")(plan.plan)
+app.command("explain", context_settings=decisions.ANY_ID)(explain.explain)
 app.command("log")(log.log)
 app.command("evaluate")(evaluate.evaluate)
-app.command("warm-start")(evaluate.warm_start)
+app.command("warm-start")(warm_start.warm_start)
 app.add_typer(key.app, name="key")
 app.command("doctor")(doctor.doctor)
 app.command("verify")(verify.verify)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, print_json
-from service.cli.evaluate import bar
+from service.cli.tables.waiting import bar
 
 if TYPE_CHECKING:
     from service.analysis.plan import Plan

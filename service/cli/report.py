@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from service.pb.lever.v1.experiment_pb2 import ArmReport, Lift, SegmentReport, Total
 
 _BAR = 10
+_TELLING = 30  # trials, all of them rewarded, are no chance
 _HEADINGS = ("trials", "share", "rewarded", "mean", "expected", "95 % interval", "P(best)", "loss", "over the default")
 _ROOM_FOR_BARS = 130
 
@@ -54,16 +55,28 @@ def report(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) ->
     for segment in answer.segments:
         screen.print()
         screen.print(segment_table(segment, screen.width >= _ROOM_FOR_BARS, screen.encoding.startswith("utf")))
+        if segment.served:
+            typer.echo(f"ended: everybody in this segment is served {segment.served}")
         for change in segment.changes:
             now = f"{change.times:.2g} times what it did" if change.times else "otherwise from some visitors"
             typer.echo(f"change: since {moment(change.from_ms)} the arm {change.arm} earns {now}")
         if segment.HasField("outage"):
             since, seen = moment(segment.outage.from_ms), moment(segment.outage.seen_ms)
             typer.echo(f"outage: from {since} to {seen} next to nothing was earned; it does not teach")
+        if unexposed(segment):
+            typer.echo(
+                "every trial was rewarded: are deferred choices exposed only where they succeed? Expose all that were shown."
+            )
         for total in segment.totals:
             if total.group != "policy":
                 who = "served the default without a draw" if total.group == "default" else total.group
                 typer.echo(f"{who}: {total.trials:,} trials, {total.metric} {number(total.mean)}")
+
+
+def unexposed(segment: SegmentReport) -> bool:
+    """Whether trials seem to count only by their rewards: then all arms look alike, or the wrong one best."""
+    trials = sum(arm.trials for arm in segment.arms)
+    return trials >= _TELLING and trials == sum(arm.rewarded for arm in segment.arms)
 
 
 def moment(ms: int) -> str:

@@ -73,6 +73,12 @@ class Seen:
     store: Vitals | str
     now: float  # seconds since 1970, here
 
+    @property
+    def starting(self) -> str:
+        """What the server says while a worker of it starts and has not asked for its store yet, else ""."""
+        told = [line.partition(": ")[2] for line in self.readyz.splitlines()[1:]]
+        return next((why for why in told if why.startswith("starting")), "")
+
     def series(self, name: str, label: str = "experiment") -> dict[str, float]:
         """The samples of a metric by one of its labels, the largest where several share it. Raises SkipError."""
         found: dict[str, float] = {}

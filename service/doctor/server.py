@@ -56,6 +56,8 @@ def _samples(text: str) -> Metrics:
 
 
 def _grpc(seen: Seen) -> Diagnosis:
+    if isinstance(seen.health, str) and seen.starting:
+        return problem(f"Lever runs, and does not listen at {seen.server} yet: {seen.starting}", "wait, and ask again")
     if isinstance(seen.health, str):
         todo = "start it with `lever serve`, or name it with --server (LEVER_SERVER); where it speaks TLS give --tls or --ca"
         return problem(f"no Lever server answers at {seen.server}: {seen.health}", todo)
@@ -81,7 +83,7 @@ def _workers(seen: Seen) -> Diagnosis:
     down = sorted(name for name, ready in workers.items() if not ready)
     if not workers or down:
         which = f"worker {', '.join(down)} is not ready" if down else "no worker has reported"
-        return problem(which, f"{seen.http}/readyz and the log say why")
+        return problem(which, seen.starting or f"{seen.http}/readyz and the log say why")
     return ok(f"{len(workers)} ready")
 
 
@@ -94,6 +96,8 @@ def _version(seen: Seen) -> Diagnosis:
 
 
 def _reaches_store(seen: Seen) -> Diagnosis:
+    if seen.starting:
+        raise SkipError(f"not asked for yet: {seen.starting}")
     up = seen.measured.get("lever_store_up", {})
     if not up or not min(up.values()):
         todo = "rewards are refused until it answers again, choices go on; start the store, or repair the network to it"

@@ -12,6 +12,7 @@ from service.process.settings import Settings, hidden
 from service.store.durability import durability
 from service.store.embedded import OLDEST, Embedded
 from service.store.vitals import Vitals, vitals
+from service.store.wire import NO_CLUSTER
 
 FULL, FILLING = 0.95, 0.8  # shares of the memory
 OFFSET_S = 1.0
@@ -37,6 +38,11 @@ def _store(seen: Seen) -> Diagnosis:
             todo = f"`lever serve` starts it, and {log} says why it does not run; or name the one in use: LEVER_DATA_DIR, LEVER_REDIS_URL"
         return problem(f"{given}: {seen.store}", todo)
     info = seen.store.info
+    if not info:
+        todo = "version, eviction, memory and replication are not known here: allow it, `ACL SETUSER NAME +info +config|get`"
+        return warning(f"{given} answers, and forbids INFO to its user", todo)
+    if info.get("cluster_enabled") == "1":
+        return problem(NO_CLUSTER, "name another store with --redis-url (LEVER_REDIS_URL)")
     engine = "Valkey" if "valkey_version" in info else "Redis"
     said = f"{engine} {info.get('valkey_version') or info.get('redis_version', 'unknown')}"
     spoken = info.get("redis_version", "")  # Valkey tells there which Redis it is compatible with
@@ -69,7 +75,10 @@ def _eviction(seen: Seen) -> Diagnosis:
 
 def _fsync(seen: Seen) -> Diagnosis:
     info, fsync = seen.engine.info, seen.engine.fsync
-    if info.get("aof_enabled") != "1":
+    if "aof_enabled" not in info:
+        todo = "ask whoever runs it: an append-only file with `appendfsync always` keeps them"
+        return warning(f"the store does not tell how it is kept: {durability({})}", todo)
+    if info["aof_enabled"] != "1":
         todo = "`CONFIG SET appendonly yes`, and the same in the store's own configuration"
         return problem(durability({"fsync": "none"}), todo)
     said = f"appendfsync {fsync or 'is not told'}: {durability({'fsync': fsync or 'unknown'})}"
@@ -85,6 +94,8 @@ def _persistence(seen: Seen) -> Diagnosis:
         "aof_last_bgrewrite_status": "its rewriting",
         "rdb_last_bgsave_status": "saving the dump",
     }
+    if not info.keys() & names.keys():
+        raise SkipError("the store does not tell")
     failed = [what for name, what in names.items() if info.get(name, "ok") != "ok"]
     if failed:
         todo = "see the store's log and its disk: full, read-only, or no memory to fork"
@@ -109,7 +120,9 @@ def _memory(seen: Seen) -> Diagnosis:
 
 def _replication(seen: Seen) -> Diagnosis:
     info = seen.engine.info
-    if info.get("role") == "slave":
+    if "role" not in info:
+        raise SkipError("the store does not tell")
+    if info["role"] == "slave":
         link = info.get("master_link_status", "unknown")
         return problem(f"this is a replica (its link is {link}), which takes no writes", "give the primary's address")
     count = _number(info, "connected_slaves")

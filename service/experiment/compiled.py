@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from service.errors import CorruptError, InvalidError, Violation
+from service.experiment.doubts import lookalikes
 from service.experiment.encoder import Encoder
 from service.experiment.numbering import Numbers, number, with_products
 from service.experiment.parse_arms import total_limit
 from service.experiment.parse_settings import warnings_of
 from service.experiment.products import design_of
 from service.experiment.segments import Segments
+from service.experiment.served import unservable, winner_learned
 from service.experiment.spec import ArmSpec, MetricSpec, Spec
 from service.experiment.state_bound import check_state, room_for_products
 from service.store.contract import Aggregate
@@ -39,7 +41,7 @@ _STEADY = ("fixed", "uniform")  # algorithms that learn nothing: what each arm i
 
 
 class Record(msgspec.Struct, frozen=True):
-    """One stored version of an experiment."""
+    """One stored version of an experiment. `by` is the name of the key that wrote it; no part of what it means."""
 
     format: int
     uid: str
@@ -48,6 +50,16 @@ class Record(msgspec.Struct, frozen=True):
     text: str
     spec: Spec
     numbers: Numbers
+    by: str = ""
+
+
+class Written(msgspec.Struct, frozen=True):
+    """What a Record says of itself; read without compiling it."""
+
+    version: int
+    applied_at_ms: int
+    text: str
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +106,15 @@ class Metric:
     live: bool
     client: bool
 
+    @property
+    def floored(self) -> bool:
+        """Whether negative values are refunds: they lower a decision's total, to 0 at most."""
+        return self.aggregate is Aggregate.SUM and self.clip and self.minimum >= 0
+
     def units(self, value: float) -> int:
         """The value as a whole multiple of `unit`, rounded half to even; clipped first where outliers are.
 
+        A negative one of a metric that is `floored` is a refund, and clipped to the largest total alone.
         InvalidError names `value`: NaN, infinite, or outside [minimum, maximum] and not to be clipped.
         """
         if not math.isfinite(value):
@@ -107,6 +125,10 @@ class Metric:
                 raise InvalidError.field(
                     "value", f'must be between {span} for the metric "{self.id}", not {value:.12g}'
                 )
+            if self.floored and value < 0:
+                if not round(value / self.unit):
+                    raise InvalidError.field("value", f"is less than the unit of {self.unit:g}: nothing would change")
+                return max(round(value / self.unit), -self.limit)
             value = self.minimum if value < self.minimum else self.maximum
         return round(value / self.unit)
 
@@ -126,7 +148,8 @@ class Experiment:
     applied_at_ms: int
     text: str
     state: str
-    winner: int | None
+    winner: int | None  # one arm for all, in an experiment that has ended
+    winner_learned: bool  # or each segment's own
     start_ms: int | None
     end_ms: int | None
     arms: tuple[Arm, ...]
@@ -159,12 +182,14 @@ class Experiment:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What is given and has no effect any more, with what replaces it; and that lift cannot be told without a holdout."""
+        """What is taken but hardly meant: settings without effect, values that differ in nothing one sees, no holdout."""
         from bandits.policy import POLICIES
 
         given = self.spec.algorithm
-        said = tuple(f"algorithm.{said}" for said in warnings_of(POLICIES[given.name], given.settings))
-        return said if self.holdout_share or self.algorithm in _STEADY or self.state == "ended" else (*said, NO_HOLDOUT)
+        settings = warnings_of(POLICIES[given.name], given.settings)
+        told = self.holdout_share or self.algorithm in _STEADY or self.state == "ended"
+        lift = () if told else (NO_HOLDOUT,)
+        return (*(f"algorithm.{said}" for said in settings), *lookalikes(self.spec.features), *lift)
 
     def live(self, now_ms: int) -> bool:
         """Whether it chooses now: active and inside its dates."""
@@ -179,21 +204,26 @@ class Experiment:
         return min((date for date in dates if date is not None and date > now_ms), default=None)
 
 
-def build(spec: Spec, text: str, uid: str, now_ms: int, old: Experiment | None, state_max: int = 256 << 20) -> bytes:
-    """The record of the next version: `old`'s version + 1, or 1.
+def build(
+    spec: Spec, text: str, uid: str, now_ms: int, old: Experiment | None, state_max: int = 256 << 20, by: str = ""
+) -> bytes:
+    """The record of the next version: `old`'s version + 1, or 1, written `by` a key of that name.
 
-    Raises InvalidError for what the file alone does not show: changes that are refused, too many numbers with those
-    of dropped things, a state that could outgrow `state_max` bytes.
+    Raises InvalidError for what the file alone does not show: a default arm or winner that is not there at some time,
+    changes that are refused, too many numbers with those of dropped things, a state that could outgrow `state_max` bytes.
     """
     if old is not None and spec.experiment != old.name:
         message = f'cannot be renamed from "{old.name}" to "{spec.experiment}"'
         raise InvalidError([Violation("experiment", message, nearest(spec.lines, "experiment"))])
+    unserved = unservable(spec, now_ms)
+    if unserved:
+        raise InvalidError(unserved)
     numbers = number(spec, old.numbers if old is not None else None)
     numbers = with_products(numbers, spec, room_for_products(numbers, state_max))
     check_state(numbers, spec.lines, state_max)
     kept = msgspec.structs.replace(spec, lines={})
     version = 1 if old is None else old.version + 1
-    return msgspec.json.encode(Record(FORMAT, uid, version, now_ms, text, kept, numbers))
+    return msgspec.json.encode(Record(FORMAT, uid, version, now_ms, text, kept, numbers, by))
 
 
 @lru_cache(maxsize=32)
@@ -212,6 +242,14 @@ def read(record: bytes) -> Experiment:
         raise CorruptError(f"an experiment's record does not decode: {error}") from error
 
 
+def written(record: bytes) -> Written:
+    """When and by whom a record was written, and its text. CorruptError if it does not decode."""
+    try:
+        return msgspec.json.decode(record, type=Written)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise CorruptError(f"an experiment's record does not decode: {error}") from error
+
+
 def _compile(record: Record) -> Experiment:
     spec, numbers = record.spec, record.numbers
     segments = Segments(numbers.segments, spec.segments)
@@ -226,7 +264,8 @@ def _compile(record: Record) -> Experiment:
         applied_at_ms=record.applied_at_ms,
         text=record.text,
         state=spec.state,
-        winner=None if spec.winner is None else arm_numbers[spec.winner],
+        winner=None if spec.winner is None or winner_learned(spec) else arm_numbers[spec.winner],
+        winner_learned=winner_learned(spec),
         start_ms=spec.start_ms,
         end_ms=spec.end_ms,
         arms=arms,

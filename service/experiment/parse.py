@@ -12,9 +12,11 @@ from collections.abc import Sequence
 from service.errors import InvalidError
 from service.experiment.parse_arms import check_priors, read_algorithm, read_arms, read_metrics
 from service.experiment.parse_context import read_features, read_segments
+from service.experiment.served import LEARNED
 from service.experiment.spec import DAY_MS, ArmSpec, SegmentSpec, Spec
+from service.text.document import load
 from service.text.fields import ID, Fields, Problems
-from service.text.yaml_tree import Item, load
+from service.text.tree import Item
 
 STATES = ("draft", "active", "paused", "ended")
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\Z")
@@ -113,17 +115,17 @@ def _references(
     by_id = {arm.id: arm for arm in arms}
     known = {segment.id for segment in segments}
     if state == "ended" and winner is None:
-        fields.add("winner", "is required when the state is ended")
+        fields.add("winner", "is required when the state is ended: an arm, or `learned` for each segment's own")
     if state != "ended" and winner is not None:
         fields.add("winner", f"is only for the state ended, not {state}")
     for key, arm_id in (("winner", winner), ("default_arm", default_arm)):
-        if arm_id is not None and ID.match(arm_id) and arm_id not in by_id:
+        if arm_id is None or not ID.match(arm_id) or (key == "winner" and arm_id == LEARNED):
+            continue
+        if arm_id not in by_id:
             fields.add(key, f'there is no arm "{arm_id}"')
-    default = by_id.get(default_arm or "")
-    if default is not None and default.segments is not None:
-        fields.add(
-            "default_arm", f'the arm "{default.id}" is limited to some segments; the default arm is for everyone'
-        )
+        elif by_id[arm_id].segments is not None:
+            role = "default arm" if key == "default_arm" else "winner"
+            fields.add(key, f'the arm "{arm_id}" is limited to some segments; the {role} is for everyone')
     for number, arm in enumerate(arms):
         for place, segment_id in enumerate(arm.segments or ()):
             if segment_id not in known:

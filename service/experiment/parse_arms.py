@@ -21,7 +21,7 @@ from service.experiment.spec import (
     PriorSpec,
 )
 from service.text.fields import Fields
-from service.text.yaml_tree import Item
+from service.text.tree import Item
 
 ARM_STATES = ("active", "paused", "retired")
 AGGREGATES = ("first", "sum", "last", "max")

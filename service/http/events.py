@@ -27,7 +27,8 @@ Name = Annotated[str, Meta(max_length=NAME_BYTES)]
 
 
 class Event(msgspec.Struct, forbid_unknown_fields=True):
-    """One event of one decision. A reward has a metric (the primary one if left out) and a value (1 if left out).
+    """One event of one decision. A reward has a metric (the primary one if left out) and a value (1 if left out);
+    `retract` takes it back, by its `event_id`.
 
     null is the same as leaving a field out.
     """
@@ -37,6 +38,7 @@ class Event(msgspec.Struct, forbid_unknown_fields=True):
     metric: Name | None = None
     value: float | None = None
     event_id: Name | None = None
+    retract: bool | None = None
 
 
 class Events(msgspec.Struct, forbid_unknown_fields=True):
@@ -115,7 +117,9 @@ def _answers(use_cases: UseCases, events: Sequence[Element], key: Key) -> list[R
             exposures[place] = token
         else:
             event_id = "" if key.public else event.event_id or ""
-            rewards[place] = RewardEvent(token, event.metric or "", event.value, event_id, key.public)
+            rewards[place] = RewardEvent(
+                token, event.metric or "", event.value, event_id, key.public, bool(event.retract)
+            )
     # Exposures first: a reward makes its decision a trial too, and the exposure beside it would be told it was one.
     shown = use_cases.expose(list(exposures.values()), key.public) if exposures else []
     counted = use_cases.reward(list(rewards.values())) if rewards else []

@@ -16,7 +16,8 @@ from typing import TypeVar
 
 import structlog
 
-from service.errors import UnavailableError
+from service.errors import LeverError, UnavailableError
+from service.learning.agreement import Agreement
 from service.learning.checkpoints import Checkpoints
 from service.learning.flusher import Flusher
 from service.learning.follower import Follower
@@ -47,8 +48,11 @@ class Feed:
         poll_ms: int,
         flush_ms: int,
         snapshot_file: SnapshotFile | None = None,
-        reaffirm: Callable[[], None] = lambda: None,
+        agreement: Agreement | None = None,
     ) -> None:
+        agreement = agreement or Agreement()
+        self._meet, self._met = agreement.meet, False
+        self.refused: LeverError | None = None  # why nothing is read from this store, nor written to it
         self._directory = directory
         self._clock = clock
         self._metrics = metrics
@@ -56,13 +60,13 @@ class Feed:
         self._gauges = Gauges(metrics)
         self._checkpoints = Checkpoints(store, metrics)
         self._publisher = Publisher(directory, clock, self._gauges)
-        self._quarantine = Quarantine(directory, self._gauges, reaffirm)
+        self._quarantine = Quarantine(directory, self._gauges, agreement.reaffirm)
         self._follower = Follower(store, clock, self._publisher, self._quarantine, self._checkpoints, self._gauges)
         self._snapshot_file = snapshot_file or SnapshotFile(None)
         self._flusher = Flusher(store, directory, metrics)
         self._poll_s, self._flush_s = poll_ms / 1000, flush_ms / 1000
         self._polling = Loop("lever-poll", self._poll, self._poll_s)
-        self._flushing = Loop("lever-flush", self._flusher.flush, self._flush_s)
+        self._flushing = Loop("lever-flush", self._flush, self._flush_s)
         self._folding = threading.Lock()  # held while replicas and snapshots change
         self._reached: bool | None = None  # whether the last poll found the store; None: there was none yet
         self._begun = self._done = 0  # number of the newest poll that began, and of the newest that succeeded
@@ -90,7 +94,8 @@ class Feed:
         self._snapshot_file.save(self._replicas(), now=True)
         until = time.monotonic() + flush_s
         while self._waiting() and time.monotonic() < until:
-            self._flusher.flush()
+            if not self._flush() and self.refused:
+                return
             if self._waiting():
                 time.sleep(0.05)
 
@@ -167,6 +172,8 @@ class Feed:
         with self._turn:
             self._begun += 1
         try:
+            if not self._agreed():
+                return False
             while self._read():
                 pass
         except UnavailableError as error:
@@ -176,6 +183,21 @@ class Feed:
             self._done = self._begun
             self._turn.notify_all()
         return True
+
+    def _agreed(self) -> bool:
+        """Whether this is a store that this server may work with. UnavailableError while that cannot be asked."""
+        if not self._met and self.refused is None:
+            try:
+                self._meet()
+                self._met = True
+            except UnavailableError:
+                raise
+            except LeverError as error:
+                self.refused = error
+        return self._met
+
+    def _flush(self) -> bool:
+        return self._met and self._flusher.flush()
 
     def _read(self) -> bool:
         """One poll; true if there is more to read at once."""

@@ -46,6 +46,7 @@ class Replica:
         self._experiment: Experiment | None = None
         self._state: State | None = None
         self._slots: dict[int, Slot] = {}
+        self._leaders: dict[int, tuple[Slot, int]] = {}  # of an experiment that has ended: its slots' best arms
         self._changed: set[int] = set()
         self.reviews = Reviews()
         self._sent: dict[str, bytes] = {}  # digest of each field of the stored checkpoint
@@ -127,6 +128,7 @@ class Replica:
         if self._state is None and (experiment.version != 1 or seeded):
             raise CorruptError(f"the log of {self.uid} was trimmed and its checkpoint is missing")
         self._record, self._experiment = record, experiment
+        self._leaders.clear()
         if self._state is None:
             self._state = State(rules)
         else:
@@ -183,7 +185,20 @@ class Replica:
                 self._slots[segment] = replace(slot, seen=thinned(slot.seen, self._crowding(segment, sums)))
         self._changed.clear()
         slots = tuple(self._slots[s] for s in range(state.rules.segments))
-        return Snapshot(experiment, slots, self.cursor, experiment.next_change(now_ms))
+        return Snapshot(experiment, slots, self.cursor, experiment.next_change(now_ms), self._winners(slots))
+
+    def _winners(self, slots: Sequence[Slot]) -> tuple[int, ...]:
+        """Each segment's own winner, where that is what an experiment that has ended serves."""
+        experiment = self.experiment
+        if not experiment.winner_learned:
+            return ()
+        for slot in slots:
+            known = self._leaders.get(slot.segment)
+            if known is None or known[0] is not slot:
+                learns = not experiment.segments.serves_default[slot.segment]
+                leader = slot.leader(experiment.primary) if learns else None
+                self._leaders[slot.segment] = (slot, experiment.default_arm if leader is None else leader)
+        return tuple(self._leaders[slot.segment][1] for slot in slots)
 
     def _crowding(self, segment: int, sums: Sums) -> float:
         """How much the policy's trials go together by subject (bandits/effect.py)."""

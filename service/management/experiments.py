@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from service.analysis.report import Report, report
 from service.errors import ConflictError
 from service.experiment.compiled import Experiment, build, read
+from service.experiment.features.column import Value
 from service.experiment.parse import parse
 from service.experiment.spec import Spec
 from service.learning.feed import Feed
+from service.management.past import Past, history
 from service.management.protocols import Experiments
+from service.serving.explainer import Explainer, Reasons
 from service.serving.published import Published
 from service.serving.store_clock import StoreClock
-from service.store.contract import Checkpoint, Entry, LostError, Put, Seed, Store
+from service.store.contract import Checkpoint, Entry, Event, LostError, Put, Seed, Store
 
 _ATTEMPTS = 5
 _MARGIN_MS = 1000  # more than clocks of servers of one store differ
@@ -24,14 +27,17 @@ REFRESH_S = 10.0  # a person waits here; a busy server may take its time
 class StoredExperiments(Experiments):
     """Reads the published configurations; writes through the store and returns once the write is in force here."""
 
-    def __init__(self, store: Store, directory: Published, feed: Feed, clock: StoreClock, state_max: int) -> None:
+    def __init__(
+        self, store: Store, directory: Published, feed: Feed, clock: StoreClock, explainer: Explainer, state_max: int
+    ) -> None:
         self._store = store
         self._directory = directory
         self._feed = feed
         self._clock = clock
+        self._explainer = explainer
         self._state_max = state_max
 
-    def put(self, text: str, expected: int | None) -> tuple[Experiment, bool]:
+    def put(self, text: str, expected: int | None, by: str = "") -> tuple[Experiment, bool]:
         """Experiments.put."""
         spec = parse(text)
         for attempt in range(_ATTEMPTS):
@@ -44,7 +50,7 @@ class StoredExperiments(Experiments):
             if current is not None and current.text == text:
                 return current, False
             try:
-                return self._write(build_put(spec, text, current, self._clock.now_ms(), self._state_max)), True
+                return self._write(build_put(spec, text, current, self._clock.now_ms(), self._state_max, by)), True
             except ConflictError:
                 if expected is not None or attempt == _ATTEMPTS - 1:
                     raise
@@ -90,6 +96,27 @@ class StoredExperiments(Experiments):
         """Experiments.report."""
         return self._feed.inspect(name, report)
 
+    def explain(self, name: str, context: Mapping[str, Value]) -> Reasons:
+        """Experiments.explain."""
+        return self._explainer.context(name, context)
+
+    def explain_decision(self, name: str, decision_id: str) -> Reasons:
+        """Experiments.explain_decision."""
+        return self._explainer.decision(name, decision_id)
+
+    def note(self, event: Event) -> None:
+        """Experiments.note."""
+        self._store.journal.note(event)
+
+    def history(self, name: str, limit: int) -> Sequence[Past]:
+        """Experiments.history."""
+        found = self._directory.by_name.get(name)
+        events = self._store.journal.events(name, limit)
+        if not events and found is None and name:
+            self._directory.named(name)  # says that there is none
+        versions = self._store.versions(found.experiment.uid) if found is not None else {}
+        return history(events, versions, name)[:limit]
+
 
 def check_version(name: str, current: Experiment | None, expected: int | None) -> None:
     """ConflictError unless the current version is the one a writer expects."""
@@ -108,9 +135,9 @@ def restoring(uid: str, state: Checkpoint, now_ms: int, entries: Sequence[Entry]
     return Put(uid, experiment.name, experiment.version, 0, record, Seed(state, epoch, entries))
 
 
-def build_put(spec: Spec, text: str, current: Experiment | None, now_ms: int, state_max: int) -> Put:
+def build_put(spec: Spec, text: str, current: Experiment | None, now_ms: int, state_max: int, by: str = "") -> Put:
     """The write that brings an experiment from `current` to what `spec` says."""
     uid = current.uid if current is not None else secrets.token_hex(8)
-    record = build(spec, text, uid, now_ms, current, state_max)
+    record = build(spec, text, uid, now_ms, current, state_max, by)
     new = read(record)
     return Put(uid, new.name, new.version, new.version - 1, record)

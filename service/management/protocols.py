@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from service.analysis.evaluation import Evaluation
 from service.analysis.report import Report
 from service.experiment.compiled import Experiment
-from service.management.warm_start import Warmed
+from service.experiment.features.column import Value
+from service.management.past import Past
+from service.management.warm_start import Warmed, Way
+from service.serving.explainer import Reasons
+from service.store.contract import Event
+from service.text.csv_format import Format
 
 
 class Experiments(Protocol):
@@ -16,8 +22,8 @@ class Experiments(Protocol):
     They raise InvalidError, NotFoundError, ConflictError and UnavailableError.
     """
 
-    def put(self, text: str, expected: int | None) -> tuple[Experiment, bool]:
-        """Create or update from YAML or JSON; true if that changed anything.
+    def put(self, text: str, expected: int | None, by: str = "") -> tuple[Experiment, bool]:
+        """Create or update from YAML or JSON, written `by` a key of this name; true if that changed anything.
 
         `expected` is the version to be replaced (0: none may exist); None writes over whatever stands there.
         InvalidError names lines.
@@ -45,12 +51,30 @@ class Experiments(Protocol):
     def report(self, name: str) -> Report:
         """What the experiment has shown, earned and learned."""
 
+    def explain(self, name: str, context: Mapping[str, Value]) -> Reasons:
+        """Why a visitor of this context would get what it would."""
+
+    def explain_decision(self, name: str, decision_id: str) -> Reasons:
+        """Why a decision fell as it did; `name` "" for whatever experiment it is of."""
+
+    def note(self, event: Event) -> None:
+        """Keep what somebody did for `history`."""
+
+    def history(self, name: str, limit: int) -> Sequence[Past]:
+        """What was done to an experiment, deleted ones too, or ("") to all and to keys; the newest first.
+
+        The configurations of an experiment that exists come with their texts, as far as they are kept.
+        """
+
 
 class Offline(Protocol):
-    """What needs the whole log. Both raise NotFoundError, InvalidError, PreconditionError, ExhaustedError and UnavailableError."""
+    """What needs the whole log. All raise NotFoundError, InvalidError, PreconditionError, ExhaustedError and UnavailableError."""
 
     def evaluate(self, name: str, policy: str) -> Evaluation:
         """What the policy that the text describes would have earned on the experiment's log."""
 
-    def warm_start(self, name: str, text: str) -> Warmed:
-        """Append a CSV file of history; all of it is judged before anything is written."""
+    def warm_start(self, name: str, text: str, form: Format, way: Way = Way.TEACH) -> Warmed:
+        """Append a CSV file of history, judge it, or take it back; all is judged before anything is written."""
+
+    def log(self, name: str, after: str) -> Iterator[bytes]:
+        """The log as messages of ReadLog, serialised; only entries after the one that is named, if one is."""

@@ -65,13 +65,13 @@ class Recount:
     def judge(self, held: Held, whole: bool) -> tuple[list[str], int]:
         """What is wrong with a claim, and whether (1 or 0) part of it is older than the log that is kept."""
         name, wrong, beyond = (held.prefix, held.counter), [], 0
-        for metric, (total, events) in held.totals.items():
+        for metric, (total, least, most) in held.totals.items():
             moments = [*self._later.get((name, metric), ())]
             if (name, metric) in self._totals:
                 moments.append(self._totals[name, metric])
             if not moments:
                 beyond += 1
-            elif not any(total == t and (not whole or max(events, 1) == n) for t, n in moments):
+            elif not any(total == t and (not whole or least <= n <= most) for t, n in moments):
                 wrong.append(
                     f"decision {_text(name)}, metric {metric}: the record has {total}, the log {moments[-1][0]}"
                 )
@@ -88,13 +88,20 @@ class Recount:
             prefix, counter, time, metric = row
             name = (prefix, counter)
             self._times[name] = time
-            if exposes:
-                self.trials += 1
-                if name in self._exposed:
-                    self.faults.append(f"decision {_text(name)} became a trial twice")
-                self._exposed[name] = not self._closed
+            self._expose(name, exposes)
             if metric != layout.NO_METRIC:
                 self._reward(name, metric, old, new)
+            if exposes < 0:  # history taken back: nothing is remembered of it
+                self._exposed.pop(name, None)
+                self._totals.pop((name, metric), None)
+                self._later.pop((name, metric), None)
+
+    def _expose(self, name: Name, exposes: int) -> None:
+        self.trials += exposes
+        if exposes == 1:
+            if name in self._exposed:
+                self.faults.append(f"decision {_text(name)} became a trial twice")
+            self._exposed[name] = not self._closed
 
     def _reward(self, name: Name, metric: int, old: int, new: int) -> None:
         self.rewards += 1

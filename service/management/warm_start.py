@@ -7,22 +7,30 @@ forget the file after a day.) History teaches, is reported apart, and is no part
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits.layout import HISTORY
+from bandits.layout import HISTORY, RETRACTION
+from service.analysis.log_table import entries
 from service.errors import InvalidError, PreconditionError
 from service.experiment.compiled import Experiment, Metric
 from service.experiment.features.registry import TYPES
 from service.experiment.spec import DAY_MS
+from service.management.verify import complete
+from service.serving.rewarder import widened
 from service.store import rows as layout
-from service.store.contract import Aggregate, Claim, Outcome, Store
-from service.text.csv_table import Table, number, quoted, read
+from service.store.contract import Act, Aggregate, Claim, Entry, Outcome, Store
+from service.store.entries import rows_of
+from service.text.csv_format import Format
+from service.text.csv_table import Table, read
 
 REQUIRED = ("arm", "reward")
 _OPTIONAL = ("metric", "segment", "time")
@@ -34,9 +42,17 @@ _GRAINS = 16  # times of history are kept to a sixteenth of their age, or finer
 Ints = NDArray[np.int64]
 
 
+class Way(enum.StrEnum):
+    """What to do with a file of history."""
+
+    TEACH = "teach"
+    JUDGE = "judge"  # and write nothing
+    UNDO = "undo"  # take back what it taught
+
+
 @dataclass(frozen=True, slots=True)
 class Warmed:
-    """What became of a file: rows that count now, rows that did already, values that no feature declares."""
+    """What became of a file: rows that were taken, rows for which nothing changed, values that no feature declares."""
 
     applied: int
     repeated: int
@@ -53,23 +69,85 @@ class History:
     unknown: int
 
 
-def warm_start(store: Store, uid: str, experiment: Experiment, text: str, now_ms: int) -> Warmed:
-    """Append a history file. InvalidError, by row, before anything is written. UnavailableError: send it again."""
-    history = parse(experiment, text, now_ms)
+def warm_start(
+    store: Store,
+    uid: str,
+    experiment: Experiment,
+    text: str,
+    now_ms: int,
+    form: Format | None = None,
+    judge: bool = False,
+) -> Warmed:
+    """Append a history file, or only `judge` it. InvalidError, by row, before anything is written. UnavailableError: send it again."""
+    history = parse(experiment, text, now_ms, form or Format())
+    rewarded = int((history.value != 0).sum())
+    if judge:
+        return Warmed(len(history.rows), 0, rewarded, history.unknown)
     outcomes: Counter[Outcome] = Counter()
     for start in range(0, len(history.rows), _STEP):
         places = range(start, min(start + _STEP, len(history.rows)))
         outcomes.update(store.claim(uid, [_claim(experiment, history, place, now_ms) for place in places]))
     if set(outcomes) - {Outcome.APPLIED, Outcome.DUPLICATE}:
         raise PreconditionError(f"the store refused rows: {dict(outcomes)}")
-    rewarded = int((history.value != 0).sum())
     return Warmed(outcomes[Outcome.APPLIED], outcomes[Outcome.DUPLICATE], rewarded, history.unknown)
 
 
-def parse(experiment: Experiment, text: str, now_ms: int) -> History:
+def undo(store: Store, uid: str, experiment: Experiment, text: str, now_ms: int, form: Format | None = None) -> Warmed:
+    """Take back what a file taught: its rows leave sums and records as they came, so that it can be taught again.
+
+    The rows are read from the log, as the times of history depend on when it was taught. PreconditionError where the
+    log does not reach back so far, or a restore has ended what was before it. UnavailableError: send it again.
+    """
+    history = parse(experiment, text, now_ms, form or Format())
+    log = list(entries(store, uid))
+    taught = _taught(log, _file_number(text, form or Format()))
+    missing = len(history.rows) - len(taught)
+    if missing and not complete(log):
+        raise PreconditionError(
+            f"the log no longer has {missing:,} of the file's rows: they cannot be taken back", "LOG_TRIMMED"
+        )
+    outcomes: Counter[Outcome] = Counter()
+    counters = sorted(taught)
+    for start in range(0, len(counters), _STEP):
+        step = [_forgetting(counter, *taught[counter], now_ms) for counter in counters[start : start + _STEP]]
+        outcomes.update(store.claim(uid, widened(step)))
+    if outcomes[Outcome.LATE]:
+        raise PreconditionError(
+            "the experiment was restored after this file was taught: its records are gone", "RESTORED"
+        )
+    rewarded = int((history.value != 0).sum())
+    return Warmed(outcomes[Outcome.APPLIED], outcomes[Outcome.DUPLICATE] + missing, rewarded, history.unknown)
+
+
+def _taught(log: Sequence[Entry], prefix: int) -> dict[int, tuple[bytes, int]]:
+    """By number: the newest row of the log that taught each row of a file, and its metric."""
+    found: dict[int, tuple[bytes, int]] = {}
+    for entry in log:
+        if not entry.rewards or entry.late:
+            continue
+        packed = rows_of(entry)
+        for place in np.flatnonzero((packed["prefix"] == prefix) & ((packed["flags"] & HISTORY) != 0)).tolist():
+            if entry.totals[place][2] == 1:
+                row = packed[place]
+                found[int(row["counter"])] = (row.tobytes(), int(row["metric"]))
+    return found
+
+
+def _forgetting(counter: int, row: bytes, metric: int, now_ms: int) -> Claim:
+    prefix, *_ = layout.NAME_STRUCT.unpack_from(row)
+    return Claim(
+        prefix=prefix, counter=counter, time=0, row=layout.flagged(row, RETRACTION), metric=metric, value=0,
+        aggregate=Aggregate.FIRST, event=b"", deadline=now_ms + DAY_MS, expires=now_ms + _KEEP_MS, deferred=True, limit=0,
+        act=Act.FORGET,
+    )  # fmt: skip
+
+
+def parse(experiment: Experiment, text: str, now_ms: int, form: Format | None = None) -> History:
     """Read and judge a whole file. Columns: arm, reward; metric, segment, time (else now); features."""
-    table = read(text, REQUIRED)
+    form = form or Format()
     declared = experiment.spec.features
+    names = [name for name, feature in declared.items() if TYPES[feature.type].cell != "number"]
+    table = read(text, REQUIRED, form, ("arm", *_OPTIONAL, *names))
     table.unknown((*REQUIRED, *_OPTIONAL, *declared))
     out = np.zeros(table.rows, layout.reward_dtype(experiment.columns - 1))
     out["arm"] = table.codes("arm", [arm.id for arm in experiment.arms], "arm")
@@ -84,11 +162,19 @@ def parse(experiment: Experiment, text: str, now_ms: int) -> History:
         out["segment"] = experiment.segments.match_columns(given, table.rows)
     encoded = experiment.encoder.encode_columns(given, table.rows)
     out["x"] = encoded.x[:, 1:]
-    out["prefix"] = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+    out["prefix"] = _file_number(text, form)
     out["counter"], out["version"] = np.arange(table.rows), experiment.version
     out["flags"], out["propensity"] = HISTORY, np.nan  # nobody knows it
     out["metric"] = np.where(value == 0, layout.NO_METRIC, metric)
     return History(out, value, encoded.unknown)
+
+
+def _file_number(text: str, form: Format) -> int:
+    """What tells this file from others: how its lines end makes none, what its columns are taken for does."""
+    data = text.replace("\r\n", "\n").replace("\r", "\n").encode()
+    if form.changes_meaning():
+        data += b"\0" + msgspec.json.encode(msgspec.structs.replace(form, delimiter=""), order="sorted")
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
 def coarse(time: Ints, now_ms: int) -> Ints:
@@ -133,11 +219,8 @@ def _rewards(table: Table, experiment: Experiment) -> tuple[Ints, Ints]:
             table.codes("metric", names, "metric")
         ]
     value = np.zeros(table.rows, np.int64)
-    for index, cell in enumerate(table.columns["reward"]):
-        total = number(cell)
-        if total is None or not math.isfinite(total):
-            table.problems.add(index, "reward", f"must be a finite number, not {quoted(cell)}")
-        elif total != 0:
+    for index, total in enumerate(table.numbers("reward").tolist()):
+        if total and not math.isnan(total):
             try:
                 value[index] = _units(experiment.metrics[int(metric[index])], total)
             except InvalidError as error:
@@ -147,6 +230,8 @@ def _rewards(table: Table, experiment: Experiment) -> tuple[Ints, Ints]:
 
 def _units(metric: Metric, total: float) -> int:
     """A trial's total in units; that of a metric that sums may be that of several rewards."""
+    if metric.floored and total < 0:
+        raise InvalidError.field("value", f'must not be negative for the metric "{metric.id}"')
     units = round(total / metric.unit)
     if metric.aggregate is Aggregate.SUM and abs(units) <= metric.limit and (total > 0 or metric.minimum < 0):
         return units

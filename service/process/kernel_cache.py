@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import tempfile
 from collections.abc import Mapping, MutableMapping
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -15,6 +16,18 @@ def cache_dir(env: Mapping[str, str] = os.environ) -> Path:
     if env.get("LEVER_CACHE"):
         return Path(env["LEVER_CACHE"])
     return Path(env.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lever"
+
+
+def unwritable(env: Mapping[str, str] = os.environ) -> str:
+    """Why what is compiled cannot be kept where `use_kernel_cache` points to; "" where it can."""
+    folder = Path(env["NUMBA_CACHE_DIR"])
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return ""
+    except OSError as error:
+        name = "LEVER_CACHE" if folder.parent == cache_dir(env) else "NUMBA_CACHE_DIR"
+        return f"{folder}: {error.strerror}; set {name} to a folder that can be written"
 
 
 def use_kernel_cache(env: MutableMapping[str, str] = os.environ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -13,14 +14,25 @@ from service.analysis.arm_effect import ArmEffect
 from service.analysis.evaluation import Evaluation
 from service.analysis.lift import BucketSums, Lift, SampleRatio
 from service.analysis.report import ArmReport, Total
-from service.errors import InvalidError, PreconditionError
+from service.errors import InvalidError, PreconditionError, UnavailableError
 from service.experiment.compiled import Experiment
+from service.experiment.features.column import Value
+from service.management.past import CHANGED, CREATED
 from service.management.protocols import Experiments, Offline
+from service.management.warm_start import Way
 from service.pb.lever.v1 import experiment_pb2 as pb
 from service.pb.lever.v1 import experiment_pb2_grpc as pb_grpc
+from service.pb.lever.v1 import personalization_pb2 as decisions
+from service.rpc.personalization import FEATURES, TEXT_BYTES, TOKEN_CHARS
 from service.security.api_keys import HEADER, Access
+from service.serving.explainer import ArmReasons, Reasons
+from service.store.contract import Event
+from service.text.csv_format import Format
 
 CONFIG_BYTES = 1 << 20
+ANYONE = "anyone: no keys are asked for"
+HISTORY_USUAL = 100
+HISTORY_MOST = 10_000
 CSV_BYTES = 30 << 20  # below what a message may have
 
 
@@ -42,10 +54,10 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
             raise InvalidError.field("config", "must be given")
         if len(request.config) > CONFIG_BYTES:
             raise InvalidError.field("config", f"is longer than {CONFIG_BYTES:,} characters")
-        experiment, changed = self._experiments.put(request.config, _expected(request))
+        experiment, changed = self._experiments.put(request.config, _expected(request), self._who(context))
         if changed:
-            said = "experiment updated" if experiment.version > 1 else "experiment created"
-            self._tell(said, experiment.name, context, version=experiment.version, state=experiment.state)
+            said = CHANGED if experiment.version > 1 else CREATED
+            self._tell(said, experiment.name, context, experiment.version, f"state {experiment.state}")
         return pb.PutExperimentResponse(experiment=_experiment(experiment), changed=changed)
 
     def GetExperiment(
@@ -65,7 +77,7 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
     ) -> pb.DeleteExperimentResponse:
         """Remove an experiment with all it has learned."""
         self._experiments.delete(_named(request.name), _expected(request))
-        self._tell("experiment deleted", request.name, context)
+        self._tell("deleted", request.name, context)
         return pb.DeleteExperimentResponse()
 
     def RestoreExperiment(
@@ -73,13 +85,13 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
     ) -> pb.RestoreExperimentResponse:
         """Bring back what the store has lost."""
         experiment = self._experiments.restore(_named(request.name))
-        self._tell("experiment restored", experiment.name, context, version=experiment.version)
+        self._tell("restored", experiment.name, context, experiment.version)
         return pb.RestoreExperimentResponse(experiment=_experiment(experiment))
 
     def AcceptLoss(self, request: pb.AcceptLossRequest, context: grpc.ServicerContext) -> pb.AcceptLossResponse:
         """Forget what the store has lost."""
         self._experiments.accept_loss(_named(request.name))
-        self._tell("experiment given up as lost", request.name, context)
+        self._tell("given up as lost", request.name, context)
         return pb.AcceptLossResponse()
 
     def GetReport(self, request: pb.GetReportRequest, context: grpc.ServicerContext) -> pb.GetReportResponse:
@@ -95,7 +107,7 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
                     changes=[pb.Change(arm=c.arm, from_ms=c.from_ms, times=c.times) for c in segment.changes],
                     outage=pb.Outage(from_ms=segment.outage.from_ms, seen_ms=segment.outage.seen_ms)
                     if segment.outage else None,
-                    too_early=segment.too_early, totals=_totals(segment.totals),
+                    served=segment.served, too_early=segment.too_early, totals=_totals(segment.totals),
                 )
                 for segment in report.segments
             ],
@@ -111,21 +123,63 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
         return _evaluation(self._offline.evaluate(name, _text("policy", request.policy, CONFIG_BYTES)))
 
     def WarmStart(self, request: pb.WarmStartRequest, context: grpc.ServicerContext) -> pb.WarmStartResponse:
-        """Append history."""
+        """Append history, judge it, or take it back."""
         name = _named(request.name)
-        warmed = self._offline.warm_start(name, _text("csv", request.csv, CSV_BYTES))
-        self._tell("history taught", name, context, applied=warmed.applied)
+        if request.dry_run and request.undo:
+            raise InvalidError.field("undo", "a dry run takes nothing back: set one of dry_run and undo")
+        way = Way.JUDGE if request.dry_run else Way.UNDO if request.undo else Way.TEACH
+        given = request.format
+        form = Format(given.delimiter, given.decimal, dict(given.columns), tuple(given.leave_out))
+        warmed = self._offline.warm_start(name, _text("csv", request.csv, CSV_BYTES), form, way)
+        if way is not Way.JUDGE:
+            said = "taught history" if way is Way.TEACH else "took history back"
+            self._tell(said, name, context, detail=f"{warmed.applied:,} rows")
         return pb.WarmStartResponse(
             applied=warmed.applied, repeated=warmed.repeated, rewarded=warmed.rewarded, unknown_values=warmed.unknown
         )
 
-    def _tell(self, said: str, name: str, context: grpc.ServicerContext, **facts: object) -> None:
-        """Log what was done to an experiment, and the name of the key it was done with."""
-        by = "anyone: no keys are asked for"
-        if self._access is not None:
-            key = self._access.find(dict(context.invocation_metadata()).get(HEADER))  # type: ignore[arg-type]  # not -bin
-            by = key.name if key is not None else "a key that is gone"
-        self._log.info(said, experiment=name, by=by, **facts)
+    def Explain(self, request: pb.ExplainRequest, context: grpc.ServicerContext) -> pb.ExplainResponse:
+        """Why a visitor gets an arm."""
+        _explainable(request)
+        if request.decision_id:
+            return _reasons(self._experiments.explain_decision(request.name, request.decision_id))
+        return _reasons(self._experiments.explain(request.name, _context(request.context)))
+
+    def GetHistory(self, request: pb.GetHistoryRequest, context: grpc.ServicerContext) -> pb.GetHistoryResponse:
+        """Who changed what."""
+        if request.limit > HISTORY_MOST:
+            raise InvalidError.field("limit", f"must be at most {HISTORY_MOST:,}")
+        found = self._experiments.history(request.name, request.limit or HISTORY_USUAL)
+        return pb.GetHistoryResponse(
+            events=[
+                pb.HistoryEvent(
+                    at_ms=past.event.at_ms, by=past.event.by, what=past.event.what, experiment=past.event.experiment,
+                    version=past.event.version, detail=past.event.detail, config=past.text,
+                )
+                for past in found
+            ]
+        )  # fmt: skip
+
+    def ReadLog(self, request: pb.ReadLogRequest, context: grpc.ServicerContext) -> Iterator[Any]:
+        """The log as rows; messages as bytes already, so that nothing is done here that could be done elsewhere."""
+        return self._offline.log(_named(request.name), request.after)
+
+    def _tell(self, what: str, name: str, context: grpc.ServicerContext, version: int = 0, detail: str = "") -> None:
+        """Log and note what was done to an experiment, and the name of the key it was done with."""
+        by = self._who(context)
+        said = {"version": version, "detail": detail}
+        self._log.info(f"experiment {what}", experiment=name, by=by or ANYONE, **{k: v for k, v in said.items() if v})
+        try:
+            self._experiments.note(Event(what, by, name, version, detail))
+        except UnavailableError as error:  # it is done, and its configuration says by whom
+            self._log.warning("not in the history", experiment=name, what=what, error=str(error))
+
+    def _who(self, context: grpc.ServicerContext) -> str:
+        """Name of the caller's key; "" where no keys are asked for."""
+        if self._access is None:
+            return ""
+        key = self._access.find(dict(context.invocation_metadata()).get(HEADER))  # type: ignore[arg-type]  # not -bin
+        return key.name if key is not None else "a key that is gone"
 
     @property
     def _offline(self) -> Offline:
@@ -137,8 +191,8 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
 def _text(field: str, text: str, most: int) -> str:
     if not text:
         raise InvalidError.field(field, "must be given")
-    if len(text) > most:
-        raise InvalidError.field(field, f"is longer than {most:,} characters")
+    if len(text) > most or len(text.encode()) > most:
+        raise InvalidError.field(field, f"is longer than {most:,} bytes")
     return text
 
 
@@ -203,3 +257,44 @@ def _lift(lift: Lift) -> pb.Lift:
 def _fields(one: ArmReport | Lift | BucketSums | SampleRatio | Total | ArmEffect) -> dict[str, Any]:
     """One name for one thing: a report's fields are the message's."""
     return {field.name: getattr(one, field.name) for field in fields(one)}
+
+
+def _explainable(request: pb.ExplainRequest) -> None:
+    """InvalidError unless a decision, or an experiment and a context, is what is asked of."""
+    if request.decision_id and request.context:
+        raise InvalidError.field("context", "must not be given with a decision_id, which holds its own")
+    if not request.decision_id and not request.name:
+        raise InvalidError.field("name", "must be given, or a decision_id")
+    if len(request.decision_id) > TOKEN_CHARS:
+        raise InvalidError.field("decision_id", f"is longer than {TOKEN_CHARS} characters")
+
+
+def _context(values: Mapping[str, decisions.FeatureValue]) -> dict[str, Value]:
+    """The features of a request. InvalidError names the one that has no value or is too long."""
+    if len(values) > FEATURES:
+        raise InvalidError.field("context", f"has more than {FEATURES} features")
+    features: dict[str, Value] = {}
+    for name, value in values.items():
+        kind = value.WhichOneof("value")
+        if kind is None:
+            raise InvalidError.field(f"context.{name}", "has no value")
+        if kind == "text" and len(value.text.encode()) > TEXT_BYTES:
+            raise InvalidError.field(f"context.{name}", f"is longer than {TEXT_BYTES:,} bytes")
+        features[name] = getattr(value, kind)
+    return features
+
+
+def _reasons(reasons: Reasons) -> pb.ExplainResponse:
+    """As it goes over the wire."""
+    return pb.ExplainResponse(
+        name=reasons.experiment, version=reasons.version, segment=reasons.segment,
+        reason=reasons.reason,  # type: ignore[arg-type]  # the numbers are those of the wire
+        arms=[_arm_reasons(arm) for arm in reasons.arms], arm=reasons.arm, propensity=reasons.propensity, at_ms=reasons.at_ms,
+    )  # fmt: skip
+
+
+def _arm_reasons(arm: ArmReasons) -> pb.ArmReasons:
+    parts = [pb.ReasonPart(features=part.features, effect=part.effect) for part in arm.parts]
+    return pb.ArmReasons(
+        arm=arm.arm, probability=arm.probability, mean=arm.mean, deviation=arm.deviation, base=arm.base, parts=parts
+    )

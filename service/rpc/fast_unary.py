@@ -19,7 +19,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from functools import partial
 from time import perf_counter, sleep, time
 from typing import Any
 
@@ -42,6 +41,7 @@ _NAMES = (
     "SendMessageOperation", "SendStatusFromServerOperation",
 )  # fmt: skip
 _METHODS = ("register_method", "register_completion_queue", "request_registered_call")
+_LOW = AHEAD - 8  # the core is asked for more calls once there are fewer: for some at a time, which costs less
 _PAUSE_S = 0.05  # before the core is asked again, where it refused
 _TICK_S = 0.1  # how often unfinished calls are looked at
 _TURNS = 4  # so many events are taken in for one answer, while some wait
@@ -61,8 +61,24 @@ def available(server: grpc.Server) -> bool:
     return not why
 
 
+Step = Callable[[Any, Any], None]  # what to do with an event: (what it is about, the event)
+
+
+class _Asked:
+    """A method, and how many of its calls the core was asked for and has not given."""
+
+    __slots__ = ("count", "method", "tag")
+
+    def __init__(self, method: Method, come: Step) -> None:
+        self.method, self.count = method, 0
+        self.tag = (come, self)
+
+
 class FastUnary:
-    """Make it before the server starts; `start` after that. It ends when the server has stopped."""
+    """Make it before the server starts; `start` after that. It ends when the server has stopped.
+
+    The tag of every event is a step and what the step is about: a tuple costs a third of a closure or a partial.
+    """
 
     def __init__(
         self,
@@ -77,8 +93,7 @@ class FastUnary:
         """More than `waiting` calls with their message here are refused; `tick` is called ten times a second."""
         core_server: Any = server._state.server  # type: ignore[attr-defined]  # noqa: SLF001  # see above
         self._queue = core.CompletionQueue()
-        self._methods = methods
-        self._asked = dict.fromkeys(methods, 0)  # calls that the core was asked for and has not given
+        self._asked = [_Asked(method, self._come) for method in methods]
         self._open = 0  # calls that it gave and that are not over
         self._dropped: deque[Call] = deque()  # of these, those of which no event will tell
         self._ready: deque[tuple[Call, bytes]] = deque()  # their message is here, their turn has not come
@@ -88,6 +103,9 @@ class FastUnary:
         self._due = 0.0  # by perf_counter; when unfinished calls are looked at next
         self._wake = 0.0  # the same by time()
         self._request = core_server.request_registered_call
+        # Nothing in them is a call's own, so all calls that end well share them.
+        self._no_metadata = core.SendInitialMetadataOperation(None, 0)
+        self._all_well = core.SendStatusFromServerOperation(None, 0, b"", 0)
         for method in methods:
             core_server.register_method(method.path)
         core_server.register_completion_queue(self._queue)
@@ -95,30 +113,31 @@ class FastUnary:
 
     def start(self) -> None:
         """Take calls."""
-        for method in self._methods:
-            self._ask(method)
+        for asked in self._asked:
+            self._ask(asked)
         self._thread.start()
 
-    def _ask(self, method: Method) -> None:
+    def _ask(self, asked: _Asked) -> None:
         """Ask the core for calls, until it has been asked for enough. What it refuses is asked for again later."""
-        asked = self._asked
+        queue, path, tag = self._queue, asked.method.path, asked.tag
         try:
-            while asked[method] < AHEAD and not self._ending:
-                self._request(self._queue, self._queue, method.path, partial(self._come, method))
-                asked[method] += 1
+            while asked.count < AHEAD and not self._ending:
+                self._request(queue, queue, path, tag)
+                asked.count += 1
         except ValueError:  # the server shuts down
             self._ending = True
         except Exception as error:  # noqa: BLE001 - no fault may end the only thread, here and below
             self._faults.note(error)
 
     def _run(self) -> None:
-        """Each event's tag is what to do with it. Ends when the server gave back what it was asked for."""
+        """Take event after event. Ends when the server gave back what it was asked for."""
         poll, ready, turns = self._queue.poll, self._ready, 0
-        while self._open or not self._ending or any(self._asked.values()):
+        while self._open or not self._ending or any(asked.count for asked in self._asked):
             try:
                 event = poll(0.0 if ready else self._wake)
                 if event.tag is not None:
-                    event.tag(event)
+                    step, about = event.tag
+                    step(about, event)
                     if not ready:
                         continue
                     turns += 1
@@ -133,15 +152,14 @@ class FastUnary:
                 self._faults.note(error)
                 sleep(_PAUSE_S)  # should it be for good
             finally:
-                event = None  # as grpc does: the core counts what is still referred to
+                event = about = None  # as grpc does: the core counts what is still referred to
         self._queue.shutdown()
 
     def _look(self, now: float) -> None:
         """Look after what is unfinished, and ask for what the core refused."""
         self._due, self._wake = now + _TICK_S, time() + _TICK_S
-        for method, asked in self._asked.items():
-            if not asked:
-                self._ask(method)
+        for asked in self._asked:
+            self._ask(asked)
         while self._dropped:
             self.less(self._dropped.popleft())
         for call, ending in self._unfinished.late(now):
@@ -150,17 +168,19 @@ class FastUnary:
             call.core.cancel()
         self._tick(now)
 
-    def _come(self, method: Method, event: Any) -> None:
+    def _come(self, asked: _Asked, event: Any) -> None:
         """A call came, or the server shuts down."""
-        self._asked[method] -= 1
+        asked.count -= 1
         if not event.success:
             self._ending = True
             return
-        self._ask(method)
+        if asked.count < _LOW:
+            self._ask(asked)
         self._open += 1
-        call = Call(event.call, method, event.invocation_metadata, event.call_details.deadline, perf_counter())
-        if call.begun > self._due:
-            self._look(call.begun)
+        begun = perf_counter()
+        if begun > self._due:
+            self._look(begun)
+        call = Call(event.call, asked.method, event.invocation_metadata, event.call_details.deadline, begun)
         try:
             self._take(call)
         except Exception as error:  # noqa: BLE001
@@ -168,50 +188,48 @@ class FastUnary:
 
     def _take(self, call: Call) -> None:
         """Ask for the call's message; or refuse the call, before it is read."""
-        method = call.method
-        stranger = method.admit(call.metadata)
-        if stranger is None and self._full(method):
-            stranger = method.full()
-        if stranger is not None:
-            self.end(call, stranger)
+        method, reading = call.method, self._reading
+        ending = method.admit(call.metadata)
+        if ending is None and (len(self._ready) > self._most if method.pool is None else method.pool.full):
+            ending = method.full()
+        if ending is not None:
+            self.end(call, ending)
             return
-        if len(self._reading) >= limits.MOST:
+        if len(reading) >= limits.MOST:
             self.end(self._unfinished.oldest(), TOO_MANY)
-        self._reading[call] = None
+        reading[call] = None
         if method.told_end:
-            call.core.start_server_batch((core.ReceiveCloseOnServerOperation(0),), partial(self._closed, call))
+            call.core.start_server_batch((core.ReceiveCloseOnServerOperation(0),), (self._closed, call))
             call.left += 1
-        call.core.start_server_batch((core.ReceiveMessageOperation(0),), partial(self._arrived, call))
+        call.core.start_server_batch((core.ReceiveMessageOperation(0),), (self._arrived, call))
         call.left += 1
-
-    def _full(self, method: Method) -> bool:
-        return len(self._ready) > self._most if method.pool is None else method.pool.full
 
     def _arrived(self, call: Call, event: Any) -> None:
         """The message is here: answer, or put it in line. No message: it never comes."""
         self._reading.pop(call, None)
-        self.less(call)
         if call.ended:
+            self.less(call)
             return
+        call.left -= 1  # its answer is to come still
+        method = call.method
         try:
             message = event.batch_operations[0].message()
-            method = call.method
             if message is None:
                 self.end(call, NO_MESSAGE)
-            elif method.take is not None:
-                method.take(self, call, message)
             elif method.pool is not None:
                 self._hand_over(call, message)
-            else:
+            elif method.take is not None:
+                method.take(self, call, message)
+            # While many calls have no message yet, which of them wait is known once all that is here is taken in.
+            elif self._ready or len(self._reading) > self._most:
                 self._line_up(call, message)
+            else:
+                self.end(call, method.answer(message, call.metadata, call.deadline, call.begun))
         except Exception as error:  # noqa: BLE001
             self._fail(call, error)
 
     def _line_up(self, call: Call, message: bytes) -> None:
-        """Answer at once. While many calls have no message yet, which of them wait is known once all that is here is taken in."""
-        if not self._ready and len(self._reading) <= self._most:
-            self._answer(call, message)
-        elif len(self._ready) > self._most:
+        if len(self._ready) > self._most:
             self.end(call, call.method.full())
         else:
             self._ready.append((call, message))
@@ -239,19 +257,19 @@ class FastUnary:
     def end(self, call: Call, made: bytes | Ending) -> None:
         """Everything at once; its event comes when the call is over."""
         call.ended = True
+        operations: tuple[Any, ...]
         if isinstance(made, bytes):
-            message: tuple[Any, ...] = (core.SendMessageOperation(made, 0),)
-            status = core.SendStatusFromServerOperation(None, 0, b"", 0)
+            operations = (self._no_metadata, core.SendMessageOperation(made, 0), self._all_well)
         else:
-            message, code = (), made.code.value[0]
+            code = made.code.value[0]
             status = core.SendStatusFromServerOperation(made.trailing_metadata, code, made.details.encode(), 0)
-        operations = (core.SendInitialMetadataOperation(None, 0), *message, status)
+            operations = (self._no_metadata, status)
         if not call.method.told_end:
             operations += (core.ReceiveCloseOnServerOperation(0),)
         call.sent = self._due
         self._writing[call] = None
         # The last step: where it or anything before it raises, nothing was sent and no event will come.
-        call.core.start_server_batch(operations, partial(self._over, call))
+        call.core.start_server_batch(operations, (self._over, call))
 
     def _fail(self, call: Call, error: Exception) -> None:
         """A fault of ours: this call gets INTERNAL, and nothing else changes."""
@@ -264,7 +282,9 @@ class FastUnary:
 
     def _over(self, call: Call, event: Any) -> None:
         self._writing.pop(call, None)
-        self.less(call)
+        call.left -= 1
+        if not call.left:
+            self._open -= 1
 
     def _closed(self, call: Call, event: Any) -> None:
         """The caller went away, or has the answer."""

@@ -8,6 +8,7 @@ behaviour itself), so that every call would land in one pool.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from time import perf_counter, time
 from typing import Any, NoReturn, TypeVar
@@ -75,11 +76,16 @@ class Guard:
     def wrap_stream(
         self, service: str, method: str, handler: Handler[Any, Any], pool: Pool, gate: Gate, streams: Streams
     ) -> Handler[Any, Any]:
-        """The same for a handler of a stream, which is one of `streams`."""
-        rpc = Rpc(self._metrics, "bidi_stream", service, method)
+        """The same for a handler of a stream, which is one of `streams`; or of one message and a stream of answers.
+
+        The latter are bytes. On the wire that is a stream too, and as one its message is waited for within bounds.
+        """
+        many = handler.unary_stream
+        rpc = Rpc(self._metrics, "bidi_stream" if many is None else "server_stream", service, method)
         streams.refused = self.shedding(pool.name)
-        behaviour = self._stream(_given(handler.stream_stream), rpc, gate, streams)
-        return _handler(grpc.stream_stream_rpc_method_handler, behaviour, handler, pool)
+        answers = _given(handler.stream_stream) if many is None else _answering(many)
+        behaviour = self._stream(answers, rpc, gate, streams)
+        return _handler(grpc.stream_stream_rpc_method_handler, behaviour, handler, pool, encoded=many is not None)
 
     def direct(
         self, service: str, method: str, handler: Handler[Any, Any], admit: admission.Admit, gate: Gate, pool: Pool,
@@ -187,6 +193,7 @@ class Guard:
                 with streams.opened(requests, context, send) as stream:
                     for answer in behaviour(_decoded(stream), context):
                         send(answer)
+                        stream.sent()
             except Exception as error:  # noqa: BLE001  # as above
                 self._fail(error, context, rpc, begun)
             rpc.end(perf_counter() - begun)
@@ -258,6 +265,21 @@ def _decoded(requests: Iterable[Any]) -> Iterator[Any]:
         yield request
 
 
+def _answering(behaviour: Callable[[Any, grpc.ServicerContext], Any]) -> Streaming:
+    """A behaviour with one message and many answers, as one of a stream; it stops when nobody reads any more."""
+
+    def answers(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
+        request = next(requests, MALFORMED)
+        if request is MALFORMED:
+            _malformed()
+        with closing(behaviour(request, context)) as made:
+            for answer in made:
+                yield answer
+                _still_wanted(context)
+
+    return answers
+
+
 def _reader(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
     """Decodes requests; grpc would answer INTERNAL to one that does not decode, as if the fault were ours."""
 
@@ -272,12 +294,16 @@ def _reader(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
 
 def _given(behaviour: T | None) -> T:
     if behaviour is None:
-        message = "only unary-unary and stream-stream methods are served"
+        message = "a handler lacks what its kind has"
         raise TypeError(message)
     return behaviour
 
 
-def _handler(make: Any, behaviour: Any, like: Handler[Any, Any], pool: Pool) -> Handler[Any, Any]:
+def _handler(
+    make: Any, behaviour: Any, like: Handler[Any, Any], pool: Pool, *, encoded: bool = False
+) -> Handler[Any, Any]:
+    """`encoded`: the behaviour's answers are bytes already."""
     behaviour.experimental_thread_pool = pool  # where grpc looks for it
-    handler: Handler[Any, Any] = make(behaviour, _reader(_given(like.request_deserializer)), like.response_serializer)
+    encode = None if encoded else like.response_serializer
+    handler: Handler[Any, Any] = make(behaviour, _reader(_given(like.request_deserializer)), encode)
     return handler

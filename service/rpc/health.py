@@ -7,7 +7,6 @@ told is dropped; there are at most so many. One that was told nothing in between
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -123,11 +122,12 @@ class Watches:
         first = (core.SendInitialMetadataOperation(None, 0),) if watch.told is None else ()
         message: Any = health_pb2.HealthCheckResponse(status=status)
         operations = (*first, core.SendMessageOperation(message.SerializeToString(), 0))
-        call.core.start_server_batch(operations, partial(self._said, call, watch))
+        call.core.start_server_batch(operations, (self._said, (call, watch)))
         call.left += 1
         watch.told, watch.since = status, now
 
-    def _said(self, call: Call, watch: _Watch, event: Any) -> None:
+    def _said(self, told: tuple[Call, _Watch], event: Any) -> None:
+        call, watch = told
         watch.since = 0.0
         if self._queue is not None:
             self._queue.less(call)

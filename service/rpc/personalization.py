@@ -202,7 +202,7 @@ def _event(request: pb.RewardRequest) -> RewardEvent:
     _size("metric", request.metric, NAME_BYTES)
     _size("event_id", request.event_id, EVENT_BYTES)
     value = request.value if request.HasField("value") else None
-    return RewardEvent(_token(request), request.metric, value, request.event_id)
+    return RewardEvent(_token(request), request.metric, value, request.event_id, retract=request.retract)
 
 
 def _each(

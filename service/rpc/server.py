@@ -69,7 +69,10 @@ SCOPES = {
     "GetExperiment": "read",
     "ListExperiments": "read",
     "GetReport": "read",
+    "GetHistory": "read",
+    "Explain": "read",
     "Evaluate": "read",
+    "ReadLog": "read",
     "ServerReflectionInfo": "read",
 }
 
@@ -82,9 +85,12 @@ POOLS = {
     "ExposeBatch": "rewards",
     "StreamRewards": "streams",
     "ServerReflectionInfo": "reflection",
+    "ReadLog": "logs",
 }
 HEALTH = "health"
 REFLECTIONS = 4  # open streams of reflection
+LOGS = 2  # readers of logs
+LOG_S = 30.0  # in which the next rows are read
 LONG = ("SelectBatch", "WarmStart")  # their messages may be large: time in which they come
 LONG_S = 30.0
 
@@ -134,7 +140,11 @@ class Server:
         self._gate = Gate()
         self._metrics = metrics
         self._access = access
-        self._streams = {"streams": Streams(limits.streams), "reflection": Streams(REFLECTIONS)}
+        self._streams = {
+            "streams": Streams(limits.streams),
+            "reflection": Streams(REFLECTIONS),
+            "logs": Streams(LOGS, LOG_S),
+        }
         self._guard = Guard(metrics)
         self._pools = _pools(limits)
         self._health = Health()
@@ -200,12 +210,12 @@ class Server:
 
     def _serve(self, dispatcher: Dispatcher, service: str, method: str, handler: Handler[Any, Any]) -> None:
         """Let a method be called: unary ones by a queue where there is one, the rest and else by grpc's own threads."""
-        if handler.unary_unary is None and handler.stream_stream is None:
-            return  # Health/Watch, which only a queue can answer
+        if service == health.SERVICE_NAME and handler.unary_unary is None:
+            return  # Watch, which only a queue can answer
         name = HEALTH if service == health.SERVICE_NAME else POOLS.get(method, "admin")
         pool, scope = self._pools[name], "" if name == HEALTH else SCOPES.get(method, "admin")
         gate = self._gate if service in (PERSONALIZATION, EXPERIMENTS) else Gate(open=True)
-        if handler.request_streaming:
+        if handler.unary_unary is None:
             wrapped = self._guard.wrap_stream(service, method, handler, pool, gate, self._streams[name])
         elif self._queues is not None:
             at_once = name == HEALTH or (method == "Select" and not self._limits.choices)
@@ -252,6 +262,7 @@ def _pools(limits: Limits) -> dict[str, Pool]:
         # Two threads more than streams, which tell the rest that there are too many.
         "streams": Pool("streams", limits.streams + 2, limits.waiting),
         "reflection": Pool("reflection", REFLECTIONS + 1, REFLECTIONS),
+        "logs": Pool("logs", LOGS + 2, LOGS, patient=True),
         "admin": Pool("admin", 4, limits.waiting, patient=True),
         HEALTH: Pool(HEALTH, 1, limits.waiting),  # idle where a queue answers
     }

@@ -20,16 +20,19 @@ from service.rpc.status import Ending
 
 SILENT_S = 1.0  # a stream that said nothing yet makes room for another after that
 IDLE_S = 60.0  # one that did, after that
-ANSWER_S = 10.0  # an answer is made and read by then
+ANSWER_S = 10.0  # an answer is made and read by then, unless a method is given more time
 
 
 class Stream:
     """The messages of one stream, as its handler iterates over them."""
 
-    def __init__(self, requests: Iterator[Any], context: grpc.ServicerContext, send: Callable[[Any], None]) -> None:
+    def __init__(
+        self, requests: Iterator[Any], context: grpc.ServicerContext, send: Callable[[Any], None], answer_s: float
+    ) -> None:
         self._requests = requests
         self._context = context
         self._send = send
+        self._answer_s = answer_s
         self._lock = threading.Lock()
         self._waiting = True
         self._ending = False
@@ -51,6 +54,12 @@ class Stream:
                 if self._ending:
                     raise _stopping()
 
+    def sent(self) -> None:
+        """One of several answers is sent: the next one has its time from now on. UnavailableError where it must end."""
+        self._since = monotonic()
+        if self._ending:
+            raise _stopping()
+
     def spare(self, now: float) -> float:
         """How far it is beyond the time that it may be idle while others wait; negative: it is not."""
         return now - self._since - (SILENT_S if self._silent else IDLE_S) if self._waiting else -1.0
@@ -70,7 +79,7 @@ class Stream:
 
     def cut_off(self, now: float) -> None:
         """Cancel it if its answer is not read."""
-        if not self._waiting and now - self._since > ANSWER_S:
+        if not self._waiting and now - self._since > self._answer_s:
             self._context.cancel()
 
     def close(self) -> None:
@@ -84,8 +93,9 @@ class Stream:
 class Streams:
     """All open streams of one method, at most `limit`."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, answer_s: float = ANSWER_S) -> None:
         self._limit = limit
+        self._answer_s = answer_s
         self.refused: Callable[[], None] = lambda: None  # called where there are too many
         self._open: set[Stream] = set()
         self._lock = threading.Lock()
@@ -94,7 +104,7 @@ class Streams:
     @contextmanager
     def opened(self, requests: Any, context: grpc.ServicerContext, send: Callable[[Any], None]) -> Iterator[Stream]:
         """A stream for as long as it is handled; it takes the place of one that is idle. ExhaustedError, TOO_MANY_STREAMS."""
-        stream = Stream(requests, context, send)
+        stream = Stream(requests, context, send, self._answer_s)
         with self._lock:
             if self._ended:
                 raise _stopping()

@@ -18,8 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from service.errors import InvalidError, Violation
+from service.text.document import load
+from service.text.document import read as read_document
 from service.text.fields import Fields, Problems
-from service.text.yaml_tree import Item, load
+from service.text.tree import Item
 
 SCOPES = ("decide", "reward", "admin", "read")
 PUBLIC_SCOPES = frozenset({"decide", "reward"})
@@ -78,10 +80,9 @@ def new_secret() -> str:
 def read(path: Path) -> tuple[Key, ...]:
     """The keys of a file. InvalidError names line and field; a file that cannot be read is one too."""
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8"
-        raise InvalidError.field("keys_file", f"{path}: {reason}") from None
+        text = read_document(path)
+    except InvalidError as error:
+        raise InvalidError([Violation("keys_file", f"{path}: {v.message}", v.line) for v in error.violations]) from None
     root, violations = load(text)
     problems = Problems(violations)
     fields = Fields(problems, "", root)
@@ -125,6 +126,14 @@ def _key(problems: Problems, at: str, item: Item) -> Key:
     return Key(name, digest, frozenset(scopes), public, frozenset(origins))
 
 
+def difference(old: tuple[Key, ...], new: tuple[Key, ...]) -> str:
+    """Which keys came, went and changed, by name."""
+    before, after = {key.name: key for key in old}, {key.name: key for key in new}
+    changed = [name for name in after if name in before and after[name] != before[name]]
+    said = {"added": after.keys() - before.keys(), "removed": before.keys() - after.keys(), "changed": changed}
+    return "; ".join(f"{what} {', '.join(sorted(names))}" for what, names in said.items() if names)
+
+
 class Access:
     """The keys in force. `scopes` may be called by any thread; `refresh` by one.
 
@@ -147,9 +156,14 @@ class Access:
         self._state = (self._own + keys, {})
 
     @property
+    def keys(self) -> tuple[Key, ...]:
+        """Keys of the file."""
+        return self._state[0][len(self._own) :]
+
+    @property
     def names(self) -> tuple[str, ...]:
         """Names of the keys of the file."""
-        return tuple(key.name for key in self._state[0][len(self._own) :])
+        return tuple(key.name for key in self.keys)
 
     def refresh(self) -> bool:
         """Read the file again if it changed; whether the keys did. InvalidError if it is wrong: the old ones stay.

@@ -54,16 +54,13 @@ def fingerprint(key: bytes) -> str:
 
 
 def agree(tokens: Sequence[bytes], shared: Callable[[str, Sequence[str]], bool]) -> None:
-    """Make sure that the servers of one store can open one another's decision ids, as far as the store is reached.
+    """Make sure that the servers of one store can open one another's decision ids.
 
     `shared(name, marks)` says whether any of the marks is among those that the last server left there, and then
-    leaves these. So keys may change one after the other (NEW,OLD; then NEW), never all at once. PreconditionError.
+    leaves these. So keys may change one after the other (NEW,OLD; then NEW), never all at once. PreconditionError;
+    UnavailableError where the store is away: a server may start from its snapshot file, and asks when it is back.
     """
-    try:
-        agreed = shared("token-fingerprints", [fingerprint(key) for key in tokens])
-    except UnavailableError:  # away: a server may start from its snapshot file
-        return
-    if not agreed:
+    if not shared("token-fingerprints", [fingerprint(key) for key in tokens]):
         raise PreconditionError(
             "the servers of this store use other token keys: decision ids of theirs would be refused here, and the other "
             "way round. Give the same LEVER_TOKEN_KEYS; to change keys, NEW,OLD first (docs/security.md)"

@@ -10,11 +10,11 @@ from google.protobuf.any_pb2 import Any as Packed
 from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
-from service.errors import UnavailableError
+from service.errors import InvalidError, UnavailableError
 from service.pb.lever.v1 import experiment_pb2 as pb
 from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
+from service.text.document import SUFFIXES, files_of, read, repeated
 
-SUFFIXES = (".yaml", ".yml", ".json")
 TIMEOUT_S = 30.0
 
 
@@ -24,11 +24,6 @@ class Refused(Exception):  # noqa: N818  # says what happened
     def __init__(self, lines: list[str]) -> None:
         super().__init__("; ".join(lines))
         self.lines = lines
-
-
-def files_of(path: Path) -> list[Path]:
-    """The file itself, or the experiment files of a folder by name."""
-    return sorted(file for file in path.iterdir() if file.suffix in SUFFIXES) if path.is_dir() else [path]
 
 
 def apply(path: Path, address: str, key: str = "") -> None:
@@ -41,24 +36,33 @@ def apply(path: Path, address: str, key: str = "") -> None:
     files = files_of(path)
     if not files:
         raise Refused([f"{path}: no {', '.join(SUFFIXES)} files"])
+    texts = {file: _text(file) for file in files}
+    twice = repeated(texts)
+    if twice:
+        raise Refused(twice)
     with grpc.insecure_channel(address, options=[("grpc.enable_http_proxy", 0)]) as channel:
         stub = ExperimentServiceStub(channel)
-        for file in files:
-            answer = _put(stub, file, key)
+        for file, text in texts.items():
+            answer = _put(stub, file, text, key)
             for warning in answer.experiment.warnings:
-                log.warning("a setting has no effect", file=str(file), said=warning)
+                log.warning("taken, but hardly meant", file=str(file), said=warning)
             said = "applied" if answer.changed else "unchanged"
             # The worker that wrote it says so to operators.
             log.debug(said, file=str(file), experiment=answer.experiment.name, version=answer.experiment.version)
 
 
-def _put(stub: ExperimentServiceStub, file: Path, key: str) -> pb.PutExperimentResponse:
+def _text(file: Path) -> str:
+    try:
+        return read(file)
+    except InvalidError as error:
+        raise Refused([wrong.of_file(str(file)) for wrong in error.violations]) from error
+
+
+def _put(stub: ExperimentServiceStub, file: Path, text: str, key: str) -> pb.PutExperimentResponse:
     metadata = (("authorization", f"Bearer {key}"),) if key else ()
     try:
-        request = pb.PutExperimentRequest(config=file.read_text(encoding="utf-8"))
+        request = pb.PutExperimentRequest(config=text)
         return stub.PutExperiment(request, timeout=TIMEOUT_S, wait_for_ready=True, metadata=metadata)
-    except (OSError, UnicodeDecodeError) as error:
-        raise Refused([f"{file}: {error}"]) from error
     except grpc.RpcError as error:
         if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
             raise UnavailableError(f"{file}: {error.details()}") from error

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from service.learning.agreement import Agreement
 from service.learning.feed import Feed
 from service.learning.snapshot_file import SnapshotFile
 from service.management.experiments import StoredExperiments
 from service.management.protocols import Experiments, Offline
 from service.security.secrets import Secrets
+from service.serving.explainer import Explainer
 from service.serving.personalizer import Personalizer
 from service.serving.published import Published
 from service.serving.rewarder import Rewarder
@@ -18,7 +20,7 @@ from service.serving.store_clock import StoreClock
 from service.serving.subject import Hasher
 from service.serving.token import TokenKeys
 from service.serving.use_cases import LocalUseCases, UseCases
-from service.store.contract import Store
+from service.store.contract import Journal, Store
 from service.telemetry.metrics import Metrics
 
 _NEWER_S = 2.0  # a reward waits so long for a configuration that another server has seen and this one not yet
@@ -47,6 +49,7 @@ class Service:
     directory: Published
     clock: StoreClock
     metrics: Metrics
+    journal: Journal
     offline: Offline | None = None
     close: Callable[[], None] = lambda: None
 
@@ -69,16 +72,15 @@ def build(
     offline: Offline | None = None,
     snapshot_file: SnapshotFile | None = None,
     clock: StoreClock | None = None,
-    reaffirm: Callable[[], None] = lambda: None,
+    agreement: Agreement | None = None,
 ) -> Service:
-    """Put the parts together over a store; with a snapshot file, what was learned last is kept beside it.
-
-    `reaffirm` is called when the store has lost an experiment: it may have lost the secrets too.
-    """
+    """Put the parts together over a store; with a snapshot file, what was learned last is kept beside it."""
     tuning, clock = tuning or Tuning(), clock or StoreClock()
     directory, keys = Published(tuning.buffer_bytes), TokenKeys(secrets.tokens)
-    feed = Feed(store, directory, clock, metrics, tuning.poll_ms, tuning.flush_ms, snapshot_file, reaffirm)
+    feed = Feed(store, directory, clock, metrics, tuning.poll_ms, tuning.flush_ms, snapshot_file, agreement)
     personalizer = Personalizer(directory, keys, Hasher(secrets.subjects), clock, metrics)
     rewarder = Rewarder(store, directory, keys, clock, metrics, partial(feed.refresh, _NEWER_S))
-    experiments = StoredExperiments(store, directory, feed, clock, tuning.state_max)
-    return Service(LocalUseCases(personalizer, rewarder), experiments, feed, directory, clock, metrics, offline)
+    experiments = StoredExperiments(store, directory, feed, clock, Explainer(directory, keys, clock), tuning.state_max)
+    return Service(
+        LocalUseCases(personalizer, rewarder), experiments, feed, directory, clock, metrics, store.journal, offline
+    )

@@ -17,7 +17,7 @@ from service import __version__, logs
 from service.errors import LeverError
 from service.process import descriptors
 from service.process.child import Orders
-from service.process.kernel_cache import use_kernel_cache
+from service.process.kernel_cache import unwritable, use_kernel_cache
 from service.process.settings import Settings, chosen, packed
 from service.security import api_keys, certificates
 from service.server.apply import Refused, apply
@@ -48,6 +48,7 @@ def serve(settings: Settings, worker: Sequence[str] | None = None) -> int:
         return 1
     run_dir = Path(tempfile.mkdtemp(prefix="lever-"))
     try:
+        _keep_kernels(run_dir)
         if settings.tls_cert is not None and settings.tls_key is not None:
             certificates.Files(settings.tls_cert, settings.tls_key, settings.tls_client_ca).read()
         return ProcessTree(settings, worker or module("service.server.worker"), ports, run_dir).run()
@@ -57,6 +58,14 @@ def serve(settings: Settings, worker: Sequence[str] | None = None) -> int:
     finally:
         ports.close()
         shutil.rmtree(run_dir, ignore_errors=True)
+
+
+def _keep_kernels(run_dir: Path) -> None:
+    """Where the cache of kernels cannot be written, those of this run are compiled into its own folder."""
+    why = unwritable()
+    if why:
+        structlog.get_logger("lever").warning("compiled kernels cannot be kept: every start compiles anew", why=why)
+        os.environ["NUMBA_CACHE_DIR"] = str(run_dir / "kernels")
 
 
 class ProcessTree:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
+import hashlib
 import os
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from bandits.warmup import eager, warm
 from service import __version__, logs
 from service.errors import LeverError, UnavailableError
 from service.learning import snapshot_file
+from service.learning.agreement import Agreement
 from service.learning.beliefs import Beliefs
 from service.learning.snapshot_file import SnapshotFile
 from service.management.offline import Apart
@@ -25,12 +27,14 @@ from service.process import child
 from service.process.settings import Settings
 from service.rpc.server import Limits, Server
 from service.security import certificates, secrets
-from service.security.api_keys import Access, Key
+from service.security.api_keys import Access, Key, difference
 from service.server.assemble import Service, Tuning, build
+from service.store.contract import Event, Journal
 from service.store.counted import Counted
 from service.store.durability import durability
 from service.store.redis import RedisStore
-from service.telemetry.dumps import Reporter
+from service.store.vitals import refuse_cluster
+from service.telemetry.dumps import STARTING, Reporter
 from service.telemetry.metrics import Metrics
 from service.telemetry.refusals import Refusals
 
@@ -46,13 +50,21 @@ FIRST = "0"  # what the supervisor calls the first worker
 def make(settings: Settings, url: str, metrics: Metrics) -> Service:
     """The service over the store at `url`. UnavailableError while the store does not give the keys.
 
-    PreconditionError where they are none, or not those of the store's other servers.
+    PreconditionError where they are none, or not those of the store's other servers, and for a Redis Cluster.
     """
+    refuse_cluster(url)
     store, mark = RedisStore(url), snapshot_file.mark(settings.redis_url)
     shared = secrets.remembered(settings.data_dir, mark, store.secret)
     try:
         held = secrets.find(settings.token_keys, None if settings.redis_url else settings.data_dir, shared)
-        secrets.agree(held.tokens, store.agree)
+        agreement = Agreement(
+            meet=lambda: secrets.agree(held.tokens, store.agree),
+            reaffirm=lambda: secrets.reaffirm(held, store.secret) if settings.redis_url else None,
+        )
+        with suppress(
+            UnavailableError
+        ):  # away: it starts from its snapshot file, and the feed asks before it does anything
+            agreement.meet()
         _tell_durability(store)
     except LeverError:
         store.close()
@@ -61,7 +73,7 @@ def make(settings: Settings, url: str, metrics: Metrics) -> Service:
         Counted(store, metrics), held, metrics,
         Tuning(settings.poll_ms, settings.flush_ms, settings.buffer_bytes, settings.state_max),
         offline=Apart(url), snapshot_file=SnapshotFile(settings.data_dir / f"snapshot-{mark}.bin"),
-        reaffirm=lambda: secrets.reaffirm(held, store.secret) if settings.redis_url else None,
+        agreement=agreement,
     )  # fmt: skip
     return replace(service, close=store.close)
 
@@ -76,7 +88,7 @@ def _tell_durability(store: RedisStore) -> None:
 
 
 def run(orders: child.Orders) -> int:
-    """Serve until a signal, then let running calls end, flush, and return 0."""
+    """Serve until a signal, then let running calls end, flush, and return 0. 1 where the store turns out not to be ours."""
     settings = orders.resolved()
     logs.configure(settings.log_level, settings.log_json, worker=orders.name)
     log = structlog.get_logger("lever.worker")
@@ -96,6 +108,9 @@ def run(orders: child.Orders) -> int:
                 log.info("stopping: flushing trials")
                 service.stop()
         reporter.stop()
+    if service is not None and service.feed.refused is not None:
+        log.error(str(service.feed.refused))
+        return 1
     log.info("stopped")
     return 0
 
@@ -107,6 +122,7 @@ def await_store(
     log = structlog.get_logger("lever.worker")
     if reason := eager():
         log.warning("kernels are compiled or loaded all at once, before the server listens", reason=reason)
+    reporter.say(ready=False, why=f"{STARTING}: kernels are loaded, or at a first start compiled (half a minute)")
     with child.expendable():
         if stop.is_set():
             return None
@@ -160,7 +176,7 @@ def _serve(service: Service, orders: child.Orders, settings: Settings, reporter:
     refusals = Refusals(service.metrics)
     ready = store_up = False
     why = "nothing is loaded yet: the store has not answered, and there is no snapshot file"
-    while not stop.is_set():
+    while not stop.is_set() and service.feed.refused is None:
         if store_up != service.feed.store_up:
             store_up = not store_up
             server.set_store(up=store_up)
@@ -172,7 +188,7 @@ def _serve(service: Service, orders: child.Orders, settings: Settings, reporter:
         elif not ready:
             server.set_ready(ready=False, why=why)
         reporter.say(ready=ready, why=why)
-        follow(access)
+        follow(access, service.journal)
         refusals.tell()
         stop.wait(TICK_S)
     reporter.say(ready=False, why="stopping")
@@ -190,16 +206,29 @@ def _bind(server: Server, orders: child.Orders, settings: Settings) -> None:
     server.bind(f"unix:{orders.inner}")
 
 
-def follow(access: Access | None) -> None:
-    """Take over what changed in the file of API keys."""
+def follow(access: Access | None, journal: Journal | None = None) -> None:
+    """Take over what changed in the file of API keys, and note it in the journal."""
     if access is None:
         return
     log = structlog.get_logger("lever.worker")
+    before = access.keys
     try:
         if access.refresh():
             log.info("API keys reloaded", keys=list(access.names))
+            if journal is not None:
+                _note(journal, before, access.keys, log)
     except LeverError as error:
         log.warning("the API keys were not reloaded; the old ones stay", error=str(error))
+
+
+def _note(journal: Journal, before: tuple[Key, ...], after: tuple[Key, ...], log: structlog.BoundLogger) -> None:
+    """Once for all workers and servers that read the same file."""
+    lines = "\n".join(key.line() for key in after)
+    event = Event("API keys changed", "the file of keys", detail=difference(before, after))
+    try:
+        journal.note(event, hashlib.sha256(lines.encode()).hexdigest()[:16])
+    except UnavailableError as error:
+        log.warning("not in the history", what=event.what, error=str(error))
 
 
 def _settle() -> None:

@@ -67,7 +67,7 @@ def select_batch(
         batch.choose(subset)
         batch.mark(deferred, mode)
     else:
-        batch.fill(np.arange(len(subjects)), inactive(exp))
+        batch.serve()
     rows = batch.rows()
     batch.log(rows)
     tokens = batch.seal(rows)
@@ -106,6 +106,11 @@ class _Batch:
         self.propensity[rows] = draw.propensity
         self.flags[rows] = draw.flags
         self.reason[rows] = draw.reason
+
+    def serve(self) -> None:
+        """What an experiment serves that does not choose. Raises PreconditionError for a draft."""
+        for number in np.unique(self.segment).tolist():
+            self.fill(np.flatnonzero(self.segment == number), inactive(self._snapshot, number))
 
     def choose(self, subset: frozenset[int] | None) -> None:
         """Draw an arm for everyone, among `subset` where one is given."""

@@ -115,7 +115,7 @@ class Personalizer:
             return self._preview(snapshot, subject, subset, segment, encoded.x, now)
         who = self.hasher.identify(subject, exp.uid)
         if not exp.live(now):
-            chosen = inactive(exp)
+            chosen = inactive(snapshot, segment)
             return self._finish(snapshot, who, segment, encoded.x, chosen, now, self.namer.next(), 0)
         if previous:
             repeated = self._repeat(snapshot, previous, who, subset, deferred, mode, now)
@@ -123,14 +123,12 @@ class Personalizer:
                 return repeated
         name = self.namer.next()
         unit = decision_unit(*name) if exp.sticky_ms is None else sticky_unit(who.subject, now // exp.sticky_ms)
-        chosen = self._choose(snapshot, segment, who, encoded.x, subset, unit)
         flags = DEFERRED if deferred else 0
         if exp.sticky_ms is not None:
             flags |= STICKY
         if mode == Mode.UNCOUNTED:
             flags |= UNCOUNTED
-        if flags:
-            chosen = chosen._replace(flags=chosen.flags | flags)
+        chosen = self._choose(snapshot, segment, who, encoded.x, subset, unit, flags)
         return self._finish(snapshot, who, segment, encoded.x, chosen, now, name, unit)
 
     # -- the choice --------------------------------------------------------------------------------------------
@@ -143,28 +141,29 @@ class Personalizer:
         x: bytes,
         subset: frozenset[int] | None,
         unit: int,
+        flags: int,
     ) -> Draw:
         exp = snapshot.experiment
         if exp.segments.serves_default[segment]:
-            return Draw(exp.default_arm, 1.0, UNDRAWN, Reason.SEGMENT_DEFAULT)
+            return Draw(exp.default_arm, 1.0, flags | UNDRAWN, Reason.SEGMENT_DEFAULT)
         slot = snapshot.slots[segment]
         arms = slot.arms if subset is None else eligible(slot, subset)
         if len(arms) == 0:  # for everyone alike: holdout and policy are compared where there was a choice
-            return Draw(exp.default_arm, 1.0, UNDRAWN, Reason.NO_ELIGIBLE_ARM)
+            return Draw(exp.default_arm, 1.0, flags | UNDRAWN, Reason.NO_ELIGIBLE_ARM)
         held = who.holdout < exp.holdout_share * 4294967296.0
         if held and not exp.holdout_uniform:
-            return Draw(exp.default_arm, 1.0, HOLDOUT, Reason.HOLDOUT)
+            return Draw(exp.default_arm, 1.0, flags | HOLDOUT, Reason.HOLDOUT)
         if held:
             share = 1.0 / len(arms)
             at = draw(np.full(len(arms), share), arms, unit, exp.salt)
-            return Draw(int(arms[at]), share, HOLDOUT, Reason.HOLDOUT)
+            return Draw(int(arms[at]), share, flags | HOLDOUT, Reason.HOLDOUT)
         if slot.contextual:
             p = np.empty(len(arms))
             at = decide(slot.posterior.packed, full_vector(x), arms, unit, exp.salt, p)
         else:
             p = slot.pmf_of(arms)
             at = draw(p, arms, unit, exp.salt)
-        return Draw(int(arms[at]), float(p[at]), 0, Reason.POLICY)
+        return Draw(int(arms[at]), float(p[at]), flags, Reason.POLICY)
 
     def _preview(
         self, snapshot: Snapshot, subject: str, subset: frozenset[int] | None, segment: int, x: bytes, now: int
@@ -248,13 +247,12 @@ def eligible(slot: Slot, subset: frozenset[int]) -> NDArray[np.int64]:
     return slot.arms[[a in subset for a in slot.arms.tolist()]]
 
 
-def inactive(exp: Experiment) -> Draw:
+def inactive(snapshot: Snapshot, segment: int) -> Draw:
     """What an experiment serves that is paused, ended or outside its dates; a draft serves nothing."""
+    exp = snapshot.experiment
     if exp.state == "draft":
         raise PreconditionError(f"experiment {exp.name!r} is a draft: only previews are served", "DRAFT")
-    ended = exp.state == "ended" and exp.winner is not None
-    arm = exp.winner if ended and exp.winner is not None else exp.default_arm
-    return Draw(arm, 1.0, UNDRAWN | UNCOUNTED, Reason.INACTIVE)
+    return Draw(snapshot.after(segment), 1.0, UNDRAWN | UNCOUNTED, Reason.INACTIVE)
 
 
 def full_vector(x: bytes) -> NDArray[np.int16]:

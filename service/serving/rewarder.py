@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from bandits.layout import DEFERRED, UNCOUNTED
+from bandits.layout import DEFERRED, RETRACTION, UNCOUNTED
 from service.errors import DeniedError, InvalidError, LeverError, NotFoundError, PreconditionError, UnavailableError
 from service.experiment.compiled import Experiment, Metric
 from service.serving.published import Published
 from service.serving.store_clock import StoreClock
 from service.serving.token import Opened, TokenKeys
 from service.store import rows as layout
-from service.store.contract import Aggregate, Claim, Outcome, Store, UnreachableError
+from service.store.contract import Act, Aggregate, Claim, Outcome, Store, UnreachableError
 from service.store.rows import NO_METRIC
 from service.telemetry.metrics import Metrics
 
@@ -31,6 +31,7 @@ class RewardEvent:
     value: float | None = None
     event_id: str = ""
     client: bool = False  # sent with a browser key, by anybody: only what is marked so, once and as 1
+    retract: bool = False  # the event is taken back, or will not count once it comes
 
 
 class Rewarder:
@@ -107,17 +108,21 @@ class Rewarder:
         token, exp = self._open(event.decision)
         metric = _metric(exp, event.metric)
         if event.client:
-            _check_client(exp, metric, event.value)
+            _check_client(exp, metric, event)
         if token.flags & UNCOUNTED:
             return exp.uid, Outcome.IGNORED
         if not event.event_id and metric.aggregate != Aggregate.FIRST:
             name = metric.aggregate.name.lower()
             raise InvalidError.field("event_id", f"metric {metric.id!r} aggregates by {name} and needs an event_id")
-        value = metric.units(1.0 if event.value is None else event.value)
+        if event.retract and event.value is not None:
+            raise InvalidError.field("value", "a retraction has none: it takes back what the event was worth")
+        value = 0 if event.retract else metric.units(1.0 if event.value is None else event.value)
         deadline = token.time + min(metric.window_ms + metric.grace_ms, token.horizon_ms)
         event_id = event.event_id.encode()
         claim = _claim(token, metric.number, value, metric.aggregate, event_id, deadline, metric.limit)
-        return exp.uid, claim
+        if event.retract:
+            claim = replace(claim, act=Act.RETRACT, row=layout.flagged(claim.row, RETRACTION))
+        return exp.uid, replace(claim, floored=True) if metric.floored else claim
 
     def _send(self, uid: str, claims: Sequence[Claim]) -> list[RewardAnswer]:
         try:
@@ -131,6 +136,9 @@ class Rewarder:
         for claim, outcome in zip(claims, outcomes, strict=True):
             if outcome == Outcome.APPLIED and claim.metric == NO_METRIC:
                 self._metrics.rewards.hit((self._name(uid), "EXPOSED"))
+                continue
+            if outcome == Outcome.APPLIED and claim.act is Act.RETRACT:
+                self._metrics.rewards.hit((self._name(uid), Outcome.RETRACTED.name))
                 continue
             self._count(uid, outcome)
             if outcome == Outcome.APPLIED:
@@ -159,13 +167,15 @@ def _metric(exp: Experiment, metric: str) -> Metric:
     return exp.metrics[number]
 
 
-def _check_client(exp: Experiment, metric: Metric | None = None, value: float | None = None) -> None:
+def _check_client(exp: Experiment, metric: Metric | None = None, event: RewardEvent | None = None) -> None:
     """What a browser key may send: DeniedError where it is not marked `client: true`, or has a value of its own."""
     if not exp.spec.client:
         raise DeniedError("a public key cannot send events of this experiment: it is not marked client: true")
     if metric is not None and not metric.client:
         raise DeniedError(f"a public key cannot send the metric {metric.id!r}: it is not marked client: true")
-    if value is not None and value != 1.0:
+    if event is not None and event.retract:
+        raise DeniedError("a public key takes nothing back; retractions need a secret key")
+    if event is not None and event.value is not None and event.value != 1.0:
         raise DeniedError("a public key sends no value but 1; amounts need a secret key")
 
 
@@ -185,14 +195,7 @@ def widened(claims: Sequence[Claim]) -> Sequence[Claim]:
     stride = max(len(c.row) for c in claims)
     if all(len(c.row) == stride for c in claims):
         return claims
-    return [c if len(c.row) == stride else _with_row(c, layout.pad(c.row, stride)) for c in claims]
-
-
-def _with_row(claim: Claim, row: bytes) -> Claim:
-    return Claim(
-        claim.prefix, claim.counter, claim.time, row, claim.metric, claim.value, claim.aggregate, claim.event,
-        claim.deadline, claim.expires, claim.deferred, claim.limit,
-    )  # fmt: skip
+    return [c if len(c.row) == stride else replace(c, row=layout.pad(c.row, stride)) for c in claims]
 
 
 def _refusal(outcome: Outcome) -> LeverError | None:
@@ -200,4 +203,12 @@ def _refusal(outcome: Outcome) -> LeverError | None:
         return PreconditionError("a decision takes at most 64 distinct events of one metric", "TOO_MANY_EVENTS")
     if outcome == Outcome.TOTAL_OUT_OF_RANGE:
         return InvalidError.field("value", "the decision's total would leave the range that can be counted")
+    if outcome == Outcome.NOTHING_TO_LOWER:
+        said = (
+            "a refund lowers what was earned, and nothing is left of it; where it came before its order, send it again"
+        )
+        return PreconditionError(said, "NOTHING_TO_LOWER")
+    if outcome == Outcome.VALUE_UNKNOWN:
+        said = "this decision's events were counted before what each was worth was kept: none of them can be taken back"
+        return PreconditionError(said, "VALUE_UNKNOWN")
     return None

@@ -62,6 +62,11 @@ class Slot:
         """What is believed of the eligible arms, over the primary metric's scale; None where there are none."""
         return summary(self.seen, span_of(metric), self.arms) if len(self.arms) else None
 
+    def leader(self, metric: Metric) -> int | None:
+        """The eligible arm whose serving everybody gives up the least, as reports say it; None where there is none."""
+        beliefs = self.beliefs(metric)
+        return None if beliefs is None else int(self.arms[int(np.argmin(beliefs.loss))])
+
     def pmf_of(self, arms: NDArray[np.int64]) -> NDArray[np.float64]:
         """The pmf of a slot without context over some of the eligible arms, exact for just these; computed once."""
         if len(arms) == len(self.arms):
@@ -96,3 +101,11 @@ class Snapshot:
     slots: tuple[Slot, ...]  # by segment number
     log_id: str  # the last entry it has seen
     expires_ms: int | None  # when a date changes what is eligible
+    leaders: tuple[int, ...] = ()  # by segment: the arm that is served where each segment's own has won, else empty
+
+    def after(self, segment: int) -> int:
+        """The arm that all of a segment are served while the experiment does not choose: a winner, or the default arm."""
+        exp = self.experiment
+        if exp.state == "ended" and self.leaders:
+            return self.leaders[segment]
+        return exp.default_arm if exp.winner is None else exp.winner

@@ -17,6 +17,7 @@ import struct
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -134,6 +135,7 @@ class TokenKeys:
         )  # fmt: skip
 
 
+@lru_cache(4096)
 def whose(uid: str, horizon_ms: int) -> Callable[[int], bytes]:
     """What a token says before its row, of a subject's hash: for the decisions of one experiment."""
     pack, number, horizon_s = WHOSE.pack, int(uid, 16), horizon_ms // 1000 + 1

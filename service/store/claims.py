@@ -1,8 +1,8 @@
 """What a claim is and how it is judged: the one obvious version. `claim.lua` says the same in the store's words.
 
-A decision's claim remembers whether the decision was exposed and, for each metric, the running total and the digests
-of the events counted so far. Both implementations share the limits and the digest; the contract suite holds
-their judgements against each other.
+A decision's claim remembers whether the decision was exposed and, for each metric, the running total, the events counted
+so far (digest and value) and the digests of those that were taken back, whether they had come or not. Both
+implementations share the limits and the digest; the contract suite holds their judgements against each other.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from service.store.contract import Aggregate, Claim, Outcome
+from service.store.contract import Act, Aggregate, Claim, Outcome
 from service.store.entries import misfit
 from service.store.rows import NO_METRIC
 
@@ -24,6 +24,9 @@ EXACT = 2**53  # at and beyond this an integer is no longer exact in Lua
 def digest(event: bytes) -> bytes:
     """Eight base64url characters, the first 48 bits of blake2b: what is kept of a caller's event id."""
     return base64.urlsafe_b64encode(hashlib.blake2b(event, digest_size=6).digest())
+
+
+UNNAMED = digest(b"")  # of the one reward that `first` takes without an event id
 
 
 def stride_of(claims: Sequence[Claim]) -> int:
@@ -50,51 +53,123 @@ def _fits(stride: int, size: int, *, rewards: bool) -> None:
 
 @dataclass(slots=True)
 class Judgement:
-    """What a claim comes to: the totals before and after, and whether it makes the decision a trial."""
+    """What a claim comes to: the totals before and after, and by how much trials change: 1, 0, or -1 for history undone."""
 
     outcome: Outcome
     old: int = 0
     new: int = 0
-    exposes: bool = False
+    exposes: int = 0
+
+
+@dataclass(slots=True)
+class Record:
+    """What is remembered of one decision and metric: the events that count, in their order, and those taken back."""
+
+    total: int = 0
+    counted: dict[bytes, int] = field(default_factory=dict)
+    gone: list[bytes] = field(default_factory=list)
+
+    def held(self) -> tuple[int, int, int]:
+        """The total, and the least and the greatest number of rows of the log that led to it."""
+        return self.total, len(self.counted) + len(self.gone), len(self.counted) + 2 * len(self.gone)
+
+    @property
+    def full(self) -> bool:
+        """Whether it takes no further distinct event."""
+        return len(self.counted) + len(self.gone) >= MAX_EVENTS
 
 
 @dataclass(slots=True)
 class Totals:
-    """All that is remembered of one decision; `totals` is metric to (total, digests)."""
+    """All that is remembered of one decision; `records` by metric."""
 
     exposed: bool = False
     expires: int = 0
-    totals: dict[int, tuple[int, frozenset[bytes]]] = field(default_factory=dict)
+    records: dict[int, Record] = field(default_factory=dict)
 
     def judge(self, claim: Claim, now: int) -> Judgement:
         """Judge one claim at store time `now` and, if it is applied, remember it."""
         if now > claim.deadline:
             return Judgement(Outcome.LATE)
-        exposes = claim.deferred and not self.exposed
+        if claim.act is Act.FORGET:
+            return self._forget(claim)
+        exposes = int(claim.deferred and not self.exposed and claim.act is Act.COUNT)
+        record = self.records.get(claim.metric) or Record()
         if claim.metric == NO_METRIC:
             judged = Judgement(Outcome.APPLIED if exposes else Outcome.DUPLICATE, exposes=exposes)
+        elif claim.act is Act.RETRACT:
+            judged = _retract(record, claim)
         else:
-            judged = self._reward(claim, exposes)
+            judged = _reward(record, claim)
         if judged.outcome is Outcome.APPLIED:
-            self.exposed = self.exposed or exposes
+            judged.exposes = exposes
+            self.exposed = self.exposed or exposes == 1
             self.expires = max(self.expires, claim.expires)
+            if claim.metric != NO_METRIC:
+                self.records[claim.metric] = record
         return judged
 
-    def _reward(self, claim: Claim, exposes: bool) -> Judgement:
-        before = self.totals.get(claim.metric)
-        old, events = before if before is not None else (0, frozenset[bytes]())
-        key = digest(claim.event)
-        if before is not None and (claim.aggregate is Aggregate.FIRST or key in events):
+    def _forget(self, claim: Claim) -> Judgement:
+        """Of a row of history: its trial and its reward go, and nothing is remembered of it."""
+        if not self.exposed:
             return Judgement(Outcome.DUPLICATE)
-        if len(events) >= MAX_EVENTS:
-            return Judgement(Outcome.TOO_MANY_EVENTS)
-        new = claim.value
-        if claim.aggregate is Aggregate.SUM:
-            new = old + claim.value
-        elif claim.aggregate is Aggregate.MAX and before is not None:
-            new = max(old, claim.value)
-        if abs(new) > claim.limit or abs(claim.value) >= EXACT:
-            return Judgement(Outcome.TOTAL_OUT_OF_RANGE)
-        kept = events if claim.aggregate is Aggregate.FIRST else events | {key}
-        self.totals[claim.metric] = (new, kept)
-        return Judgement(Outcome.APPLIED, old, new, exposes)
+        record = self.records.get(claim.metric) or Record()
+        self.exposed, self.records = False, {}
+        return Judgement(Outcome.APPLIED, record.total, 0, -1)
+
+
+def _reward(record: Record, claim: Claim) -> Judgement:
+    key, old, first = digest(claim.event), record.total, claim.aggregate is Aggregate.FIRST
+    if key in record.gone:
+        return Judgement(Outcome.RETRACTED)
+    if key in record.counted or (first and record.counted):
+        return Judgement(Outcome.DUPLICATE)
+    if record.full:
+        return Judgement(Outcome.TOO_MANY_EVENTS)
+    new = claim.value
+    if claim.aggregate is Aggregate.SUM:
+        new = _added(old, claim.value, claim.floored)
+        if new == old and claim.value:
+            return Judgement(Outcome.NOTHING_TO_LOWER)
+    elif claim.aggregate is Aggregate.MAX and record.counted:
+        new = max(old, claim.value)
+    if abs(new) > claim.limit or abs(claim.value) >= EXACT:
+        return Judgement(Outcome.TOTAL_OUT_OF_RANGE)
+    record.total, record.counted[key] = new, claim.value
+    return Judgement(Outcome.APPLIED, old, new)
+
+
+def _retract(record: Record, claim: Claim) -> Judgement:
+    """Take an event back, or see to it that it will not count once it comes."""
+    key, old = digest(claim.event), record.total
+    if key in record.gone:
+        return Judgement(Outcome.DUPLICATE)
+    named = [one for one in record.counted if one == key]
+    if claim.aggregate is Aggregate.FIRST and UNNAMED in (key, *record.counted):
+        named = list(record.counted)  # one of the two does not say which: there is but one
+    if not named and record.full:
+        return Judgement(Outcome.TOO_MANY_EVENTS)
+    for one in named:
+        del record.counted[one]
+    record.gone += [one for one in named if one not in (key, UNNAMED)]
+    record.gone.append(key)
+    if named:
+        record.total = _total(list(record.counted.values()), claim)
+    return Judgement(Outcome.APPLIED, old, record.total)
+
+
+def _total(values: Sequence[int], claim: Claim) -> int:
+    """The total of the events that are left, as if the others had never come."""
+    if claim.aggregate is Aggregate.SUM:
+        total = 0
+        for value in values:
+            total = _added(total, value, claim.floored)
+        return total
+    if not values:
+        return 0
+    return max(values) if claim.aggregate is Aggregate.MAX else values[-1]
+
+
+def _added(total: int, value: int, floored: bool) -> int:
+    """A refund lowers a total of a metric without negative rewards down to 0 and no further."""
+    return max(total + value, min(total, 0)) if floored and value < 0 else total + value

@@ -1,6 +1,6 @@
 """The store: where the log, the claims, the configurations and the checkpoints live.
 
-Seven calls; two implementations (`memory`, `redis`) pass the same suite, tests/contract/test_store.py. All of an
+Eight calls; two implementations (`memory`, `redis`) pass the same suite, tests/contract/test_store.py. All of an
 experiment's data is under its uid. Times are milliseconds of the store's own clock. Every call raises
 UnavailableError when the store cannot be reached or refuses to write (nothing was applied, or sending the same
 again is recognised), and LostError when the store no longer knows an experiment that was not deleted.
@@ -35,8 +35,11 @@ class Outcome(enum.IntEnum):
     DUPLICATE = 2
     LATE = 3
     IGNORED = 4
+    RETRACTED = 5  # the event was taken back before it came: not counted
     TOO_MANY_EVENTS = -1  # the 65th distinct event of a decision and metric: refused, nothing written
     TOTAL_OUT_OF_RANGE = -2  # the new total would leave what a cell can hold: refused, nothing written
+    NOTHING_TO_LOWER = -3  # a refund where the total is at its bound: refused, nothing written
+    VALUE_UNKNOWN = -4  # to be taken back, but counted before values of events were kept: refused, nothing written
 
 
 class Aggregate(enum.IntEnum):
@@ -48,6 +51,14 @@ class Aggregate(enum.IntEnum):
     MAX = 3
 
 
+class Act(enum.IntEnum):
+    """What is done with the event of a claim."""
+
+    COUNT = 0
+    RETRACT = 1  # it no longer counts, or will not once it comes; the decision stays a trial
+    FORGET = 2  # of a row of history: neither its trial nor its reward counts, and it can be taught again
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """One reward or exposure to be counted once.
@@ -55,7 +66,8 @@ class Claim:
     `row` is a packed reward row (rows.py); `metric` is NO_METRIC for an exposure. `value` is in units of
     `reward.unit`, an integer. `event` is the caller's event id, b"" for none. `deadline` is the last store time
     at which it still counts; `expires` is when the claim itself may be forgotten (never before `deadline`).
-    `deferred`: the decision becomes a trial with its first exposure or reward.
+    `deferred`: the decision becomes a trial with its first exposure or reward. `act`: what is done with the event;
+    `floored`: a negative value of a sum lowers the total to 0 at most.
     """
 
     prefix: int
@@ -70,13 +82,16 @@ class Claim:
     expires: int
     deferred: bool
     limit: int  # the total may not leave [-limit, limit]
+    act: Act = Act.COUNT
+    floored: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One entry of an experiment's log. Exactly one of config, trials, rewards is set.
 
-    `late` rows are logged and never counted. `totals` has a triple (old, new, exposes) for each reward row. `seeded`:
+    `late` rows are logged and never counted. `totals` has a triple (old, new, exposes) for each reward row;
+    exposes is 1 where it made the decision a trial, -1 where history is taken back, else 0. `seeded`:
     a configuration that came with a checkpoint; what it stands on is there, not in the log.
     """
 
@@ -85,7 +100,7 @@ class Entry:
     config: bytes | None = None
     trials: bytes | None = None
     rewards: bytes | None = None
-    totals: Sequence[tuple[int, int, bool]] = ()
+    totals: Sequence[tuple[int, int, int]] = ()
     late: bool = False
     seeded: bool = False
 
@@ -192,13 +207,38 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """A claim as it is kept: metric to (total, number of distinct events; 0 where only the first counts)."""
+    """A claim as it is kept: metric to (total, least and greatest number of rows of the log that led to it)."""
 
     prefix: int
     counter: int
     day: int
     exposed: bool
-    totals: Mapping[int, tuple[int, int]]
+    totals: Mapping[int, tuple[int, int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that somebody did: what, with which key, to which experiment ("" for what concerns none).
+
+    `version` is that of a configuration written with it, else 0. `at_ms` is the store's time, set when it is kept.
+    """
+
+    what: str
+    by: str
+    experiment: str = ""
+    version: int = 0
+    detail: str = ""
+    at_ms: int = 0
+
+
+class Journal(Protocol):
+    """Events in the order in which they were kept. Calls raise UnavailableError as those of a Store do."""
+
+    def note(self, event: Event, once: str = "") -> None:
+        """Keep an event. With `once`, the same word again within a minute keeps nothing: several servers saw one thing."""
+
+    def events(self, experiment: str = "", limit: int = 1000) -> list[Event]:
+        """The newest first, at most `limit`: of one experiment, or all."""
 
 
 class Store(Protocol):
@@ -236,6 +276,13 @@ class Store(Protocol):
 
     def checkpoint(self, uid: str, checkpoint: Checkpoint) -> Checkpointed:
         """Store a checkpoint if its base is the stored one, and trim the log behind the checkpoint before last."""
+
+    def versions(self, uid: str) -> Mapping[int, bytes]:
+        """The newest configurations of an experiment, 50 at most, by version in rising order; none of an unknown one."""
+
+    @property
+    def journal(self) -> Journal:
+        """What people did, kept beside the experiments."""
 
 
 class Engine(Protocol):

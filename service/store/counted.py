@@ -15,6 +15,7 @@ from service.store.contract import (
     Checkpoint,
     Checkpointed,
     Claim,
+    Journal,
     Loaded,
     LostError,
     Outcome,
@@ -70,6 +71,16 @@ class Counted:
         """Store.deleted."""
         with self._counted("poll"):
             return self._store.deleted(uids)
+
+    def versions(self, uid: str) -> Mapping[int, bytes]:
+        """Store.versions."""
+        with self._counted("load"):
+            return self._store.versions(uid)
+
+    @property
+    def journal(self) -> Journal:
+        """Store.journal. Its calls are not counted: no decision and no reward waits for them."""
+        return self._store.journal
 
     def append(self, uid: str, writer: str, sequence: int, stride: int, trials: bytes, horizon: int) -> int:
         """Store.append."""

@@ -19,7 +19,7 @@ from service.store.rows import HEAD, TAIL, Rows, reward_dtype, trial_dtype
 SEALED = "1"  # the only format of a checksum so far
 _KINDS = (b"c", b"t", b"r", b"l")  # a configuration, trials, rewards, late rewards
 _STRIDE = re.compile(rb"[1-9]\d{0,6}")
-_TOTAL = rb"-?\d{1,16}:-?\d{1,16}:[01]"  # no total has more digits: see claims.EXACT
+_TOTAL = rb"-?\d{1,16}:-?\d{1,16}:(?:[01]|-1)"  # no total has more digits: see claims.EXACT
 _TOTALS = re.compile(_TOTAL + rb"(?:," + _TOTAL + rb")*")
 
 
@@ -64,9 +64,7 @@ def decode(name: bytes | str, fields: Mapping[bytes, bytes]) -> Entry:
     if not _TOTALS.fullmatch(totals) or totals.count(b",") + 1 != len(data) // size:
         raise CorruptError(f"{what}: its totals are not those of {len(data) // size} rows")
     triples = (part.split(b":") for part in totals.split(b","))
-    return Entry(
-        at, size, rewards=data, totals=[(int(old), int(new), exposes == b"1") for old, new, exposes in triples]
-    )
+    return Entry(at, size, rewards=data, totals=[(int(old), int(new), int(exposes)) for old, new, exposes in triples])
 
 
 def encode(entry: Entry) -> dict[bytes, bytes]:

@@ -26,6 +26,7 @@ from service.store.contract import (
     Seed,
 )
 from service.store.entries import decode, encode
+from service.store.journal import MemoryJournal
 from service.store.rows import HEAD_STRUCT, TIME
 from service.store.scripts import DAY_MS, order
 
@@ -70,6 +71,7 @@ class MemoryStore:
         self._registry: dict[str, str] = {}
         self._deleted: dict[str, int] = {}
         self._secrets: dict[str, bytes] = {}
+        self.journal = MemoryJournal(clock)
 
     def put(self, put: Put) -> None:
         """Store.put. An experiment that was deleted meanwhile: ConflictError."""
@@ -273,6 +275,8 @@ class MemoryStore:
         judged = decision.judge(claim, now)
         if judged.outcome is Outcome.APPLIED:
             experiment.decisions[name] = decision
+            if not decision.exposed and not decision.records:  # history that was forgotten
+                del experiment.decisions[name]
         return judged
 
     @staticmethod
@@ -289,6 +293,12 @@ class MemoryStore:
         with self._lock:
             for kept in (self._experiments, self._registry, self._deleted, self._secrets):
                 kept.clear()
+
+    def versions(self, uid: str) -> Mapping[int, bytes]:
+        """Store.versions."""
+        with self._lock:
+            experiment = self._experiments.get(uid)
+            return dict(sorted(experiment.history.items())) if experiment is not None else {}
 
     def secret(self, name: str, proposal: bytes) -> bytes:
         """Engine.secret."""
@@ -309,7 +319,7 @@ class MemoryStore:
         with self._lock:
             decisions = list(self._find(uid).decisions.items())
         for (prefix, counter, decided), decision in decisions:
-            totals = {metric: (total, len(events)) for metric, (total, events) in decision.totals.items()}
+            totals = {metric: record.held() for metric, record in decision.records.items()}
             yield Held(prefix, counter, decided // DAY_MS, decision.exposed, totals)
 
     def facts(self) -> Mapping[str, str]:

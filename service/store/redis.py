@@ -11,10 +11,8 @@ from itertools import chain
 from typing import Any
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
-from service.errors import ConflictError, CorruptError, UnavailableError
+from service.errors import ConflictError, CorruptError
 from service.store.claims import check_rows, stride_of
 from service.store.contract import (
     START,
@@ -31,6 +29,7 @@ from service.store.contract import (
     Seed,
 )
 from service.store.entries import decode, encode
+from service.store.journal import RedisJournal
 from service.store.scripts import (
     Keys,
     Script,
@@ -45,10 +44,9 @@ from service.store.scripts import (
     seed_arguments,
 )
 from service.store.watch import Watch
-from service.store.wire import Line, Wire, checked, unavailable
+from service.store.wire import Line, Wire, checked, pool_of, unavailable
 
 HISTORY = 50  # configurations kept of each experiment
-MAX_CONNECTIONS = 512
 STAGED = 500  # log entries sent at a time where a log is brought back
 _SPOILT = ("WRONGTYPE", "Invalid stream ID")  # what an engine says of a single stream, without its ERR
 
@@ -73,6 +71,7 @@ class RedisStore:
             if pool.connection_kwargs.get("decode_responses"):
                 raise ValueError("the client must not decode responses")
         self._wire, self._bulk, self._line = Wire(pool), Wire(bulk), Line(pool)
+        self.journal = RedisJournal(self._wire, self._keys)
         self._put = Script.load("put")
         self._delete = Script.load("delete")
         self._unregister = Script.load("unregister")
@@ -265,6 +264,11 @@ class RedisStore:
         answer = self._known(uid, self._bulk.run(self._checkpoint, tagged, *checkpoint_arguments(checkpoint)))
         return Checkpointed(_text(answer).lower())
 
+    def versions(self, uid: str) -> Mapping[int, bytes]:
+        """Store.versions."""
+        (kept,) = self._wire.ask(("HGETALL", self._keys.history(uid)))
+        return dict(sorted((int(version), record) for version, record in pairs(kept)))
+
     def _known(self, uid: str, answer: Any) -> Any:
         if answer == b"LOST":
             raise _lost(uid)
@@ -309,16 +313,15 @@ class RedisStore:
 
     def facts(self) -> Mapping[str, str]:
         """Engine.facts. What a managed store does not tell is said to be unknown."""
-        info = info_lines(_text(self._wire.ask(("INFO",))[0]))
+        info = info_lines(_text(self._wire.told("INFO") or b""))
         return engine_facts(info) | {"fsync": self._fsync(info)}
 
     def _fsync(self, info: Mapping[str, str]) -> str:
-        if info.get("aof_enabled") != "1":
+        if "aof_enabled" not in info:
+            return "unknown"
+        if info["aof_enabled"] != "1":
             return "none (no append-only file)"
-        try:
-            told = dict(pairs(self._wire.ask(("CONFIG", "GET", "appendfsync"))[0]))
-        except UnavailableError:  # managed stores forbid CONFIG
-            return "unknown (append-only file)"
+        told = dict(pairs(self._wire.told("CONFIG", "GET", "appendfsync") or []))
         return _text(told[b"appendfsync"]) if told else "unknown (append-only file)"
 
     def close(self) -> None:
@@ -334,15 +337,3 @@ def _text(value: bytes) -> str:
 
 def _lost(uid: str) -> LostError:
     return LostError(f"the store does not know experiment {uid}")
-
-
-def pool_of(url: str, timeout: float) -> redis.ConnectionPool:
-    """Connections that wait at most `timeout` seconds, and of which no call is repeated behind our back."""
-    return redis.ConnectionPool.from_url(
-        url,
-        max_connections=MAX_CONNECTIONS,
-        socket_timeout=timeout,
-        socket_connect_timeout=timeout,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,
-    )

@@ -53,6 +53,14 @@ TAIL_STRUCT = packing(TAIL, TAIL.names or ())
 TIME = FIELDS.index("time")  # its place among what HEAD_STRUCT unpacks
 
 
+def flagged(row: bytes, bit: int) -> bytes:
+    """The row with a bit of its flags set."""
+    flags = HEAD.fields["flags"][1] if HEAD.fields is not None else 0
+    return (
+        row[:flags] + (int.from_bytes(row[flags : flags + 2], "little") | bit).to_bytes(2, "little") + row[flags + 2 :]
+    )
+
+
 @functools.cache
 def trial_dtype(columns: int) -> np.dtype[np.void]:
     """Layout of a trial row with `columns` feature columns beside the constant."""

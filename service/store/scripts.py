@@ -12,15 +12,18 @@ from typing import Any
 
 from service.errors import CorruptError
 from service.store.claims import EXACT, digest
-from service.store.contract import START, Checkpoint, Claim, Held, Seed
+from service.store.contract import START, Act, Checkpoint, Claim, Held, Seed
 from service.store.entries import unsealed
 
 DAY_MS = 86_400_000
 WINDOW_BITS = 8  # counters of one claim shard: 256 fields, half of what would make a hash leave listpack
 
-# decision, metric, aggregate, deferred, value, limit, deadline, expires, digest; see claim.lua
+# decision, metric, aggregate, flags, value, limit, deadline, expires, digest; see claim.lua
 CLAIM = struct.Struct("<IHBBqqqq8s")
 DECISION = struct.Struct("<II")
+_ACTS = {Act.COUNT: 0, Act.RETRACT: 2, Act.FORGET: 4}  # bits of a claim's flags; the first: it is deferred
+_FLOORED = 8
+_NOTES = 65_536  # what is noted of a metric stands under its number and once or twice as much more
 _HEAD = (b"id", b"rows", b"size", b"digest")  # of a checkpoint, in the order in which they are sealed
 _ID = re.compile(rb"(?:0|[1-9]\d{0,18})-(?:0|[1-9]\d{0,18})")
 
@@ -60,6 +63,15 @@ class Keys:
     def secrets(self) -> str:
         """Hash: name to secret bytes."""
         return f"{self.prefix}:secrets"
+
+    @property
+    def journal(self) -> str:
+        """Stream: what people did."""
+        return f"{self.prefix}:journal"
+
+    def once(self, word: str) -> str:
+        """Set for as long as an event that several servers see must not be kept again."""
+        return f"{self.prefix}:once:{word}"
 
     def config(self, uid: str) -> str:
         """Hash: version, record, deleting."""
@@ -127,7 +139,7 @@ def claim_call(keys: Keys, uid: str, claims: Sequence[Claim]) -> tuple[list[str]
                 number,
                 claim.metric,
                 claim.aggregate,
-                claim.deferred,
+                claim.deferred | _ACTS[claim.act] | (_FLOORED if claim.floored else 0),
                 max(-EXACT, min(EXACT, claim.value)),
                 claim.limit,
                 claim.deadline,
@@ -171,10 +183,17 @@ def decode_claim(
         if text is None:
             return
         exposed, *records = text.decode().split(";")
-        totals = {}
+        totals: dict[int, tuple[int, int, int]] = {}
+        last = (-1, 0, 0)  # metric, total and events of the record that notes belong to
         for record in records:
-            metric, total, events = record.split(":")
-            totals[int(metric)] = (int(total), len(events) // 8)
+            number, total, events = record.split(":")
+            note, metric = divmod(int(number), _NOTES)
+            n = len(events) // 8
+            if note == 0:
+                last = metric, int(total), n
+                totals[metric] = (int(total), max(n, 1), max(n, 1))
+            elif note == 2 and last[0] == metric:
+                totals[metric] = (last[1], last[2] + n, last[2] + 2 * n)
         yield Held(decision, counter, int(day), exposed == "1", totals)
     except ValueError as error:
         raise CorruptError(f"the record {field!r} in {shard} does not decode: {error}") from error

@@ -6,15 +6,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from service.errors import UnavailableError
-from service.store.redis import pool_of
+from service.errors import PreconditionError
 from service.store.scripts import Keys, info_lines, pairs
-from service.store.wire import Wire
+from service.store.wire import CLUSTER, NO_CLUSTER, Wire, pool_of
 
 
 @dataclass(frozen=True)
 class Vitals:
-    """INFO by name, the appendfsync policy ("" where it is not told), names of the experiments, and the clocks."""
+    """INFO by name (none where it is forbidden), appendfsync ("" where it is not told), experiments, and the clocks."""
 
     info: Mapping[str, str]
     fsync: str
@@ -28,15 +27,12 @@ def vitals(url: str, timeout: float = 3.0, prefix: str = "lever") -> Vitals:
     pool = pool_of(url, timeout)
     try:
         wire = Wire(pool)
-        (info,) = wire.ask(("INFO", "everything"))
+        info = wire.told("INFO", "everything") or b""
         asked = time.time()
         ((seconds, micros),) = wire.ask(("TIME",))
         answered = time.time()
         (names,) = wire.ask(("HGETALL", Keys(prefix).names))
-        try:
-            told = dict(pairs(wire.ask(("CONFIG", "GET", "appendfsync"))[0]))
-        except UnavailableError:  # managed stores forbid CONFIG
-            told = {}
+        told = dict(pairs(wire.told("CONFIG", "GET", "appendfsync") or []))
         return Vitals(
             info_lines(info.decode(errors="replace")),
             told.get(b"appendfsync", b"").decode(),
@@ -46,3 +42,14 @@ def vitals(url: str, timeout: float = 3.0, prefix: str = "lever") -> Vitals:
         )
     finally:
         pool.disconnect()
+
+
+def refuse_cluster(url: str, timeout: float = 1.0) -> None:
+    """PreconditionError for a Redis Cluster. UnavailableError where nobody answers; one that does not tell is let be."""
+    pool = pool_of(url, timeout)
+    try:
+        info = Wire(pool).told("INFO", "cluster") or b""
+    finally:
+        pool.disconnect()
+    if info_lines(info.decode(errors="replace")).get("cluster_enabled") == "1":
+        raise PreconditionError(NO_CLUSTER, CLUSTER)

@@ -8,10 +8,14 @@ from threading import Lock
 from typing import Any
 
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from service.errors import UnavailableError
 from service.store.contract import UnreachableError
 from service.store.scripts import Script
+
+MAX_CONNECTIONS = 512
 
 _KINDS: list[tuple[type[redis.RedisError], str]] = [  # subclasses before their parents
     (redis.BusyLoadingError, "LOADING"),
@@ -24,8 +28,24 @@ _KINDS: list[tuple[type[redis.RedisError], str]] = [  # subclasses before their 
 _WORD = re.compile(r"\b(OOM|READONLY|LOADING|[A-Z]{4,})\b")
 
 
+_FORBIDDEN = re.compile(r"unknown command|no permissions|NOPERM", re.IGNORECASE)
+_CLUSTER = (
+    redis.exceptions.MovedError, redis.exceptions.AskError, redis.exceptions.ClusterDownError,
+    redis.exceptions.ClusterCrossSlotError,
+)  # fmt: skip
+FORBIDDEN, CLUSTER = "STORE_FORBIDS", "REDIS_CLUSTER"  # reasons
+NO_CLUSTER = (
+    "the store is a Redis Cluster (cluster-enabled yes), which Lever does not support yet: its keys would lie on several "
+    "nodes; give one primary, with replicas if you like, with cluster mode disabled"
+)
+
+
 def unavailable(error: redis.RedisError) -> UnavailableError:
     """The error as callers know it; UnreachableError where there was no answer at all."""
+    if isinstance(error, _CLUSTER):
+        return UnavailableError(f"store: {NO_CLUSTER}", CLUSTER)
+    if isinstance(error, redis.ResponseError) and _FORBIDDEN.search(str(error)):
+        return UnavailableError(f"store: {error}", FORBIDDEN)
     for kind, name in _KINDS:
         if isinstance(error, kind):
             silent = name in {"timeout", "connection"}
@@ -49,6 +69,15 @@ class Wire:
             return checked(self._exchange(commands))
         except redis.RedisError as error:
             raise unavailable(error) from error
+
+    def told(self, *command: Any) -> Any:
+        """The reply to a command that managed stores forbid; None where this one does. UnavailableError."""
+        try:
+            return self.ask(command)[0]
+        except UnavailableError as error:
+            if error.reason != FORBIDDEN:
+                raise
+            return None
 
     def run(self, script: Script, keys: Sequence[str], *arguments: Any) -> Any:
         """The reply of a script; it is loaded first where the engine does not know it (any more)."""
@@ -131,3 +160,15 @@ def checked(replies: list[Any]) -> list[Any]:
         if isinstance(reply, redis.RedisError):
             raise reply
     return replies
+
+
+def pool_of(url: str, timeout: float) -> redis.ConnectionPool:
+    """Connections that wait at most `timeout` seconds, and of which no call is repeated behind our back."""
+    return redis.ConnectionPool.from_url(
+        url,
+        max_connections=MAX_CONNECTIONS,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+    )

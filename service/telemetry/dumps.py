@@ -16,6 +16,7 @@ from service.telemetry.metrics import Metrics
 
 FRAME = struct.Struct("<I")
 EVERY_S = 1.0
+STARTING = "starting"  # what a worker says first, and begins with until it asks for its store
 
 
 class Reporter:
@@ -26,7 +27,7 @@ class Reporter:
         self._metrics = metrics
         self._worker = worker
         self._started = time.time()
-        self._state = (False, "starting")
+        self._state = (False, STARTING)
         self._changed = threading.Event()
         self._stopped = False
         self._socket: socket.socket | None = None

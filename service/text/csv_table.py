@@ -1,37 +1,36 @@
 """CSV files that people bring: columns of text, and what is wrong with them by row, as a spreadsheet numbers rows.
 
-Row 1 is the header. Everything is read and judged before anything is done with it.
+Everything is read and judged before anything is done with it.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import InvalidError, Violation
+from service.text.csv_cells import COMMA, GROUPED, comma, hint, missing, moment, point, quoted
+from service.text.csv_format import Format, named, rows
 
-FIRST = 2  # the row below the header
 _SHOWN = 20  # problems that are told one by one
-_FIELD = 1 << 20  # characters of one cell
 _TRUE, _FALSE = ("true", "1"), ("false", "0")
 
 
 class RowProblems:
     """What was found wrong. All is counted, the first twenty are told."""
 
-    def __init__(self) -> None:
+    def __init__(self, numbers: Sequence[int]) -> None:
+        """`numbers` are those of the rows, as a spreadsheet shows them."""
+        self._numbers = numbers
         self._found: list[tuple[int, str, str]] = []
 
     def add(self, index: int, column: str, message: str) -> None:
         """Note what is wrong with a column of the row at `index` (0: the first below the header)."""
-        self._found.append((index + FIRST, column, message))
+        self._found.append((self._numbers[index], column, message))
 
     def check(self) -> None:
         """Raise InvalidError with everything that was noted, by row."""
@@ -46,24 +45,43 @@ class RowProblems:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Columns of stripped text, all of the same length, and what is wrong so far."""
+    """Columns of stripped text, all of the same length, and what is wrong so far.
+
+    `number` reads a cell with the file's decimal sign: nan or infinite where it says so, None where it is no number.
+    `categories` are columns whose numbers are names.
+    """
 
     columns: dict[str, list[str]]
     rows: int
     problems: RowProblems
+    number: Callable[[str], float | None] = point
+    categories: frozenset[str] = frozenset()
 
     def numbers(self, name: str, low: float = -math.inf, high: float = math.inf) -> NDArray[np.float64]:
         """A column of finite numbers in [low, high]; what is not is noted and read as nan."""
         out = np.full(self.rows, np.nan)
         for index, cell in enumerate(self.columns[name]):
-            value = number(cell)
+            value = self.number(cell)
             if value is None or not math.isfinite(value):
-                self.problems.add(index, name, f"must be a finite number, not {quoted(cell)}")
+                self.problems.add(index, name, f"must be a finite number, not {quoted(cell)}{hint(cell)}")
             elif not low <= value <= high:
                 self.problems.add(index, name, f"must be between {low:g} and {high:g}, not {value:g}")
             else:
                 out[index] = value
         return out
+
+    def optional_numbers(self, name: str) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+        """The same where cells may be missing, as NA or NaN too: which rows have a number, and which; else it is 0."""
+        present, out = np.zeros(self.rows, np.bool_), np.zeros(self.rows)
+        for index, cell in enumerate(self.columns[name]):
+            if missing(cell):
+                continue
+            value = self.number(cell)
+            if value is None or not math.isfinite(value):
+                self.problems.add(index, name, f"must be a finite number, not {quoted(cell)}{hint(cell)}")
+            else:
+                present[index], out[index] = True, value
+        return present, out
 
     def times(self, name: str) -> NDArray[np.int64]:
         """A column of moments, milliseconds since 1970: ISO 8601 (UTC where no zone is given) or such a number.
@@ -72,11 +90,11 @@ class Table:
         """
         out = np.full(self.rows, -1, np.int64)
         for index, cell in enumerate(self.columns[name]):
-            moment = _moment(cell)
-            if moment is None:
+            at = moment(cell)
+            if at is None:
                 self.problems.add(index, name, f"must be a time such as 2026-11-01T09:30:00Z, not {quoted(cell)}")
             else:
-                out[index] = moment
+                out[index] = at
         return out
 
     def codes(self, name: str, known: Sequence[str], what: str) -> NDArray[np.int64]:
@@ -93,7 +111,7 @@ class Table:
 
     def flags(self, name: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """A column of true and false (or 1 and 0): which rows have one, and which."""
-        cells = [cell.lower() for cell in self.columns[name]]
+        cells = ["" if missing(cell) else cell.lower() for cell in self.columns[name]]
         for index, cell in enumerate(cells):
             if cell and cell not in (*_TRUE, *_FALSE):
                 self.problems.add(index, name, f"must be true or false, not {quoted(cell)}")
@@ -103,55 +121,67 @@ class Table:
         """InvalidError where a column is none of these."""
         strange = [name for name in self.columns if name not in set(known)]
         if strange:
-            raise InvalidError.field(f"column {strange[0]}", f"is not known; known here: {', '.join(sorted(known))}")
+            said = f"is not known; known here: {', '.join(sorted(known))}; --leave-out leaves it out"
+            raise InvalidError.field(f"column {strange[0]}", said)
 
 
-def read(text: str, required: Sequence[str]) -> Table:
-    """The table in a CSV text. InvalidError: no CSV, no rows, columns missing or given twice, rows of another width."""
-    before = csv.field_size_limit(_FIELD)
-    try:
-        lines = [line for line in csv.reader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True) if line]
-    except csv.Error as error:
-        raise InvalidError.field("file", f"is no CSV: {error}") from None
-    finally:
-        csv.field_size_limit(before)
-    header = [name.strip() for name in lines[0]] if lines else []
-    for name in header:
-        if not name or header.count(name) > 1:
-            raise InvalidError.field("row 1", f"the column {quoted(name)} is given twice" if name else "has no name")
-    missing = [name for name in required if name not in header]
-    if missing:
-        raise InvalidError([Violation(f"column {name}", "is missing") for name in missing])
-    if len(lines) < FIRST:
+def read(text: str, required: Sequence[str], form: Format | None = None, names: Sequence[str] = ()) -> Table:
+    """The table in a CSV text; `names` are columns that have no numbers, whatever they look like.
+
+    InvalidError: no CSV, no rows, columns missing or given twice, rows of another width.
+    """
+    form = (form or Format()).checked()
+    lines = rows(text, required, form)
+    header = lines[0] if lines else (1, [])
+    places = named(header, required, form)
+    if len(lines) < 2:
         raise InvalidError.field("file", "has no rows below its header")
-    problems = RowProblems()
-    for index, line in enumerate(lines[1:]):
-        if len(line) != len(header):
-            problems.add(index, "cells", f"has {len(line)}, the header has {len(header)}")
+    width = len(header[1])
+    problems = RowProblems([number for number, _ in lines[1:]])
+    for index, (_, cells) in enumerate(lines[1:]):
+        if len(cells) != width:
+            problems.add(index, "cells", f"has {len(cells)}, the header has {width}")
     problems.check()
-    columns = {name: [line[at].strip() for line in lines[1:]] for at, name in enumerate(header)}
-    return Table(columns, len(lines) - 1, problems)
+    columns = {name: [cells[place].strip() for _, cells in lines[1:]] for name, place in places.items()}
+    for place, name in enumerate(header[1]):
+        # The first is an index, as pandas and R write it; the last is what comes of a delimiter too many.
+        if place and not name.strip() and any(cells[place].strip() for _, cells in lines[1:]):
+            raise InvalidError.field(f"row {header[0]}", f"column {place + 1} has no name")
+    strange = [name for name in form.categories if name not in columns]
+    if strange:
+        raise InvalidError.field("category", f'there is no column "{strange[0][:80]}"')
+    numeric = {name: cells for name, cells in columns.items() if name not in (*form.categories, *names)}
+    decimal = form.decimal or _decimal(numeric, problems)
+    reads = comma if decimal == "," else point
+    return Table(columns, len(lines) - 1, problems, reads, frozenset(form.categories))
 
 
-def number(cell: str) -> float | None:
-    """The number in a cell, which may be nan or infinite; None where it is none."""
-    try:
-        return float(cell) if "_" not in cell else None
-    except ValueError:
-        return None
+def _decimal(columns: dict[str, list[str]], problems: RowProblems) -> str:
+    """The decimal sign of the file, from the columns that have nothing but numbers.
 
-
-def quoted(cell: str) -> str:
-    """A cell as it is shown."""
-    return f'"{cell[:40]}"' if cell else "nothing"
-
-
-def _moment(cell: str) -> int | None:
-    value = number(cell)
-    if value is not None:
-        return round(value) if abs(value) < 1e15 else None
-    try:
-        moment = datetime.fromisoformat(cell)
-    except ValueError:
-        return None
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    "1,234" alone does not tell; where it is not told otherwise, or where columns contradict, that is an InvalidError.
+    """
+    commas: list[tuple[int, str, str]] = []
+    points: list[str] = []
+    unclear: list[tuple[int, str, str]] = []
+    for name, cells in columns.items():
+        have = [(index, cell) for index, cell in enumerate(cells) if not missing(cell)]
+        odd = [(index, cell) for index, cell in have if "," in cell]
+        if not odd:
+            if any("." in cell and point(cell) is not None for _, cell in have):
+                points.append(name)
+        elif all(COMMA.fullmatch(cell) or GROUPED.fullmatch(cell) or point(cell) is not None for _, cell in have):
+            told = next((found for found in odd if COMMA.fullmatch(found[1]) and not GROUPED.fullmatch(found[1])), None)
+            (unclear if told is None else commas).append((*(told or odd[0]), name))
+    if commas and not points:
+        return ","
+    for index, cell, name in commas:
+        said = f'{quoted(cell)} has a decimal comma, "{points[0]}" has decimal points'
+        problems.add(
+            index, name, f'{said}; --decimal "," or "." says which it is, --category NAME that these are names'
+        )
+    for index, cell, name in unclear:
+        said = f"{quoted(cell)} may be {cell.replace(',', '.')} or {cell.replace(',', '')}"
+        problems.add(index, name, f'{said}: say --decimal "," or write it without a comma')
+    problems.check()
+    return "."

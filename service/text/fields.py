@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from service.errors import Violation
-from service.text.yaml_tree import Bad, Item
+from service.text.tree import Bad, Item
 
 ID = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
 _DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)\Z")

@@ -1,20 +1,19 @@
 """YAML text to a tree of values that know their lines.
 
-The scalars are those of YAML 1.2 and JSON, not of YAML 1.1: `no`, `on`, `12:30` and `02139` stay the text that was
-written, `1e5` is a number. Aliases are followed within a budget, so a small file cannot unfold into a huge one.
+The scalars are those of YAML 1.2's core schema, not of YAML 1.1: `no`, `on`, `12:30` and `2026-11-01` stay the text that
+was written, `1e5`, `0x1F` and `0o17` are numbers. One thing is not: `02139` stays text, as postal codes are. Line breaks are
+those of YAML 1.2 too. Aliases are followed within a budget, so a small file cannot unfold into a huge one.
 """
 
 from __future__ import annotations
 
-import enum
-import math
 import re
-from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from service.errors import InvalidError, Violation
+from service.text.tree import Bad, Findings, Item, below
 
 _NULL = "tag:yaml.org,2002:null"
 _BOOL = "tag:yaml.org,2002:bool"
@@ -27,7 +26,7 @@ _SEQ = "tag:yaml.org,2002:seq"
 _SCALARS = (
     (_NULL, re.compile(r"(?:~|null|Null|NULL|)\Z")),
     (_BOOL, re.compile(r"(?:true|True|TRUE|false|False|FALSE)\Z")),
-    (_INT, re.compile(r"[-+]?(?:0|[1-9][0-9]*)\Z")),
+    (_INT, re.compile(r"(?:[-+]?(?:0|[1-9][0-9]*)|0o[0-7]+|0x[0-9a-fA-F]+)\Z")),
     (
         _FLOAT,
         re.compile(
@@ -36,10 +35,11 @@ _SCALARS = (
         ),
     ),
 )
-_DEPTH = 64
-_NODES = 100_000
-MAX_TEXT = 512 << 10
-_CHARACTERS = 2 * MAX_TEXT
+_BASES = {"0x": 16, "0o": 8}
+_LONGEST_KEY = 1024  # of YAML itself, for a key without a question mark
+# YAML 1.1, and so PyYAML, breaks lines here; YAML 1.2 has them as characters like any other.
+_NO_BREAKS = "\x85\u2028\u2029"
+_PRIVATE = range(0xE000, 0xF900)
 
 
 class _Loader(yaml.SafeLoader):
@@ -48,73 +48,73 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers = {None: list(_SCALARS)}  # noqa: RUF012 (PyYAML's own class attribute)
 
 
-class Bad(enum.Enum):
-    """Stands where a value could not be read and the violation is already noted."""
-
-    BAD = "bad"
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A value with its line: a dict of Items, a list of Items, a scalar (None, bool, int, float, str), or Bad."""
-
-    value: Any
-    line: int
-
-    def plain(self) -> Any:
-        """The value without lines."""
-        if isinstance(self.value, dict):
-            return {key: item.plain() for key, item in self.value.items()}
-        if isinstance(self.value, list):
-            return [item.plain() for item in self.value]
-        return self.value
-
-
 def load(text: str) -> tuple[Item, list[Violation]]:
-    """The tree of `text` and what is wrong with single values in it.
+    """The tree of `text`, without a byte order mark, and what is wrong with single values in it.
 
-    Raises InvalidError where there is no tree: not YAML, too large, nested too deeply, empty.
+    Raises InvalidError where there is no tree: not YAML, nested too deeply, empty.
     """
-    size = len(text.encode("utf-8", "replace"))
-    if size > MAX_TEXT:
-        raise InvalidError.field("config", f"{size:,} bytes are too many, at most {MAX_TEXT:,}")
-    if text.lstrip().startswith("{"):
-        # JSON may be indented with tabs, YAML may not; inside JSON's strings no bare tab is allowed.
-        text = text.replace("\t", " ")
+    aside = _set_aside(text)
+    text = text.translate(aside)
     try:
         root = _Loader(text).get_single_node()
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark is not None else None
-        what = " ".join(part for part in (error.context, error.problem) if part)
-        raise InvalidError([Violation("config", f"not valid YAML: {what}", line)]) from None
+        raise InvalidError([_syntax(error, text)]) from None
     except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        message = f"not valid YAML: the character U+{int(error.character):04X} is not allowed"
+        at = error.position
+        line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+        message = (
+            f"not valid YAML: the character U+{int(error.character):04X} is not allowed (column {column}); "
+            f'write it as "\\u{int(error.character):04X}" in double quotes'
+        )
         raise InvalidError([Violation("config", message, line)]) from None
     except RecursionError:
         raise InvalidError.field("config", "nested too deeply") from None
     if root is None:
         raise InvalidError([Violation("config", "is empty", 1)])
-    tree = _Tree()
-    return tree.item(root, "", root.start_mark.line + 1, 0), tree.violations
+    tree = _Tree({stand_in: ord(character) for character, stand_in in _pairs(aside)})
+    return tree.item(root, "", root.start_mark.line + 1, 0), tree.findings.violations
+
+
+def _set_aside(text: str) -> dict[int, int]:
+    """What stands for each of _NO_BREAKS while PyYAML reads: characters of private use that the text does not have."""
+    used = set(text)
+    wanted = [ord(character) for character in _NO_BREAKS if character in used]
+    free = (code for code in _PRIVATE if chr(code) not in used)
+    aside = dict(zip(wanted, free, strict=False))
+    if len(aside) < len(wanted):
+        raise InvalidError.field(
+            "config", "has every character of private use and U+0085, U+2028 or U+2029 beside them"
+        )
+    return aside
+
+
+def _pairs(aside: dict[int, int]) -> list[tuple[str, int]]:
+    return [(chr(character), stand_in) for character, stand_in in aside.items()]
+
+
+def _syntax(error: yaml.MarkedYAMLError, text: str) -> Violation:
+    mark = error.problem_mark or error.context_mark
+    what = " ".join(part for part in (error.context, error.problem) if part)
+    if mark is None:
+        return Violation("config", f"not valid YAML: {what}")
+    lines = text.split("\n")
+    longest = len(lines[mark.line]) if mark.line < len(lines) else 0
+    hint = (
+        f"; in YAML a key has at most {_LONGEST_KEY:,} characters, in JSON any number" if longest > _LONGEST_KEY else ""
+    )
+    return Violation("config", f"not valid YAML: {what} (column {mark.column + 1}){hint}", mark.line + 1)
 
 
 class _Tree:
     """Turns nodes into Items, collecting what is wrong with them."""
 
-    def __init__(self) -> None:
-        self.violations: list[Violation] = []
-        self._nodes = 0
-        self._characters = 0
+    def __init__(self, back: dict[int, int]) -> None:
+        """`back` puts in again what was set aside."""
+        self.findings = Findings()
+        self._back = back
 
     def item(self, node: yaml.Node, path: str, line: int, depth: int) -> Item:
-        self._nodes += 1
-        self._characters += len(node.value) if isinstance(node, yaml.ScalarNode) else 0
-        if depth > _DEPTH:
-            raise InvalidError([Violation(path[:60] or "config", f"nested deeper than {_DEPTH} levels", line)])
-        if self._nodes > _NODES or self._characters > _CHARACTERS:
-            raise InvalidError([Violation(path or "config", "too large once its aliases are followed", line)])
+        self.findings.count(len(node.value) if isinstance(node, yaml.ScalarNode) else 0, path, line, depth)
         if isinstance(node, yaml.MappingNode) and node.tag == _MAP:
             return Item(self._mapping(node, path, depth), line)
         if isinstance(node, yaml.SequenceNode) and node.tag == _SEQ:
@@ -122,23 +122,21 @@ class _Tree:
             return Item([self.item(n, f"{path}[{i}]", _line(n), depth + 1) for i, n in entries], line)
         if isinstance(node, yaml.ScalarNode):
             return Item(self._scalar(node, path, line), line)
-        return Item(self._wrong(path, line, f"the tag {node.tag} is not supported"), line)
+        return Item(self.findings.wrong(path, line, f"the tag {node.tag} is not supported"), line)
 
     def _mapping(self, node: yaml.MappingNode, path: str, depth: int) -> dict[str, Item]:
         found: dict[str, Item] = {}
         for key_node, value_node in node.value:
             line = _line(key_node)
             if not isinstance(key_node, yaml.ScalarNode):
-                self._wrong(path or "config", line, "a key must be a plain word")
+                self.findings.wrong(path, line, "a key must be a plain word")
                 continue
             key = self._text(key_node.value, path, line)
-            below = f"{path}.{key}" if path else key
+            place = below(path, key)
             if key == "<<" and key_node.style is None:
-                self._wrong(below, line, "merge keys are not supported")
-            elif key in found:
-                self._wrong(below, line, f"given twice, first on line {found[key].line}")
-            else:
-                found[key] = self.item(value_node, below, line, depth + 1)
+                self.findings.wrong(place, line, "merge keys are not supported")
+            elif not self.findings.twice(found, key, place, line):
+                found[key] = self.item(value_node, place, line, depth + 1)
         return found
 
     def _scalar(self, node: yaml.ScalarNode, path: str, line: int) -> Any:
@@ -151,34 +149,20 @@ class _Tree:
             if node.tag == _BOOL:
                 return {"true": True, "false": False}[value.lower()]
             if node.tag == _INT:
-                return self._integer(int(value), path, line)
+                base = _BASES.get(value[:2], 10)
+                return self.findings.integer(value if base == 10 else value[2:], path, line, base)
             if node.tag == _FLOAT:
-                return self._finite(float(value.lower().replace(".inf", "inf").replace(".nan", "nan")), path, line)
+                read = float(value.lower().replace(".inf", "inf").replace(".nan", "nan"))
+                return self.findings.finite(read, path, line)
         except (KeyError, ValueError):
-            return self._wrong(path, line, f"cannot be read as {node.tag.rsplit(':', 1)[-1]}")
-        return self._wrong(path, line, f"the tag {node.tag} is not supported")
+            return self._unreadable(node, path, line)
+        return self.findings.wrong(path, line, f"the tag {node.tag} is not supported")
 
-    def _integer(self, value: int, path: str, line: int) -> int | Bad:
-        if -(2**63) <= value < 2**63:
-            return value
-        return self._wrong(path, line, "the number is too large; put it in quotes if it is a text")
-
-    def _finite(self, value: float, path: str, line: int) -> float | Bad:
-        if math.isfinite(value):
-            return value
-        return self._wrong(path, line, "must be a finite number")
+    def _unreadable(self, node: yaml.ScalarNode, path: str, line: int) -> Bad:
+        return self.findings.wrong(path, line, f"cannot be read as {node.tag.rsplit(':', 1)[-1]}")
 
     def _text(self, value: str, path: str, line: int) -> str:
-        # JSON writes characters beyond the basic plane as two escapes, which PyYAML leaves as two surrogates.
-        try:
-            return value.encode("utf-16", "surrogatepass").decode("utf-16")
-        except UnicodeDecodeError:
-            self._wrong(path or "config", line, "has half of a character pair (a lone surrogate)")
-            return value.encode("utf-8", "replace").decode()
-
-    def _wrong(self, path: str, line: int, message: str) -> Bad:
-        self.violations.append(Violation(path or "config", message, line))
-        return Bad.BAD
+        return self.findings.text(value.translate(self._back), path, line)
 
 
 def _line(node: yaml.Node) -> int:

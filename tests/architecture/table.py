@@ -30,8 +30,8 @@ PACKAGES: dict[str, frozenset[str]] = {
             "bandits service.errors service.experiment service.learning service.serving service.store service.text"
         ),
         "service.management": (
-            "bandits service.analysis service.errors service.experiment service.learning service.process service.serving "
-            "service.store service.text"
+            "bandits service.analysis service.errors service.experiment service.learning service.pb service.process "
+            "service.serving service.store service.text"
         ),
         "service.http": (
             "service service.errors service.experiment service.logs service.process service.security service.serving "
@@ -39,11 +39,12 @@ PACKAGES: dict[str, frozenset[str]] = {
         ),
         "service.rpc": (
             "bandits service.analysis service.errors service.experiment service.management service.pb service.process "
-            "service.security service.serving service.store service.telemetry"
+            "service.security service.serving service.store service.telemetry service.text"
         ),
         "service.server": (
             "bandits service service.errors service.http service.learning service.logs service.management service.pb "
-            "service.process service.rpc service.security service.serving service.store service.telemetry"
+            "service.process service.rpc service.security service.serving service.store service.telemetry "
+            "service.text"
         ),
         "service.cli": (
             "bandits service service.analysis service.doctor service.errors service.experiment service.management "
@@ -110,5 +111,7 @@ MANY_ARGUMENTS: dict[str, str] = {
     "lever_client.client.Lever.select": "each is an option of the call",
     "service.cli.decisions.select": "each is an option of the command",
     "service.cli.plan.plan": "each is an option of the command",
+    "service.cli.tables.evaluate.evaluate": "each is an option of the command",
+    "service.cli.tables.warm_start.warm_start": "each is an option of the command",
     "service.cli.main.serve": "each is an option of the command",
 }

@@ -11,7 +11,7 @@ from openfeature import api
 from openfeature.evaluation_context import EvaluationContext
 
 from lever_client.openfeature import LeverProvider
-from tests.rig import node as nodes
+from tests.rig.clients import node as nodes
 from tests.rig.experiments import HERO
 from tests.rig.pages import files
 from tests.rig.programs import program

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rig import node as nodes
+from tests.rig.clients import node as nodes
 from tests.rig.pages import files
 from tests.rig.programs import ROOT, program
 

@@ -12,13 +12,14 @@ from dataclasses import replace
 import pytest
 
 from service.store.claims import MAX_CLAIMS
-from service.store.contract import Aggregate, Claim, Entry, Outcome, Store
+from service.store.contract import Act, Aggregate, Claim, Entry, Outcome, Store
 from service.store.memory import MemoryStore
 from service.store.rows import NO_METRIC
 from tests.rig.rows import HOUR, REWARD_SIZE, claim, create, exposure, log, now, widened
 from tests.rig.stores import Subject
 
 APPLIED, DUPLICATE, LATE = Outcome.APPLIED, Outcome.DUPLICATE, Outcome.LATE
+COUNT = Act.COUNT
 FIRST, SUM, LAST, MAX = Aggregate.FIRST, Aggregate.SUM, Aggregate.LAST, Aggregate.MAX
 
 
@@ -26,7 +27,7 @@ def rewards(store: Store, uid: str = "u", *, late: bool = False) -> list[Entry]:
     return [entry for entry in log(store, uid) if entry.rewards and entry.late == late]
 
 
-def totals(store: Store, uid: str = "u") -> list[tuple[int, int, bool]]:
+def totals(store: Store, uid: str = "u") -> list[tuple[int, int, int]]:
     return [triple for entry in rewards(store, uid) for triple in entry.totals]
 
 
@@ -257,18 +258,20 @@ def test_threads_that_add_different_events_lose_none(subject: Subject) -> None:
 
 
 def _anything(rng: random.Random, t: int) -> Claim:
-    metric = rng.choice([0, 1, 2, 3, NO_METRIC])
-    return claim(
+    metric = rng.choice([0, 1, 2, 3, 4, NO_METRIC])
+    act = rng.choices([Act.COUNT, Act.RETRACT, Act.FORGET], [90, 10, 0.2])[0]
+    made = claim(
         t,
         counter=rng.choice([1, 2, 257]),
         value=rng.randint(-60, 60),
-        aggregate=Aggregate(metric) if metric != NO_METRIC else FIRST,
-        event=b"%d" % rng.randint(0, 150),
+        aggregate=SUM if metric == 4 else Aggregate(metric) if metric != NO_METRIC else FIRST,
+        event=b"%d" % rng.randint(0, 150) if rng.random() < 0.9 else b"",
         metric=metric,
         deferred=rng.random() < 0.5,
         limit=200,
         late=rng.random() < 0.05,
     )
+    return replace(made, act=COUNT if metric == NO_METRIC and act is Act.RETRACT else act, floored=metric == 4)
 
 
 def test_every_store_judges_as_the_obvious_one_does(store: Store) -> None:
@@ -283,9 +286,10 @@ def test_every_store_judges_as_the_obvious_one_does(store: Store) -> None:
         outcomes = store.claim("u", call)
         assert outcomes == obvious.claim("u", call)
         seen |= set(outcomes)
-    assert seen == {APPLIED, DUPLICATE, LATE, Outcome.TOO_MANY_EVENTS, Outcome.TOTAL_OUT_OF_RANGE}
+    refused = {Outcome.TOO_MANY_EVENTS, Outcome.TOTAL_OUT_OF_RANGE, Outcome.NOTHING_TO_LOWER}
+    assert seen == {APPLIED, DUPLICATE, LATE, Outcome.RETRACTED} | refused
 
-    def contents(of: Store) -> list[tuple[bytes | None, tuple[tuple[int, int, bool], ...], bool]]:
+    def contents(of: Store) -> list[tuple[bytes | None, tuple[tuple[int, int, int], ...], bool]]:
         return [(entry.rewards, tuple(entry.totals), entry.late) for entry in log(of, "u")]
 
     assert contents(store) == contents(obvious)

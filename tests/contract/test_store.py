@@ -250,10 +250,10 @@ def test_claims_are_told_as_they_are_kept(subject: Subject) -> None:
     store.claim("u", [claim(t, 1, 7), claim(t, 2, deferred=True), exposure(t, 3), *many])
     held = {h.counter: h for h in subject.store.claims("u")}
     assert {c: (h.exposed, dict(h.totals)) for c, h in held.items()} == {
-        1: (False, {0: (7, 0)}),
-        2: (True, {0: (1, 0)}),
+        1: (False, {0: (7, 1, 1)}),
+        2: (True, {0: (1, 1, 1)}),
         3: (True, {}),
-        300: (False, {1: (190, 20)}),
+        300: (False, {1: (190, 20, 20)}),
     }
     assert {(h.prefix, h.day) for h in held.values()} == {(2**64 - 1, t // (24 * HOUR))}
 

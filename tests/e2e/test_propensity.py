@@ -161,3 +161,31 @@ def test_rewards_of_batches_are_taken_as_bytes(world: Stage) -> None:
     world.settle()
     arms = server.experiments.report(name).segments[0].arms
     assert (sum(a.trials for a in arms), sum(a.rewarded for a in arms)) == (2, 2)
+
+
+def test_a_cold_batch_is_worth_as_many_rows_as_it_has(world: Stage) -> None:
+    """20,000 letters before anything is known: the log can speak of "always this arm" as that of an even split can."""
+    server = world.services[0]
+    name, arms = "cold", [f"a{k}" for k in range(8)]
+    ids = ", ".join(f"{{id: {arm}}}" for arm in arms)
+    config = CONFIG.format(name=name, algorithm="auto").replace("{id: a}, {id: b}, {id: c}, {id: d}", ids)
+    server.experiments.put(config.replace("default_arm: a", "default_arm: a0"), 0)
+    rng = np.random.default_rng(21)
+    weights: dict[str, list[float]] = {arm: [] for arm in arms}
+    for start in range(0, 2 * BATCH, BATCH):
+        columns = {
+            "source": Column(codes=rng.integers(0, 3, BATCH), dictionary=SOURCES),
+            "visits": Column(numbers=rng.uniform(0.0, 20.0, BATCH)),
+        }
+        subjects = [f"letter {start + i}" for i in range(BATCH)]
+        server.use_cases.select_batch(name, subjects, columns, (), False, Mode.NORMAL)
+        world.settle()
+    book = LogTable()
+    for entry in entries(world.store(), server.experiments.get(name).uid):
+        for record in book.records(entry):
+            if record["kind"] == "trial":
+                weights[str(record["arm"])].append(1.0 / float(str(record["propensity"])))
+    assert sum(map(len, weights.values())) == 2 * BATCH
+    for w in map(np.array, weights.values()):
+        assert w.sum() ** 2 / (w * w).sum() / len(w) > 0.99
+        assert len(w) == pytest.approx(BATCH / 4, rel=0.1)

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import shutil
 from pathlib import Path
 
+import grpc
 import pytest
 
-from service.errors import InvalidError, PreconditionError, UnavailableError
+from loadtest.rig.server import Server, channel, tail
+from service.errors import InvalidError, PreconditionError
+from service.management.verify import Examination
+from service.pb.lever.v1.experiment_pb2 import PutExperimentRequest
+from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
+from service.pb.lever.v1.personalization_pb2 import SelectRequest
+from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
 from service.process.settings import Settings
 from service.security import secrets
 from service.server.worker import make
 from service.serving.token import TokenKeys
+from service.store.embedded import Embedded
 from service.store.memory import MemoryStore
+from service.store.redis import RedisStore
 from service.telemetry.metrics import Metrics
-from tests.rig.ground import Ground
+from tests.rig.ground import CONFIG, Ground
+from tests.rig.waiting import eventually
 
 OLD, NEW, NEXT, OTHER = (bytes([i]) * 32 for i in range(1, 5))
 NONCE, PLAIN = b"n" * 12, bytes(64)
@@ -96,8 +108,51 @@ def test_a_server_with_other_keys_does_not_start_and_keys_rotate_one_server_afte
     assert not any(key in stored or key.hex().encode() in stored for key in (OLD, NEW, NEXT, OTHER))
 
 
-def test_a_server_that_starts_without_its_store_is_not_held_up(tmp_path: Path) -> None:
-    def away(_name: str, _marks: object) -> bool:
-        raise UnavailableError("nobody is there")
+@pytest.mark.timeout(300)
+def test_a_server_that_started_without_its_store_is_checked_when_it_is_back(tmp_path: Path) -> None:
+    store = Embedded(tmp_path / "store")
+    store.start()
+    url = store.url
+    try:
+        with lever(tmp_path / "friend", url, OLD) as server, channel(server.address) as link:
+            config = PutExperimentRequest(config=CONFIG.format(name="hero"))
+            ExperimentServiceStub(link).PutExperiment(config, timeout=30)
+            assert choices(link)
+            eventually(lambda: trials(store) == 1)
+        store.stop()
+        shutil.copytree(tmp_path / "friend" / "data", tmp_path / "other" / "data")
+        friend, other = lever(tmp_path / "friend", url, NEW, OLD), lever(tmp_path / "other", url, OTHER)
+        with friend, other, channel(friend.address) as ours, channel(other.address) as theirs:
+            assert choices(ours)
+            assert choices(theirs)
+            store.start()
+            eventually(lambda: "LEVER_TOKEN_KEYS" in tail(other.log))
+            eventually(lambda: not choices(theirs))
+            eventually(lambda: trials(store) == 2)  # what the other showed is in nobody's log
+    finally:
+        store.stop(timeout=5.0)
 
-    secrets.agree([OLD], away)
+
+def lever(folder: Path, url: str, *keys: bytes) -> Server:
+    """A server with these keys. All share one folder: that of a machine that starts again."""
+    told = ",".join(base64.b64encode(key).decode() for key in keys)
+    return Server(folder, "--redis-url", url, LEVER_TOKEN_KEYS=told, LEVER_FLUSH_MS="20")
+
+
+def choices(link: grpc.Channel) -> bool:
+    request = SelectRequest(experiment="hero", subject="ann")
+    request.context["source"].text = "ads"
+    try:
+        return bool(PersonalizationServiceStub(link).Select(request, timeout=10).arm)
+    except grpc.RpcError:
+        return False
+
+
+def trials(store: Embedded) -> int:
+    """How many the store has."""
+    link = RedisStore(store.url)
+    try:
+        (uid,) = link.poll({}).registry.values()
+        return Examination(link, link, uid).run().trials
+    finally:
+        link.close()

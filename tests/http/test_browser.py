@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import pytest
 
 from service.security.api_keys import Key, new_secret
-from tests.rig import node as nodes
+from tests.rig.clients import node as nodes
 from tests.rig.pages import files
 from tests.rig.programs import ROOT, program
 from tests.rig.site import site

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.rig import node as nodes
+from tests.rig.clients import golang
+from tests.rig.clients import node as nodes
 from tests.rig.programs import ROOT, missing, program
 from tests.rig.site import Site, site
 from tests.rig.waiting import eventually
@@ -42,7 +43,7 @@ def ask(address: str, method: str, path: str, body: str = "", cookie: str = "") 
 
 
 @contextmanager
-def running(command: Sequence[str], where: Path, env: Mapping[str, str], says: str, log: Path) -> Iterator[str]:
+def running(command: Sequence[str | Path], where: Path, env: Mapping[str, str], says: str, log: Path) -> Iterator[str]:
     """A site; its address, as it says it on its standard output or error."""
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=where, env={**nodes.environment(), **env}, stdout=output, stderr=output)
@@ -84,6 +85,16 @@ def test_fastapi(lever: Site, tmp_path: Path) -> None:
         "PYTHONPATH": os.pathsep.join([str(WEB / "fastapi"), str(ROOT / "service/client/python")]),
     }
     with running(command, tmp_path, env, r"running on http://(\S+)", tmp_path / "log") as address:
+        visit(lever, address)
+
+
+@pytest.mark.timeout(400)
+def test_go_as_a_newcomer_types_it(lever: Site, tmp_path: Path) -> None:
+    folder = tmp_path / "deploy/examples/web/go"
+    shutil.copytree(WEB / "go", folder)
+    shutil.copytree(golang.CLIENT, tmp_path / "service/client/go")
+    env = {"LEVER_SERVER": lever.grpc, "PORT": "0"}
+    with running([golang.build(folder)], folder, env, r"http://(\S+)", tmp_path / "log") as address:
         visit(lever, address)
 
 

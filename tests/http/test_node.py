@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rig import node as nodes
+from tests.rig.clients import node as nodes
 from tests.rig.site import Keyed
 
 CLIENT_VISIBLE = {"decisionId", "propensity", "segment", "holdout", "version", "windowMs"}
@@ -51,3 +51,15 @@ def test_levers_providers(keyed: Keyed, folder: Path) -> None:
     assert told["queued"] == 2
     assert keyed.site.event(told["seen"], type="exposure") == {"outcome": "DUPLICATE"}
     assert keyed.site.event(told["seen"], metric="click") == {"outcome": "DUPLICATE"}
+
+
+@pytest.mark.timeout(400)
+def test_what_is_refused_for_load_is_asked_again_within_a_budget(keyed: Keyed, folder: Path) -> None:
+    told = nodes.run(folder, "retry.mjs", {"url": keyed.site.url, "key": keyed.secret})
+    again, once = {"asked": 2, "shown": True}, {"asked": 1, "shown": False}
+    assert told["once"] == {"0": again, "429": again, "503": again, "500": once}
+    assert told["thrice"] == {"asked": 3, "shown": False}
+    assert told["worn"] == [3, 2, 1, 1, 1, 1, 1, 1, 1, 1], "five failures, and half of the budget is left"
+    assert told["rested"] == again, "answers give it back"
+    assert told["between"] >= 9, "not at once"
+    assert told["jitter"] == 9

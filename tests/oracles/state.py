@@ -26,7 +26,7 @@ class Row:
     metric: int | None = None
     old: int = 0
     new: int = 0
-    exposes: bool = False
+    exposes: int = 0
     entered: int = 0
     propensity: float = 0.0
     version: int = 0
@@ -92,14 +92,15 @@ class OracleState:
         slot = (*when, row.segment, row.arm)
         x = expand((4096, *row.x), self.rules)
         teaches = group in (0, 3)
-        if row.metric is None or row.exposes:
-            out["trials", *slot, group] += 1
+        trials = 1 if row.metric is None else row.exposes
+        if trials:
+            out["trials", *slot, group] += trials
             if group < 2:
-                out["subject trials", row.segment, group, row.bucket] += 1
+                out["subject trials", row.segment, group, row.bucket] += trials
             if teaches:
                 for j in range(len(x)):
                     for i in range(j + 1):
-                        out["xx", *slot, i, j] += x[i] * x[j]
+                        out["xx", *slot, i, j] += trials * x[i] * x[j]
         self._drawn(out, row, group)
         if row.metric is None or row.metric < 0:
             return
@@ -132,9 +133,10 @@ class OracleState:
             if not start <= row.time < end:
                 continue
             where = (row.segment, arm, side, row.bucket % 64)
-            if row.metric is None or row.exposes:
-                out["weight", *where] += weight
-                out["weight^2", *where] += (weight // 256) ** 2
+            trials = 1 if row.metric is None else row.exposes
+            if trials:
+                out["weight", *where] += trials * weight
+                out["weight^2", *where] += trials * (weight // 256) ** 2
             if row.metric == self.rules.primary:
                 out["weighed", *where] += weight * (oracle_grid(row.new, self.rules) - oracle_grid(row.old, self.rules))
 

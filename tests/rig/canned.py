@@ -66,11 +66,20 @@ class Canned(experiment_pb2_grpc.ExperimentServiceServicer, personalization_pb2_
     def GetReport(self, request: Any, context: Any) -> Any:
         return self._answer("report", request, context)
 
+    def Explain(self, request: Any, context: Any) -> Any:
+        return self._answer("explain", request, context)
+
+    def GetHistory(self, request: Any, context: Any) -> Any:
+        return self._answer("history", request, context)
+
     def Evaluate(self, request: Any, context: Any) -> Any:
         return self._answer("evaluate", request, context)
 
     def WarmStart(self, request: Any, context: Any) -> Any:
         return self._answer("warm_start", request, context)
+
+    def ReadLog(self, request: Any, context: Any) -> Any:
+        return iter([self._answer("read_log", request, context)])
 
     def RestoreExperiment(self, request: Any, context: Any) -> Any:
         return self._answer("restore", request, context)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import grpc
@@ -14,12 +14,15 @@ import numpy as np
 from service.analysis.report import ArmReport, Report, SegmentReport
 from service.errors import ConflictError, InvalidError, LeverError, NotFoundError, PreconditionError, UnavailableError
 from service.experiment.features.column import Column, Value
+from service.management.past import Past
+from service.management.protocols import Offline
 from service.rpc.server import Limits, Server
 from service.security.api_keys import Access
 from service.serving.batch import BatchDecision
+from service.serving.explainer import ArmReasons, Part, Reasons
 from service.serving.personalizer import Decision, Mode, Reason
 from service.serving.rewarder import RewardEvent
-from service.store.contract import Outcome
+from service.store.contract import Event, Outcome
 from service.telemetry.metrics import Metrics
 
 LOCAL = [("grpc.enable_http_proxy", 0), ("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
@@ -98,7 +101,10 @@ class Kept:
 class StandinExperiments:
     """One experiment, `hero`, at version 4."""
 
-    def put(self, text: str, expected: int | None) -> tuple[Any, bool]:
+    def __init__(self) -> None:
+        self.noted: list[Event] = []
+
+    def put(self, text: str, expected: int | None, by: str = "") -> tuple[Any, bool]:
         if expected not in (None, 4):
             raise ConflictError(f"experiment 'hero' is at version 4, not {expected}")
         if text == "bad":
@@ -124,6 +130,21 @@ class StandinExperiments:
     def accept_loss(self, name: str) -> None:
         self.get(name)
 
+    def explain(self, name: str, context: Mapping[str, Value]) -> Reasons:
+        self.get(name)
+        parts = tuple(Part((feature,), 0.5) for feature in context)
+        return Reasons("hero", 4, "visitors", Reason.POLICY, (ArmReasons("calm", 1.0, 0.75, 0.1, 0.25, parts),))
+
+    def explain_decision(self, name: str, decision_id: str) -> Reasons:
+        return replace(self.explain(name or "hero", {}), arm="calm", propensity=0.5, at_ms=9)
+
+    def note(self, event: Event) -> None:
+        self.noted.append(event)
+
+    def history(self, name: str, limit: int) -> Sequence[Past]:
+        self.get(name)
+        return [Past(event, Kept().text) for event in reversed(self.noted)][:limit]
+
     def report(self, name: str) -> Report:
         self.get(name)
         arm = ArmReport("calm", "active", 10, 4, 4.0, 0.4, 0.1, 0.7, 0.9, 0.01, 1.0, 2, 1.0, 0.39)
@@ -138,9 +159,10 @@ def served(
     access: Access | None = None,
     *,
     start: bool = True,
+    offline: Offline | None = None,
 ) -> Iterator[tuple[grpc.Channel, Server]]:
     """A real server around the stand-in on a free loopback port, ready, and a channel to it."""
-    server = Server(standin, StandinExperiments(), metrics or Metrics(), limits, access)
+    server = Server(standin, StandinExperiments(), metrics or Metrics(), limits, access, offline)
     port = server.bind("127.0.0.1:0")
     if start:
         server.start()

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -32,6 +33,14 @@ features:
   source: {{type: category, values: [ads, search]}}
 metrics: [{{id: click, window: 1h}}]
 """
+# Its buckets of time are a second, so an outage is known in seconds.
+BRIEF: dict[str, Any] = {
+    "experiment": "brief",
+    "arms": [{"id": "a"}, {"id": "b"}],
+    "default_arm": "a",
+    "algorithm": "auto",
+    "metrics": [{"id": "click", "window": "30s"}],
+}
 # A choice that takes long enough to be caught in the middle.
 DEAR: dict[str, Any] = {
     "experiment": "dear",
@@ -43,6 +52,7 @@ DEAR: dict[str, Any] = {
 }
 
 # What the servers of this test run with: pools small enough to be overrun by one caller.
+FAULT = (("planted", "fault"),)  # metadata of a call that meets the planted fault
 SETTINGS = {"LEVER_REWARD_THREADS": "1", "LEVER_MAX_WAITING": "8"}
 
 
@@ -59,13 +69,16 @@ class Caller:
 
     def put(self, *names: str) -> None:
         """Create experiments."""
-        for config in (DEAR if name == "dear" else yaml.safe_load(CONFIG.format(name=name)) for name in names):
+        own = {"dear": DEAR, "brief": BRIEF}
+        for config in (own.get(name) or yaml.safe_load(CONFIG.format(name=name)) for name in names):
             request = experiment_pb2.PutExperimentRequest(config=yaml.safe_dump(config))
             ExperimentServiceStub(self.link).PutExperiment(request, timeout=30)
 
     def choose(self, experiment: str, count: int, visits: float = 5, source: str = "ads") -> pb.SelectBatchResponse:
         """So many choices at once."""
         request = pb.SelectBatchRequest(experiment=experiment, subjects=[f"s{i}" for i in range(count)])
+        if experiment == "brief":  # it has no features
+            return self.stub.SelectBatch(request, timeout=30)
         request.context.add(feature="visits", numbers=[visits] * count)
         request.context.add(feature="source", dictionary=[source], texts=[0] * count)
         return self.stub.SelectBatch(request, timeout=30)
@@ -81,6 +94,27 @@ class Caller:
         calls = [self.stub.Reward.future(pb.RewardRequest(decision=one), timeout=30) for one in decisions]
         for call in calls:
             call.exception()
+
+
+def planted(folder: Path) -> dict[str, str]:
+    """Variables of a server with a fault in its fast path, in front of the handlers."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(_PLANT.format(fault=FAULT[0]))
+    return {"PYTHONPATH": str(folder)}
+
+
+_PLANT = """
+from service.rpc.fast_unary import FastUnary
+
+whole = FastUnary._take
+
+def take(queue, call):
+    if {fault!r} in call.metadata:
+        raise RuntimeError("planted")
+    whole(queue, call)
+
+FastUnary._take = take
+"""
 
 
 @contextlib.contextmanager

@@ -50,6 +50,8 @@ def calls(channel: grpc.Channel) -> dict[str, Callable[..., Any]]:
         "reward StreamRewards": lambda **given: list(choices.StreamRewards(iter([stream]), **given)),
         "read GetExperiment": lambda **given: experiments.GetExperiment(xpb.GetExperimentRequest(name="hero"), **given),
         "read ListExperiments": lambda **given: experiments.ListExperiments(xpb.ListExperimentsRequest(), **given),
+        "read GetHistory": lambda **given: experiments.GetHistory(xpb.GetHistoryRequest(name="hero"), **given),
+        "read Explain": lambda **given: experiments.Explain(xpb.ExplainRequest(name="hero"), **given),
         "read GetReport": lambda **given: experiments.GetReport(xpb.GetReportRequest(name="hero"), **given),
         "admin PutExperiment": lambda **given: experiments.PutExperiment(xpb.PutExperimentRequest(config="x"), **given),
         "admin DeleteExperiment": lambda **given: experiments.DeleteExperiment(
@@ -71,7 +73,7 @@ def test_each_method_takes_its_scope_and_no_other(access: Access) -> None:
                     call(metadata=bearer(key), timeout=20)
                 assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
                 assert f"'{needed}'" in (caught.value.details() or "")
-    assert dict(metrics.denied.samples()) == {("PERMISSION_DENIED",): [30.0]}
+    assert dict(metrics.denied.samples()) == {("PERMISSION_DENIED",): [3.0 * len(calls(channel))]}
 
 
 @pytest.mark.parametrize(

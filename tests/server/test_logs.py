@@ -54,7 +54,7 @@ class World:
         self.channel = self.connect(pair)
 
     def write_keys(self, *more: Key) -> None:
-        admin = Key.of(SECRETS["admin"], "ops-admin", frozenset({"admin"}))
+        admin = Key.of(SECRETS["admin"], "ops-admin", frozenset({"admin", "read"}))
         site = Key.of(SECRETS["site"], "site", frozenset({"decide", "reward"}))
         write_keys(self.folder / "keys.yaml", admin, site, *more)
 
@@ -158,12 +158,21 @@ def test_who_changed_and_deleted_an_experiment(world: World) -> None:
     told = [(line["event"], line.get("version")) for line in world.lines() if line.get("experiment") == "banner"]
     assert told == [("experiment created", 1), ("experiment updated", 2), ("experiment deleted", None)]
     assert {line["by"] for line in world.lines() if line.get("experiment") == "banner"} == {"ops-admin"}
+    past = stub.GetHistory(xpb.GetHistoryRequest(name="banner"), metadata=metadata, timeout=30).events
+    assert [(one.what, one.version, one.by) for one in past] == [
+        ("deleted", 0, "ops-admin"), ("updated", 2, "ops-admin"), ("created", 1, "ops-admin"),
+    ]  # fmt: skip
 
 
 def test_keys_and_a_certificate_that_are_replaced(world: World) -> None:
     before = world.events()
     world.write_keys(Key.of(SECRETS["stranger"], "stranger", frozenset({"read"})))
     eventually(lambda: world.events()["API keys reloaded"] == before["API keys reloaded"] + 1)
+    asked = xpb.GetHistoryRequest(limit=1)
+    stub, stranger = ExperimentServiceStub(world.channel), bearer(SECRETS["stranger"])
+    (past,) = stub.GetHistory(asked, metadata=stranger, timeout=30).events
+    assert (past.what, past.by, past.experiment) == ("API keys changed", "the file of keys", "")
+    assert past.detail == "added stranger"
     (world.folder / "keys.yaml").write_text(f"keys:\n  - {{name: site, hash: {SECRETS['site']}, scopes: [read]}}\n")
     eventually(lambda: world.events()["the API keys were not reloaded; the old ones stay"] == 1)
     pair = certificate("server")

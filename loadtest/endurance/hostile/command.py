@@ -2,6 +2,10 @@
 
 One line an attack: the share of good choices answered, their p99 against before, memory at its most and what stays, whether
 health said SERVING throughout, and after how long memory and latency were as before. Only 127.0.0.1 is ever attacked.
+
+Attacker, server, store and good callers share the machine, so a part of `choices_p99_ratio` (to a quiet machine) is the CPU that
+the attacker itself takes. `choices_p99_ratio_beside` is to a server that nobody attacks, beside a harmless process of the
+attacker's weight: one that takes as much CPU (`attacker_cpu_share`, of one core) and sends nothing.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import grpc
 
 from loadtest.endurance.fuzz import CONFIG
 from loadtest.endurance.hostile.attack import ATTACKS
+from loadtest.endurance.hostile.ballast import ballast, children_cpu_s
 from loadtest.endurance.hostile.bystander import Bystander
 from loadtest.endurance.hostile.target import Target
 from loadtest.rig import report
@@ -96,22 +101,30 @@ def _measured(name: str, keys: bool, seconds: float) -> dict[str, object]:
         memory, files, cpu = resident_mb(*site.pids), descriptors(*site.pids), cpu_s(*site.pids)
         most = memory
         command = [sys.executable, "-m", "loadtest.endurance.hostile.attack", name, site.target.text()]
+        weight, begun = children_cpu_s(), time.monotonic()
         with Bystander(site.target.grpc, site.key) as during, subprocess.Popen(command) as attacker:
             while attacker.poll() is None:
                 time.sleep(0.1)
                 most = max(most, resident_mb(*site.pids))
+        share = (children_cpu_s() - weight) / (time.monotonic() - begun)
         spent = cpu_s(*site.pids) - cpu
         recovered = _recovered(site, memory, before.p99_ms())
+        left, files = resident_mb(*site.pids) - memory, descriptors(*site.pids) - files
+        with ballast(share), Bystander(site.target.grpc, site.key) as beside:
+            time.sleep(CALM_S)
         return {
             "attack": name,
             "keys": keys,
             "choices_ok": round(during.ok(), 4),
             "choices_p99_ratio": round(during.p99_ms() / before.p99_ms(), 2),
+            "choices_p99_ratio_beside": round(during.p99_ms() / beside.p99_ms(), 2),
+            "choices_p99_ms": [round(one.p99_ms(), 2) for one in (before, beside, during)],
+            "attacker_cpu_share": round(share, 2),
             "rss_growth_mb": round(most - memory, 1),
             "health_ok": during.healthy(),
             "recovered_s": recovered,
-            "rss_left_mb": round(resident_mb(*site.pids) - memory, 1),
-            "descriptors_left": descriptors(*site.pids) - files,
+            "rss_left_mb": round(left, 1),
+            "descriptors_left": files,
             "server_cpu_s": round(spent, 1),
             "processes_lived": all(alive(pid) for pid in site.pids),
             "failed": sorted(set(during.failed)),

@@ -1,11 +1,14 @@
 // Events on their way to POST /v1/events: in batches, and again where that can help. Sending one twice is harmless:
 // every event has an id. What is lost is counted and said.
 
+import { jittered } from './retry.js';
+
 const BATCH = 500;
 const SLOWEST_MS = 2000;
 const SEND_MS = 5000;
 const PASSING = ['UNAVAILABLE', 'RESOURCE_EXHAUSTED'];
-const PASSING_STATUS = [408, 425, 429, 502, 503, 504]; // of a whole answer, a proxy's included
+// Of an answer that is not Lever's: a proxy of the site says 500 and more while Lever is away, each kind its own.
+const passing = (status) => status >= 500 || [408, 425, 429].includes(status);
 
 export const TAKEN = 'taken';
 export const AGAIN = 'again';
@@ -42,7 +45,7 @@ export class Outbox {
       if (left <= 0) break;
       this.sending ??= this.send();
       await Promise.race([this.sending, pause(left)]);
-      if (this.pauseMs && this.waiting.length && !this.sending) await pause(Math.min(this.pauseMs, end - Date.now()));
+      if (this.pauseMs && this.waiting.length && !this.sending) await pause(Math.min(jittered(this.pauseMs), end - Date.now()));
     }
     const done = !this.waiting.length && !this.sending;
     if (!done) this.schedule();
@@ -74,7 +77,7 @@ export class Outbox {
     this.timer = setTimeout(() => {
       this.timer = undefined;
       this.sending ??= this.send();
-    }, this.pauseMs || this.everyMs);
+    }, jittered(this.pauseMs) || this.everyMs);
     this.timer.unref?.();
   }
 
@@ -134,15 +137,17 @@ export async function postEvents(url, headers, events, options = {}) {
     keepalive: options.keepalive && body.length < 16384, // a browser keeps 64 kB alive, of all requests together
     signal: AbortSignal.timeout(SEND_MS),
   });
+  const said = await answer.text(); // throws where it is cut
   let told = {};
   try {
-    told = await answer.json();
-  } catch {
-    // Not Lever's: a proxy.
+    told = JSON.parse(said);
+  } catch (error) {
+    if (said.startsWith('{')) throw error; // cut, which Node's fetch does not always say; else a proxy's page
   }
   if (Array.isArray(told?.results) && told.results.length === events.length) return told.results.map(verdictOf);
-  const all = PASSING_STATUS.includes(answer.status) ? AGAIN : new Error(told?.error?.message ?? `HTTP ${answer.status}`);
-  return events.map(() => all);
+  const code = told?.error?.code;
+  const again = code ? PASSING.includes(code) : passing(answer.status);
+  return events.map(() => (again ? AGAIN : new Error(told?.error?.message ?? `HTTP ${answer.status}`)));
 }
 
 function verdictOf({ error }) {
@@ -157,13 +162,14 @@ function verdictOf({ error }) {
 const unique = () => `${Date.now().toString(36)}-${Math.random().toString(36).slice(2)}`;
 const SPELLED = /^\s*[+-]?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?\s*$/i;
 
-/** A reward. Throws a TypeError that begins with the field's name: nothing wrong is ever queued. */
+/** A reward; with `retract` in its details, the event `eventId` is taken back. Throws a TypeError that begins with the field's name: nothing wrong is ever queued. */
 export function tracked(decisionId, metric, details) {
-  const event = {
-    decision_id: text('decisionId', decisionId, 1024),
-    metric: text('name', metric, 128),
-    event_id: details?.eventId === undefined || details.eventId === null ? unique() : name('eventId', details.eventId),
-  };
+  const back = details?.retract === true;
+  const nameless = details?.eventId === undefined || details.eventId === null;
+  const event = { decision_id: text('decisionId', decisionId, 1024), metric: text('name', metric, 128) };
+  if (!nameless) event.event_id = name('eventId', details.eventId);
+  else if (!back) event.event_id = unique();
+  if (back) event.retract = true;
   if (details?.value !== undefined && details.value !== null) event.value = number('value', details.value);
   return event;
 }

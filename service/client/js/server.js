@@ -12,6 +12,7 @@
 import { OFREPProvider } from '@openfeature/ofrep-provider';
 import { within } from './deadline.js';
 import { Outbox, postEvents, tracked, warn } from './outbox.js';
+import { retrying } from './retry.js';
 
 const SUBJECTS = 10000;
 
@@ -19,7 +20,7 @@ export class LeverProvider extends OFREPProvider {
   /** An answer that takes longer than `timeoutMs` is not waited for: the default is shown. */
   constructor({ baseUrl, key, headers = [], timeoutMs = 300, fetchImplementation, ...options }) {
     const all = key ? [...headers, ['Authorization', `Bearer ${key}`]] : headers;
-    super({ baseUrl, headers: all, fetchImplementation: within(timeoutMs, fetchImplementation), ...options });
+    super({ baseUrl, headers: all, fetchImplementation: within(timeoutMs, retrying(fetchImplementation)), ...options });
     this.metadata = { name: 'Lever' };
     this.decisions = new Map(); // by subject, the latest last: decision ids by flag
     this.unmatched = 0; // events that were sent for nothing, as the subject has no known decision

@@ -13,6 +13,7 @@ import { OFREPWebProvider } from '@openfeature/ofrep-web-provider';
 import { within } from './deadline.js';
 import { Decisions } from './decisions.js';
 import { Outbox, postEvents, tracked, warn } from './outbox.js';
+import { retrying } from './retry.js';
 
 const BEACON = 100; // events; a browser keeps 64 kB for beacons
 
@@ -29,7 +30,7 @@ export class LeverProvider extends OFREPWebProvider {
     logger,
   ) {
     const all = key ? [...headers, ['Authorization', `Bearer ${key}`]] : headers;
-    const asks = { baseUrl, headers: all, fetchImplementation: within(timeoutMs, fetchImplementation) };
+    const asks = { baseUrl, headers: all, fetchImplementation: within(timeoutMs, retrying(fetchImplementation)) };
     super({ ...asks, cacheMode: consent ? cacheMode : 'disabled', timeoutMs, ...options }, logger);
     this.metadata = { name: 'Lever' };
     this.eventsUrl = `${baseUrl.replace(/\/+$/, '')}/v1/events`;

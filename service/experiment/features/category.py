@@ -12,8 +12,10 @@ from service.experiment.features.column import Column, Value
 from service.experiment.features.feature_type import (
     FINE,
     HIGH_BYTE,
+    UNKNOWN_TEXT,
     UNKNOWN_VALUE,
     Cells,
+    Decode,
     Encoding,
     FeatureType,
     Rows,
@@ -24,7 +26,7 @@ from service.experiment.features.feature_type import (
 from service.experiment.spec import MISSING, UNKNOWN, VALUE, ColumnSpec, ConditionSpec, FeatureSpec
 from service.text.csv_table import Table
 from service.text.fields import Fields
-from service.text.yaml_tree import Item
+from service.text.tree import Item
 
 _VALUE = 256  # characters
 
@@ -90,6 +92,19 @@ class Category(FeatureType):
 
         return Encoding(put, put_many, str, places)
 
+    def decoding(self, name: str, feature: FeatureSpec, numbers: Mapping[ColumnSpec, int]) -> Decode:
+        """As it was; one that was not declared when it came is UNKNOWN_TEXT."""
+        own = [
+            (column.value, number)
+            for column, number in numbers.items()
+            if (column.feature, column.role) == (name, VALUE)
+        ]
+
+        def decode(cells: Sequence[int]) -> Value | None:
+            return next((value for value, number in own if cells[number]), UNKNOWN_TEXT)
+
+        return decode
+
     def test(self, condition: ConditionSpec) -> Test:
         """It is one of the texts."""
         return frozenset[Value | None](condition.texts).__contains__
@@ -109,6 +124,6 @@ class Category(FeatureType):
         places = {value: place for place, value in enumerate(dictionary)}
         return Column(given(cells), codes=np.array([places[cell] for cell in cells], np.int64), dictionary=dictionary)
 
-    def guess(self, cells: Sequence[str]) -> FeatureSpec | None:
+    def guess(self, table: Table, name: str) -> FeatureSpec | None:
         """Anything is a category."""
-        return FeatureSpec(self.name, tuple(sorted({cell for cell in cells if cell})))
+        return FeatureSpec(self.name, tuple(sorted({cell for cell in table.columns[name] if cell})))

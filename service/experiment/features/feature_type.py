@@ -16,12 +16,14 @@ from service.experiment.features.column import Column, Value
 from service.experiment.spec import MISSING, VALUE, ColumnSpec, ConditionSpec, FeatureSpec
 from service.text.csv_table import Table
 from service.text.fields import Fields
-from service.text.yaml_tree import Item
+from service.text.tree import Item
 
 Rows = NDArray[np.intp]
 Cells = NDArray[np.int16]
 
 HIGH_BYTE: Final = X_SCALE >> 8  # of a cell of 1.0, int16 little endian: 00 10
+
+UNKNOWN_TEXT: Final = "(unknown)"  # stands for a value that no feature declares
 
 # What a value was beside being encoded.
 FINE, CLIPPED, UNKNOWN_VALUE = 0, 1, 2
@@ -29,6 +31,7 @@ FINE, CLIPPED, UNKNOWN_VALUE = 0, 1, 2
 Put = Callable[[bytearray, Value], int]
 PutMany = Callable[[Cells, Rows, Column], tuple[int, int]]
 Test = Callable[[Value | None], bool]
+Decode = Callable[[Sequence[int]], Value | None]  # of a row's cells, the constant in front
 
 
 class Scale(NamedTuple):
@@ -62,12 +65,13 @@ class FeatureType(ABC):
     """One type of feature; it has no state of its own.
 
     `wanted` says in errors what a value must be. `quantity`: the value is an amount, so its square is worth a column
-    and its mean is that of those who have one.
+    and its mean is that of those who have one. `cell`: what a table has it as, text, number or flag.
     """
 
     name: ClassVar[str]
     wanted: ClassVar[str]
     quantity: ClassVar[bool] = False
+    cell: ClassVar[str] = "text"
 
     # In an experiment's file.
 
@@ -97,6 +101,10 @@ class FeatureType(ABC):
     def encoding(self, name: str, feature: FeatureSpec, numbers: Mapping[ColumnSpec, int]) -> Encoding:
         """The encoding into the columns, which have these numbers."""
 
+    @abstractmethod
+    def decoding(self, name: str, feature: FeatureSpec, numbers: Mapping[ColumnSpec, int]) -> Decode:
+        """The way back: the value that a row's cells are of, as far as they tell. Not asked where it is missing."""
+
     # In a segment's rule. Values are as they were sent; one of the wrong kind fails.
 
     @abstractmethod
@@ -113,8 +121,11 @@ class FeatureType(ABC):
     def cells(self, table: Table, name: str) -> Column:
         """A column of the table; an empty cell is missing, what is wrong is noted in the table."""
 
-    def guess(self, cells: Sequence[str]) -> FeatureSpec | None:
-        """The feature that undeclared cells may be; None where they are not of this type, or it never is guessed."""
+    def guess(self, table: Table, name: str) -> FeatureSpec | None:
+        """The feature that an undeclared column may be; None where it is not of this type, or it never is guessed.
+
+        What is wrong with a column that should be of this type is noted in the table.
+        """
         return None
 
     def wrong(self, name: str) -> InvalidError:

@@ -11,6 +11,7 @@ from bandits.layout import X_SCALE
 from service.experiment.features.column import Column, Value
 from service.experiment.features.feature_type import (
     Cells,
+    Decode,
     Encoding,
     FeatureType,
     Rows,
@@ -20,7 +21,7 @@ from service.experiment.features.feature_type import (
 from service.experiment.spec import MISSING, VALUE, ColumnSpec, ConditionSpec, FeatureSpec
 from service.text.csv_table import Table
 from service.text.fields import Fields
-from service.text.yaml_tree import Bad, Item
+from service.text.tree import Bad, Item
 
 
 class Flag(FeatureType):
@@ -28,6 +29,7 @@ class Flag(FeatureType):
 
     name = "flag"
     wanted = "a flag (true or false)"
+    cell = "flag"
 
     def read(self, fields: Fields) -> FeatureSpec:
         """Nothing beside its type."""
@@ -54,6 +56,11 @@ class Flag(FeatureType):
             return 0, 0
 
         return Encoding(put, put_many, bool, {True: place, False: nowhere})
+
+    def decoding(self, name: str, feature: FeatureSpec, numbers: Mapping[ColumnSpec, int]) -> Decode:
+        """As it was."""
+        number = numbers[ColumnSpec(name, VALUE)]
+        return lambda cells: cells[number] > 0
 
     def test(self, condition: ConditionSpec) -> Test:
         """It is that one."""

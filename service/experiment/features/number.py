@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,20 +16,23 @@ from service.experiment.features.feature_type import (
     CLIPPED,
     FINE,
     Cells,
+    Decode,
     Encoding,
     FeatureType,
     Rows,
     Scale,
     Test,
-    given,
     high_byte_of,
 )
 from service.experiment.spec import VALUE, ColumnSpec, ConditionSpec, FeatureSpec
-from service.text.csv_table import Table, number, quoted
+from service.text.csv_cells import amount, missing, quoted
+from service.text.csv_table import Table
 from service.text.fields import Fields
-from service.text.yaml_tree import Item
+from service.text.tree import Item
 
 _BIG = 1e12
+_TINY = 1e-300  # half a range; in a file there are none below 1e-9
+_FAR = 1e100  # a range between such numbers is still one
 
 
 class Number(FeatureType):
@@ -37,6 +41,7 @@ class Number(FeatureType):
     name = "number"
     wanted = "a number"
     quantity = True
+    cell = "number"
 
     def read(self, fields: Fields) -> FeatureSpec:
         """`min` and `max`."""
@@ -54,7 +59,7 @@ class Number(FeatureType):
             span = Fields(fields.problems, fields.at(name), item)
             low, high = span.number("min"), span.number("max")
             span.done()
-            if low is None and high is None and not item.value:
+            if not item.value.keys() - {"min", "max"} and not (span.has("min") or span.has("max")):
                 fields.add(name, "must have min or max")
             if low is not None and high is not None and high < low:
                 span.add("max", f"must not be below min, {low:g}")
@@ -73,8 +78,7 @@ class Number(FeatureType):
         """Scaled, rounded half to even."""
         number = numbers[ColumnSpec(name, VALUE)]
         place = high_byte_of(number)
-        low, high, half = feature.min, feature.max, (feature.max - feature.min) / 2
-        middle, scale = low + half, X_SCALE / half if half else 0.0
+        low, high, middle, scale = _span(feature)
 
         def put(x: bytearray, value: Value) -> int:
             exact = self._float(name, value)
@@ -95,6 +99,20 @@ class Number(FeatureType):
             return int(np.count_nonzero(inside != sent)), 0
 
         return Encoding(put, put_many, scale=Scale(low, high, middle, scale, place))
+
+    def decoding(self, name: str, feature: FeatureSpec, numbers: Mapping[ColumnSpec, int]) -> Decode:
+        """The number with the fewest digits that is encoded so: within 1/8192 of the range, clipped to it."""
+        number = numbers[ColumnSpec(name, VALUE)]
+        low, high, middle, scale = _span(feature)
+        coarse = 1 + math.floor(math.log10(scale)) if scale else 0
+
+        @cache  # of at most 8193 cells
+        def shortest(cell: int) -> float:
+            exact = min(max(middle + cell / scale if scale else middle, low), high)
+            rounded = (min(max(round(exact, digits), low), high) for digits in range(coarse - 2, coarse + 3))
+            return next((value for value in rounded if round((value - middle) * scale) == cell), exact)
+
+        return lambda cells: shortest(int(cells[number]))
 
     def _float(self, name: str, value: Value) -> float:
         """A finite number as float."""
@@ -129,18 +147,29 @@ class Number(FeatureType):
         return (low <= numbers) & (numbers <= high)
 
     def cells(self, table: Table, name: str) -> Column:
-        """Finite numbers."""
-        cells = table.columns[name]
-        values = [number(cell) for cell in cells]
-        for index, (cell, value) in enumerate(zip(cells, values, strict=True)):
-            if cell and (value is None or not math.isfinite(value)):
-                table.problems.add(index, name, f"must be a finite number, not {quoted(cell)}")
-        return Column(given(cells), numbers=np.array([value or 0.0 for value in values]))
+        """Finite numbers; NA, NaN and null are missing as an empty cell is."""
+        present, numbers = table.optional_numbers(name)
+        return Column(present, numbers=numbers)
 
-    def guess(self, cells: Sequence[str]) -> FeatureSpec | None:
-        """Where every cell is a number, in the range that they have."""
-        values = [number(cell) for cell in cells if cell]
-        numbers = [value for value in values if value is not None and math.isfinite(value)]
-        if not values or len(numbers) < len(values):
+    def guess(self, table: Table, name: str) -> FeatureSpec | None:
+        """Where cells are numbers, in the range that they have. Where most are, the others are wrong, not all a category."""
+        cells = [(index, cell) for index, cell in enumerate(table.columns[name]) if not missing(cell)]
+        if name in table.categories or 2 * sum(amount(cell) for _, cell in cells) < max(len(cells), 1):
             return None
+        read = [table.number(cell) for _, cell in cells]
+        numbers = [value for value in read if value is not None and abs(value) <= _FAR]
+        if len(numbers) < len(cells):
+            odd = [cell for cell, value in zip(cells, read, strict=True) if value is None or not abs(value) <= _FAR]
+            more = f" (and {len(odd) - 1:,} rows more)" if len(odd) > 1 else ""
+            said = f"{quoted(odd[0][1])}{more} is no number, as most cells here are"
+            table.problems.add(
+                odd[0][0], name, f"{said}: --category {name} takes all as names, --leave-out {name} none"
+            )
+            return FeatureSpec(self.name)
         return FeatureSpec(self.name, (), min(numbers), max(numbers))
+
+
+def _span(feature: FeatureSpec) -> tuple[float, float, float, float]:
+    """Ends and middle of the range, and cells per unit: none where the range is next to nothing."""
+    half = (feature.max - feature.min) / 2
+    return feature.min, feature.max, feature.min + half, X_SCALE / half if half > _TINY else 0.0

@@ -7,6 +7,7 @@ from service.experiment.features.feature_type import FeatureType
 from service.experiment.features.flag import Flag
 from service.experiment.features.number import Number
 from service.experiment.spec import ColumnSpec, FeatureSpec
+from service.text.csv_table import Table
 
 TYPES: dict[str, FeatureType] = {kind.name: kind for kind in (Category(), Number(), Flag())}
 
@@ -16,7 +17,7 @@ def feature_columns(name: str, feature: FeatureSpec) -> list[ColumnSpec]:
     return TYPES[feature.type].columns(name, feature) if feature.type else []
 
 
-def guessed(cells: list[str]) -> FeatureSpec:
-    """What a column of undeclared cells is; every cell can be a value of the first type, a category."""
-    found = (kind.guess(cells) for kind in reversed(TYPES.values()))
+def guessed(table: Table, name: str) -> FeatureSpec:
+    """What an undeclared column is; every cell can be a value of the first type, a category."""
+    found = (kind.guess(table, name) for kind in reversed(TYPES.values()))
     return next(feature for feature in found if feature is not None)

@@ -7,17 +7,23 @@
 --       shard     hash    the low byte of a decision's counter -> its claim (kept listpack: values of at most 64 bytes)
 --       overflow  string  the claim of one decision that outgrew 64 bytes; its field in the shard then says ">"
 -- args  rows       packed reward rows of `stride` bytes, one per claim
---       claims     48 bytes each: decision, metric, aggregate, deferred, value, limit, deadline, expires, digest
+--       claims     48 bytes each: decision, metric, aggregate, flags, value, limit, deadline, expires, digest
+--                  flags: 1 deferred, 2 take the event back, 4 forget a row of history, 8 a sum stops at 0
 --       decisions  8 bytes each: number of the shard, field; the n-th decision has the n-th overflow key
 -- reply outcomes (service/store/contract.py), one per claim
 --
--- A claim is "<exposed>;<metric>:<total>:<digests>;..." with eight characters a digest. Lua does not roll back:
--- everything that can fail (types, totals) is read and judged first; writing begins with a command that
+-- A claim is "<exposed>;<metric>:<total>:<digests>;..." with eight characters a digest. Behind a metric may stand
+-- ";<metric + 65536>:0:<values>", of its events, where they do not follow from the total, and ";<metric + 131072>:0:
+-- <digests>", of the events that were taken back. `first` has no digest for an event without a name, and had none for any
+-- before. Lua does not roll back: everything that can fail (types, totals) is read and judged first; writing begins with a command that
 -- a full store refuses, and once a script has written, the engine refuses it nothing more.
 
-local APPLIED, DUPLICATE, LATE, TOO_MANY, OUT_OF_RANGE = 1, 2, 3, -1, -2
+local APPLIED, DUPLICATE, LATE, RETRACTED, TOO_MANY, OUT_OF_RANGE, AT_BOUND, UNKNOWN = 1, 2, 3, 5, -1, -2, -3, -4
 local FIRST, SUM, MAX = 0, 1, 3
 local NO_METRIC, MAX_EVENTS, EXACT, INLINE = 65535, 64, 9007199254740992, 64
+local NOTES = 65536
+local UNNAMED = '3dnEB2f5' -- the digest of no event id (claims.UNNAMED)
+local DEFERRED, RETRACT, FORGET, FLOORED = 1, 2, 4, 8
 local TIME = 17 -- of the decision in a row (service/store/rows.py), int64, counted from 1
 local GRAIN = 600000 -- expiries are rounded up to 10 minutes, so that a busy shard is not extended at every claim
 
@@ -32,16 +38,27 @@ local first_overflow = #KEYS - #decisions / 8
 
 local function parse(text)
   local tally = {exposed = string.byte(text, 1) == 49}
-  for metric, total, events in string.gmatch(text, ';(%d+):(%-?%d+):([^;]*)') do
-    tally[#tally + 1] = {metric = tonumber(metric), total = tonumber(total), events = events}
+  for number, total, text in string.gmatch(text, ';(%d+):(%-?%d+):([^;]*)') do
+    local metric, record = tonumber(number), tally[#tally]
+    if metric < NOTES then
+      tally[#tally + 1] = {metric = metric, total = tonumber(total), events = text, gone = ''}
+    elseif metric < 2 * NOTES then
+      record.values = text
+    else
+      record.gone = text
+    end
   end
   return tally
 end
 
 local function format(tally)
   local parts = {tally.exposed and '1' or '0'}
-  for i, record in ipairs(tally) do
-    parts[i + 1] = string.format('%d:%.0f:%s', record.metric, record.total, record.events)
+  for _, record in ipairs(tally) do
+    parts[#parts + 1] = string.format('%d:%.0f:%s', record.metric, record.total, record.events)
+    if record.values and #record.events > 0 and record.values ~= string.format('%.0f', record.total) then
+      parts[#parts + 1] = string.format('%d:0:%s', record.metric + NOTES, record.values)
+    end
+    if record.gone ~= '' then parts[#parts + 1] = string.format('%d:0:%s', record.metric + 2 * NOTES, record.gone) end
   end
   return table.concat(parts, ';')
 end
@@ -65,37 +82,113 @@ local function load(number)
   return tally
 end
 
-local function knows(events, digest)
+local function place(events, digest) -- where a digest begins, nil where it is not among them
   local at = string.find(events, digest, 1, true)
   while at and at % 8 ~= 1 do at = string.find(events, digest, at + 1, true) end
-  return at ~= nil
+  return at
+end
+
+local function find(tally, metric)
+  for i = 1, #tally do
+    if tally[i].metric == metric then return tally[i] end
+  end
+  return {metric = metric, total = 0, events = '', gone = '', new = true}
+end
+
+local function keep(tally, record)
+  if record.new then tally[#tally + 1] = record end
+  record.new = nil
+end
+
+-- How many events count. One that `first` took without a name, or before names were kept, has left no digest.
+local function counted(record, aggregate)
+  if aggregate == FIRST and not record.new and record.events == '' and record.gone == '' then return 1 end
+  return #record.events / 8
+end
+
+local function added(total, value, floored)
+  if floored and value < 0 then return math.max(total + value, math.min(total, 0)) end
+  return total + value
+end
+
+-- What the events that count are worth, in their order; nil where that was not kept.
+local function values_of(record)
+  local n, list = #record.events / 8, {}
+  if not record.values then return n == 0 and list or n == 1 and {record.total} or nil end
+  for value in string.gmatch(record.values, '[^,]+') do list[#list + 1] = tonumber(value) end
+  return #list == n and list or nil
+end
+
+local function total_of(values, aggregate, floored)
+  local total = aggregate ~= SUM and values[#values] or 0
+  for _, value in ipairs(values) do
+    if aggregate == SUM then total = added(total, value, floored) end
+    if aggregate == MAX then total = math.max(total, value) end
+  end
+  return total
+end
+
+-- Outcome, old total, new total of taking an event back; what has not come yet will not count.
+local function retract(tally, metric, aggregate, digest, floored)
+  local record = find(tally, metric)
+  local old, at, count = record.total, place(record.events, digest), counted(record, aggregate)
+  if place(record.gone, digest) then return DUPLICATE end
+  local event = record.events -- of `first` it is one; where it or what is to be taken back has no name, it is meant
+  local only = aggregate == FIRST and count == 1 and (digest == UNNAMED or event == '' or event == UNNAMED)
+  if not at and not only and count + #record.gone / 8 >= MAX_EVENTS then return TOO_MANY end
+  if only then
+    if event ~= '' and event ~= digest and event ~= UNNAMED then record.gone = record.gone .. event end
+    record.events, record.total = '', 0
+  elseif at then
+    local values = values_of(record)
+    if not values then return UNKNOWN end
+    table.remove(values, (at + 7) / 8)
+    record.events = string.sub(record.events, 1, at - 1) .. string.sub(record.events, at + 8)
+    record.total = total_of(values, aggregate, floored)
+    for i, value in ipairs(values) do values[i] = string.format('%.0f', value) end
+    record.values = table.concat(values, ',')
+  end
+  record.gone = record.gone .. digest
+  keep(tally, record)
+  return APPLIED, old, record.total
+end
+
+-- Outcome, old total, new total of a row of history that is to be forgotten.
+local function forget(tally, metric)
+  if not tally.exposed then return DUPLICATE end
+  local old = find(tally, metric).total
+  for i = #tally, 1, -1 do tally[i] = nil end
+  tally.exposed = false
+  return APPLIED, old, 0
 end
 
 -- Outcome, old total, new total of a reward; remembers it when applied.
-local function reward(tally, metric, aggregate, value, limit, digest)
-  local record
-  for i = 1, #tally do
-    if tally[i].metric == metric then record = tally[i] end
+local function reward(tally, metric, aggregate, value, limit, digest, floored)
+  local record = find(tally, metric)
+  local count = counted(record, aggregate)
+  if place(record.gone, digest) then return RETRACTED end
+  if aggregate == FIRST and count > 0 or place(record.events, digest) then return DUPLICATE end
+  if count + #record.gone / 8 >= MAX_EVENTS then return TOO_MANY end
+  local old, new = record.total, value
+  if aggregate == SUM then
+    new = added(old, value, floored)
+    if new == old and value ~= 0 then return AT_BOUND end
   end
-  if record and (aggregate == FIRST or knows(record.events, digest)) then return DUPLICATE end
-  if record and #record.events >= 8 * MAX_EVENTS then return TOO_MANY end
-  local old, new = record and record.total or 0, value
-  if aggregate == SUM then new = old + value end
-  if aggregate == MAX and record then new = math.max(old, value) end
+  if aggregate == MAX and count > 0 then new = math.max(old, value) end
   if math.abs(new) > limit or math.abs(value) >= EXACT then return OUT_OF_RANGE end
-  if not record then
-    record = {metric = metric, events = ''}
-    tally[#tally + 1] = record
-  end
+  local before = record.values or count == 1 and string.format('%.0f', old)
+  if count == 0 then record.values = string.format('%.0f', value) end
+  if count > 0 and before then record.values = before .. string.format(',%.0f', value) end
   record.total = new
-  if aggregate ~= FIRST then record.events = record.events .. digest end
+  if aggregate ~= FIRST or digest ~= UNNAMED or record.gone ~= '' then record.events = record.events .. digest end
+  keep(tally, record)
   return APPLIED, old, new
 end
 
 -- Judge all.
 local outcomes, applied, totals, late, changed = {}, {}, {}, {}, {}
 for i = 1, #claims / 48 do
-  local number, metric, aggregate, deferred, value, limit, deadline, expires, digest =
+  local number, metric, aggregate, flags, value, limit, deadline, expires, digest =
     struct.unpack('<I4I2BBi8i8i8i8c8', claims, i * 48 - 47)
   local outcome, old, new
   if now > deadline or (epoch > 0 and struct.unpack('<i8', rows, (i - 1) * stride + TIME) < epoch) then
@@ -103,19 +196,26 @@ for i = 1, #claims / 48 do
     late[#late + 1] = i
   else
     local tally = tallies[number] or load(number)
-    local exposes = deferred == 1 and not tally.exposed
-    if metric == NO_METRIC then
-      outcome, old, new = exposes and APPLIED or DUPLICATE, 0, 0
+    local floored = bit.band(flags, FLOORED) > 0
+    local exposes = bit.band(flags, DEFERRED) > 0 and not tally.exposed and 1 or 0
+    if bit.band(flags, FORGET) > 0 then
+      outcome, old, new = forget(tally, metric)
+      exposes = -1
+    elseif metric == NO_METRIC then
+      outcome, old, new = exposes == 1 and APPLIED or DUPLICATE, 0, 0
+    elseif bit.band(flags, RETRACT) > 0 then
+      exposes = 0
+      outcome, old, new = retract(tally, metric, aggregate, digest, floored)
     else
-      outcome, old, new = reward(tally, metric, aggregate, value, limit, digest)
+      outcome, old, new = reward(tally, metric, aggregate, value, limit, digest, floored)
     end
     if outcome == APPLIED then
-      if exposes then tally.exposed = true end
+      if exposes == 1 then tally.exposed = true end
       if not tally.changed then changed[#changed + 1] = number end
       tally.changed = true
       if expires > tally.expires then tally.expires = expires end
       applied[#applied + 1] = i
-      totals[#totals + 1] = string.format('%.0f:%.0f:%d', old, new, exposes and 1 or 0)
+      totals[#totals + 1] = string.format('%.0f:%.0f:%d', old, new, exposes)
     end
   end
   outcomes[i] = outcome
@@ -135,7 +235,7 @@ local function outlive(key, life, expires)
   if life < 0 or now + life + 1000 < want then redis.call('PEXPIREAT', key, string.format('%.0f', want)) end
 end
 
-local writes, lives = {}, {}
+local writes, lives, gone = {}, {}, {}
 for _, number in ipairs(changed) do
   local tally = tallies[number]
   local shard, text = tally.shard, format(tally)
@@ -151,7 +251,9 @@ for _, number in ipairs(changed) do
     outlive(key, redis.call('PTTL', key), tally.expires)
     text = '>'
   end
-  if not (text == '>' and tally.overflows) then
+  if text == '0' then -- history that was forgotten
+    gone[#gone + 1] = {write[1], tally.field}
+  elseif not (text == '>' and tally.overflows) then
     write[#write + 1] = tally.field
     write[#write + 1] = text
   end
@@ -160,6 +262,7 @@ for shard, write in pairs(writes) do
   if #write > 1 then redis.call('HSET', unpack(write)) end -- a shard has 256 fields: far from Lua's stack limit
   outlive(write[1], left[shard], lives[shard])
 end
+for _, one in ipairs(gone) do redis.call('HDEL', one[1], one[2]) end
 if #applied > 0 then
   local data, told = rows_of(applied), table.concat(totals, ',')
   local check = seal('r' .. ARGV[1] .. ';' .. told .. ';' .. data)

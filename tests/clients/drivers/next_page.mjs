@@ -1,21 +1,21 @@
 // A visitor in Chromium reads a hero on one page and clicks on the next; another one is asked for consent first.
 import { chromium } from 'playwright-core';
 
-const { executable, modules, lever } = JSON.parse(process.argv[2]);
+const { executable, modules, lever, key } = JSON.parse(process.argv[2]);
 const args = ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--no-proxy-server'];
 const browser = await chromium.launch({ executablePath: executable, args });
 
 /** What `story` of the page returns, given a provider with these options; the page is new, the tab may not be. */
 async function on(page, subject, options, story) {
   await page.goto(modules);
-  return page.evaluate(async ({ lever, subject, options, story }) => {
+  return page.evaluate(async ({ lever, key, subject, options, story }) => {
     const { OpenFeature } = await import('@openfeature/web-sdk');
     const { LeverProvider } = await import('lever-openfeature/web');
-    const provider = new LeverProvider({ baseUrl: lever, timeoutMs: 20000, cacheMode: 'disabled', ...options });
+    const provider = new LeverProvider({ baseUrl: lever, key, timeoutMs: 20000, cacheMode: 'disabled', ...options });
     await OpenFeature.setContext({ targetingKey: subject });
     await OpenFeature.setProviderAndWait(provider);
     return new Function('provider', 'client', `return (async () => { ${story} })()`)(provider, OpenFeature.getClient());
-  }, { lever, subject, options, story });
+  }, { lever, key, subject, options, story });
 }
 
 const READ = "const d = client.getObjectDetails('hero', {}); await provider.flush(); return d.flagMetadata.decisionId;";

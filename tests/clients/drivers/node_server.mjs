@@ -1,4 +1,4 @@
-// Lever's provider for Node, driven by lines of JSON: see tests/rig/driven.py.
+// Lever's provider for Node, driven by lines of JSON: see tests/rig/clients/driven.py.
 import { createInterface } from 'node:readline';
 import { OpenFeature } from '@openfeature/server-sdk';
 import { LeverProvider } from 'lever-openfeature/server';
@@ -21,6 +21,10 @@ const driver = {
     } catch (error) {
       return { refused: error.message };
     }
+    return { queued: true };
+  },
+  async event({ decision, event, retract = false }) {
+    provider.track('click', {}, { decisionId: decision, eventId: event, retract });
     return { queued: true };
   },
   flush: async ({ seconds }) => ({ done: await provider.flush(seconds * 1000) }),

@@ -1,4 +1,4 @@
-"""lever_client.Lever, driven by lines of JSON: see tests/rig/driven.py."""
+"""lever_client.Lever, driven by lines of JSON: see tests/rig/clients/driven.py."""
 
 from __future__ import annotations
 
@@ -37,6 +37,11 @@ class Driver:
             return {"queued": self.lever.reward(decision, **given)}
         except ValueError as error:
             return {"refused": str(error)}
+
+    def event(self, decision: str, event: str, retract: bool = False) -> dict[str, Any]:
+        """A click by its name, or that click taken back."""
+        tell = self.lever.retract if retract else self.lever.reward
+        return {"queued": tell(decision, "click", event_id=event)}
 
     def flush(self, seconds: float) -> dict[str, Any]:
         return {"done": self.lever.flush(seconds)}

@@ -1,4 +1,4 @@
-"""lever_client.openfeature.LeverProvider, driven by lines of JSON: see tests/rig/driven.py."""
+"""lever_client.openfeature.LeverProvider, driven by lines of JSON: see tests/rig/clients/driven.py."""
 
 from __future__ import annotations
 
@@ -34,6 +34,11 @@ class Provider(Driver):
             self.client.track(given["metric"], None, details)
         except ValueError as error:
             return {"refused": str(error)}
+        return {"queued": True}
+
+    def event(self, decision: str, event: str, retract: bool = False) -> dict[str, Any]:
+        details: dict[str, Any] = {"decisionId": decision, "eventId": event, "retract": retract}
+        self.client.track("click", None, TrackingEventDetails(None, details))
         return {"queued": True}
 
     def close(self, seconds: float) -> dict[str, Any]:

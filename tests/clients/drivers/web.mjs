@@ -1,4 +1,4 @@
-// Lever's provider for browsers, in Chromium, driven by lines of JSON: see tests/rig/driven.py.
+// Lever's provider for browsers, in Chromium, driven by lines of JSON: see tests/rig/clients/driven.py.
 import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
 

@@ -32,10 +32,11 @@ told.seen = await page.evaluate(async (visits) => {
   const seen = [];
   for (let round = 0; round < visits / 25; round++) {
     const made = await Promise.all(
-      Array.from({ length: 25 }, (_, i) => choose('page-hero', `visitor-${round}-${i}`, null, {}, 30000)),
+      Array.from({ length: 25 }, (_, i) => choose('page-hero', `visitor-${round}-${i}`, {}, 30000)),
     );
     for (const { variant, decision } of made) {
       seen.push(variant);
+      report(decision);
       if (random() < (variant === 'direct' ? 0.4 : 0.05)) report(decision, 'click');
     }
     await new Promise((resolve) => setTimeout(resolve, 250)); // time to learn

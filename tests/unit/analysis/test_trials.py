@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -18,6 +19,7 @@ from service.experiment.compiled import Experiment, build, read
 from service.experiment.parse import parse as parse_experiment
 from service.management.warm_start import coarse, parse
 from service.store import rows as layout
+from service.text.csv_format import Format
 
 ARMS = ("red", "green", "blue")
 NOW = 1_790_000_000_000
@@ -102,8 +104,8 @@ def test_a_csv_becomes_trials() -> None:
     trials = trials_of(decisions(300))
     assert sorted(trials.arms) == sorted(ARMS)
     assert len(trials) == 300
-    # The constant; three columns and more of country; two of visits.
-    assert trials.rules.columns == 1 + 4 + 2
+    # The constant; two values of country and missing; visits, which are never missing.
+    assert trials.rules.columns == 1 + 3 + 1
     assert set(np.unique(trials.total * trials.unit).tolist()) == {0.0, 1.0}
 
 
@@ -151,7 +153,7 @@ def test_a_learned_policy_is_fitted_on_other_rows() -> None:
         ("arm,propensity,reward\nx,0.5\n", ["row 2, cells: has 2, the header has 3"]),
         ("arm,arm,propensity,reward\nx,x,0.5,1\n", ['row 1: the column "arm" is given twice']),
         ("arm,propensity,reward,decision_time\nx,0.5,1,soon\n", ["row 2, decision_time: must be a time"]),
-        ('arm,propensity,reward\n"x,0.5,1\n', ["file: is no CSV"]),
+        ('arm,propensity,reward\n"x,0.5,1\n', ["row 2: is no CSV: a quotation mark is opened here and never closed"]),
     ],
 )
 def test_wrong_decisions_are_told_by_row(text: str, said: list[str]) -> None:
@@ -212,6 +214,23 @@ def test_history_becomes_rows(offer: Experiment) -> None:
     assert history.unknown == 1
     again = parse(offer, text, NOW + 5000)
     assert again.rows["prefix"].tolist() == rows["prefix"].tolist()
+
+
+def test_a_file_of_history_is_another_one_where_it_means_something_else(offer: Experiment) -> None:
+    text = "Arm;clicks;bought;visits\nred;1;0;3,5\n\nblue;0;1;NA\n"
+
+    def named(reward: str) -> Format:
+        return Format(columns={"arm": "Arm", "reward": reward}, leave_out=("clicks", "bought"))
+
+    clicks, bought = parse(offer, text, NOW, named("clicks")), parse(offer, text, NOW, named("bought"))
+    assert (clicks.value.tolist(), bought.value.tolist()) == ([100, 0], [0, 100])
+    assert offer.encoder.encode({"visits": 3.5}).x == clicks.rows["x"][0].tobytes()
+    assert offer.encoder.encode({}).x == clicks.rows["x"][1].tobytes()  # NA is missing
+    files = [int(history.rows["prefix"][0]) for history in (clicks, bought)]
+    assert files[0] != files[1]
+    told = msgspec.structs.replace(named("clicks"), delimiter="semicolon")
+    for same in (text.replace("\n", "\r\n"), text.replace("\n", "\r")):
+        assert parse(offer, same, NOW, told).rows["prefix"].tolist() == clicks.rows["prefix"].tolist()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def make_rows(seed: int, n: int, rules: Rules = RULES) -> list[Row]:
                 metric={"trial": None, "reward": rng.randrange(rules.metrics), "expose": -1}[kind],
                 old=rng.choice([0, 7, -3]) if kind == "reward" else 0,
                 new=rng.choice([0, 1, 49, 80, -30, 2**31 - 1]) if kind == "reward" else 0,
-                exposes=kind == "expose" or (rng.random() < 0.3 and kind == "reward"),
+                exposes=1 if kind == "expose" else rng.choice([0, 0, 0, 0, 1, 1, -1]) if kind == "reward" else 0,
                 entered=time + rng.randrange(200_000), propensity=rng.choice([1.0, 0.3, 0.01, 1e-6, rng.random(), 0.0]),
             )
         )  # fmt: skip
@@ -143,7 +144,9 @@ def dated(start: int, end: int) -> np.ndarray:
 
 
 def test_an_arm_is_compared_with_the_default_of_its_own_time() -> None:
-    rows = make_rows(5, 400)
+    rows = [
+        replace(row, exposes=max(row.exposes, 0)) for row in make_rows(5, 400)
+    ]  # none taken back: trials that never were
     rules = RULES._replace(windows=dated(500_000, 1_000_000))
     state = State(rules)
     add(state, rows)

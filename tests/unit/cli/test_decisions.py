@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import grpc
 import pytest
 import typer
 
 from service.cli.decisions import parse_context
+from service.pb.lever.v1 import experiment_pb2 as epb
 from service.pb.lever.v1 import personalization_pb2 as ppb
-from tests.rig.canned import Canned, lever
+from tests.rig.canned import Canned, RefusedError, experiment, lever
 
 # --- select, expose, reward
 
@@ -36,13 +38,48 @@ def test_select_prints_one_line_a_fact(canned: Canned) -> None:
     }
 
 
+DECLARED = """\
+experiment: hero
+arms: [{id: calm}]
+default_arm: calm
+features:
+  industry: {type: category, values: [software, retail]}
+  visits: {type: number, min: 0, max: 50}
+metrics: [{id: click}]
+"""
+
+
+def test_select_warns_of_what_plays_no_part(canned: Canned) -> None:
+    canned.answers["select"] = decision()
+    canned.answers["get"] = epb.GetExperimentResponse(experiment=experiment(config=DECLARED))
+    typed = ["-c", "industri=retail", "-c", "industry=Software", "-c", "visits=51"]
+    result = lever("select", "hero", "ann", *typed)
+    assert result.exit_code == 0
+    assert result.stderr.splitlines() == [
+        'warning: industri: the experiment declares no such feature and ignores it; did you mean "industry"?',
+        "warning: industry: 'Software' is none of its values and counts as unknown; did you mean \"software\"?",
+        "warning: visits: 51 is clipped to the declared range, 0 to 50",
+    ]
+    assert lever("select", "hero", "ann", "-c", "industry=retail", "-c", "visits=3").stderr == ""
+    assert len(canned.asked) == 4
+    canned.answers["get"] = RefusedError(grpc.StatusCode.PERMISSION_DENIED, "takes the scope read")
+    assert lever("select", "hero", "ann", *typed).stderr == ""  # a key that may only choose
+
+
+def test_reward_takes_back(canned: Canned) -> None:
+    canned.answers["reward"] = ppb.RewardResponse(outcome=ppb.OUTCOME_RETRACTED)
+    result = lever("reward", "-tok", "--retract", "--event", "scan-7")
+    assert canned.asked == [ppb.RewardRequest(decision_id="-tok", event_id="scan-7", retract=True)]
+    assert result.stdout == "retracted: it was taken back before, not counted\n"
+
+
 def test_select_sends_what_was_typed(canned: Canned) -> None:
     canned.answers["select"] = decision(reason=ppb.REASON_NO_ELIGIBLE_ARM, stale=True)
     pairs = ["-c", "visits=3", "-c", "returning=true", "-c", "industry=software", "--context", "zip:=007"]
     flags = ["--arm", "calm", "--arm", "bold", "--deferred", "--mode", "uncounted", "--previous", "-tok"]
     result = lever("select", "hero", "ann", *pairs, *flags, "--json")
     assert result.exit_code == 0, result.output
-    assert canned.asked == [
+    assert canned.asked[:1] == [
         ppb.SelectRequest(
             experiment="hero",
             subject="ann",

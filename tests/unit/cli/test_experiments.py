@@ -13,13 +13,13 @@ from tests.rig.canned import Canned, bad_request, experiment, lever
 
 
 def test_apply_says_what_became_of_each_file(canned: Canned, tmp_path: Path) -> None:
-    for name in ("b.yml", "a.yaml", "c.json", "notes.txt"):
-        (tmp_path / name).write_text(name)
-    became = {"a.yaml": (1, True), "b.yml": (4, True), "c.json": (2, False)}
+    for name, text in (("b.yml", "b"), ("a.yaml", "a"), ("c.json", '"c"'), ("notes.txt", "d")):
+        (tmp_path / name).write_text(text)
+    became = {"a": (1, True), "b": (4, True), '"c"': (2, False)}
 
     def put(request: Any) -> epb.PutExperimentResponse:
         version, changed = became[request.config]
-        stands = experiment(name=request.config[0], version=version)
+        stands = experiment(name=request.config.strip('"'), version=version)
         return epb.PutExperimentResponse(experiment=stands, changed=changed)
 
     canned.answers["put"] = put
@@ -50,6 +50,37 @@ def test_apply_names_file_and_line_and_goes_on(canned: Canned, tmp_path: Path) -
     ]
 
 
+def test_apply_takes_an_experiment_from_one_file_only(canned: Canned, tmp_path: Path) -> None:
+    for name in ("a.yaml", "b.yaml"):
+        (tmp_path / name).write_text("experiment: hero\n")
+    result = lever("apply", tmp_path)
+    assert (result.exit_code, canned.asked) == (1, [])
+    said = f'{tmp_path}/b.yaml: experiment: "hero" is in {tmp_path}/a.yaml already'
+    assert result.stderr.splitlines() == [said, "nothing was applied"]
+
+
+def test_warm_start_judges_and_takes_back(canned: Canned, tmp_path: Path) -> None:
+    file = tmp_path / "history.csv"
+    file.write_text("arm,reward\n")
+    canned.answers["warm_start"] = epb.WarmStartResponse(applied=3, repeated=1, rewarded=2)
+    said = {
+        how: lever("warm-start", "hero", file, *how.split()).stdout.splitlines() for how in ("", "--dry-run", "--undo")
+    }
+    assert said == {
+        "": ["3 rows of history count now; 2 of the file have a reward", "1 rows of this file counted already"],
+        "--dry-run": [
+            "3 rows of history would count: nothing was written; 2 of the file have a reward",
+            "1 rows of this file counted already",
+        ],
+        "--undo": [
+            "3 rows of history no longer count; 2 of the file have a reward",
+            "1 rows of this file did not count",
+        ],
+    }
+    assert [(one.dry_run, one.undo) for one in canned.asked] == [(False, False), (True, False), (False, True)]
+    assert lever("warm-start", "hero", file, "--undo", "--dry-run").exit_code == 2
+
+
 def test_apply_warns_of_settings_without_effect(canned: Canned, tmp_path: Path) -> None:
     file = tmp_path / "old.yaml"
     file.write_text("old")
@@ -69,10 +100,10 @@ def test_apply_refuses_what_is_not_there(tmp_path: Path) -> None:
 
 
 def test_apply_reports_a_file_that_is_not_text(canned: Canned, tmp_path: Path) -> None:
-    (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "x.yaml").write_bytes(b"a: 1\nb: \xff")
     result = lever("apply", tmp_path / "x.yaml")
     assert result.exit_code == 1
-    assert "x.yaml: 'utf-8' codec can't decode" in result.stderr
+    assert "x.yaml:2: file: is not UTF-8: byte 0xff at offset 8; save it as UTF-8" in result.stderr
     assert not canned.asked
 
 
@@ -93,8 +124,9 @@ def test_list(canned: Canned) -> None:
 
 def test_show_prints_what_can_be_applied_again(canned: Canned) -> None:
     canned.answers["get"] = epb.GetExperimentResponse(experiment=experiment(version=3))
-    shown = lever("show", "hero").stdout
-    assert shown == "# hero: active, linucb, version 3, applied 2023-11-14 22:13:20 UTC\nexperiment: hero\n"
+    shown = lever("show", "hero")
+    assert shown.stdout == "experiment: hero\n"
+    assert shown.stderr == "# hero: active, linucb, version 3, applied 2023-11-14 22:13:20 UTC\n"
     assert json.loads(lever("show", "hero", "--json").stdout)["arms"] == ["calm", "bold"]
     assert [request.name for request in canned.asked] == ["hero", "hero"]
 
@@ -107,3 +139,18 @@ def test_delete_asks_first(canned: Canned) -> None:
     assert lever("delete", "hero", stdin="y\n").exit_code == 0
     assert lever("delete", "hero", "--yes", "--version", "3").stdout == "hero  deleted\n"
     assert [r.expected_version if r.HasField("expected_version") else None for r in canned.asked] == [None, 3]
+
+
+def test_history_goes_out_with_what_its_owner_says(canned: Canned, tmp_path: Path) -> None:
+    canned.answers["warm_start"] = epb.WarmStartResponse(applied=2, rewarded=1)
+    file = tmp_path / "h.csv"
+    file.write_bytes("Arm;Käufe\r\nred;1\r\n".encode("cp1252"))
+    options = ["--columns", "arm=Arm, reward=Käufe", "--leave-out", "id,x_*", "--decimal", ",", "--delimiter", ";"]
+    done = lever("warm-start", "hero", file, *options, "--encoding", "cp1252")
+    assert done.exit_code == 0, done.output
+    (asked,) = canned.asked
+    assert asked.csv == "Arm;Käufe\r\nred;1\r\n"
+    assert dict(asked.format.columns) == {"arm": "Arm", "reward": "Käufe"}
+    assert (asked.format.delimiter, asked.format.decimal, list(asked.format.leave_out)) == (";", ",", ["id", "x_*"])
+    refused = lever("warm-start", "hero", file)
+    assert (refused.exit_code, "h.csv:1: file: is not UTF-8" in refused.stderr) == (1, True)

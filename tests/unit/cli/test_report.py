@@ -88,6 +88,16 @@ def test_report_is_a_table_per_segment(canned: Canned) -> None:
     assert result.stderr == ""
 
 
+def test_report_says_where_only_rewarded_choices_count(canned: Canned) -> None:
+    told = {}
+    for trials, rewarded in ((40, 40), (40, 39), (29, 29)):
+        answer = report()
+        answer.segments[0].arms[0].trials, answer.segments[0].arms[0].rewarded = trials, rewarded
+        canned.answers["report"] = answer
+        told[trials, rewarded] = "every trial was rewarded" in lever("report", "hero").stdout
+    assert told == {(40, 40): True, (40, 39): False, (29, 29): False}
+
+
 def test_report_as_json(canned: Canned) -> None:
     canned.answers["report"] = report(stale=True)
     result = lever("report", "hero", "--json")

@@ -90,8 +90,8 @@ def test_only_an_active_experiment_is_live(state: str) -> None:
 
 
 def test_an_ended_experiment_knows_its_winner() -> None:
-    hero = compiled("state: ended\nwinner: bold\n" + TEXT)
-    assert (hero.winner, hero.live(JAN_10)) == (1, False)
+    hero = compiled("state: ended\nwinner: calm\n" + TEXT)
+    assert (hero.winner, hero.live(JAN_10)) == (0, False)
 
 
 def test_metric_units() -> None:
@@ -101,6 +101,9 @@ def test_metric_units() -> None:
     assert [revenue.units(v) for v in (0.29, 19.99, 500, 500.01, -7, 0.125, 0.375)] == [
         29, 1999, 50_000, 50_000, -500, 12, 38,
     ]  # fmt: skip
+    refund = dataclasses.replace(revenue, minimum=0.0)
+    assert (refund.floored, revenue.floored, click.floored) == (True, False, False)
+    assert [refund.units(v) for v in (-7, -600, -1e12, 500.01)] == [-700, -60_000, -refund.limit, 50_000]
     assert [click.units(v) for v in (0, 1, 0.5)] == [0, 1, 0]
     with pytest.raises(InvalidError, match=r'^value: must be between 0 and 1 for the metric "click", not 1\.5$'):
         click.units(1.5)

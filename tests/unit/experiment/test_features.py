@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
@@ -19,6 +19,7 @@ from service.experiment.features.feature_type import (
     FINE,
     HIGH_BYTE,
     Cells,
+    Decode,
     Encoding,
     FeatureType,
     Rows,
@@ -32,7 +33,7 @@ from service.experiment.spec import MISSING, VALUE, ColumnSpec, ConditionSpec, F
 from service.management.warm_start import parse as history
 from service.text.csv_table import Table
 from service.text.fields import Fields
-from service.text.yaml_tree import Item
+from service.text.tree import Item
 
 
 class Weekday(FeatureType):
@@ -72,6 +73,10 @@ class Weekday(FeatureType):
 
         return Encoding(put, put_many)
 
+    def decoding(self, name: str, feature: FeatureSpec, numbers: Mapping[ColumnSpec, int]) -> Decode:
+        kinds = [(column.value, number) for column, number in numbers.items() if column.role == VALUE]
+        return lambda cells: next((kind for kind, number in kinds if cells[number]), None)
+
     def test(self, condition: ConditionSpec) -> Test:
         return lambda value: (kind_of(value) or "") in condition.texts
 
@@ -86,8 +91,8 @@ class Weekday(FeatureType):
                 table.problems.add(index, name, "must be a date")
         return Column(given(cells), codes=np.arange(len(cells)), dictionary=cells)
 
-    def guess(self, cells: Sequence[str]) -> FeatureSpec | None:
-        days = [cell for cell in cells if cell]
+    def guess(self, table: Table, name: str) -> FeatureSpec | None:
+        days = [cell for cell in table.columns[name] if cell]
         return FeatureSpec(self.name) if days and all(kind_of(cell) for cell in days) else None
 
 
@@ -161,7 +166,7 @@ def test_its_cells_are_read_from_csv_declared_or_not() -> None:
     with pytest.raises(InvalidError, match="row 2, day: must be a date"):
         history(made(), "arm,reward,day\na,1,soon\n", 2**40)
     trials = trials_of(f"arm,propensity,reward,day\na,0.5,1,{SATURDAY}\nb,0.5,0,{MONDAY}\n")
-    assert trials.x.tolist() == [[4096, 0, 0], [0, 4096, 0]]
+    assert trials.x.tolist() == [[4096, 0], [0, 4096]]  # nothing is missing there
 
 
 def test_a_policy_learns_from_it() -> None:

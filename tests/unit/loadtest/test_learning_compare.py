@@ -24,7 +24,7 @@ from loadtest.learning.textbook import TEXTBOOK
 
 
 def run(policy: str, seed: int, mean: float, error: str = "", problem: str = "news", late: float = 0.1) -> Run:
-    return Run(problem, policy, seed, mean, 1.0, late, 0.9, (0.5, 1.0), 1.0, error)
+    return Run(problem, policy, seed, mean, 1.0, late, 0.9, (0.5, 1.0), 1.0, error, best=mean - 0.25)
 
 
 RUNS = [
@@ -41,7 +41,7 @@ def test_results_are_means_over_all_seeds() -> None:
     assert mine.record() == {
         "problem": "news", "family": "tutorial", "set": "tuning", "policy": "lever", "mean_reward": pytest.approx(0.8),
         "se": pytest.approx(0.1), "oracle": 1.0, "regret": pytest.approx(0.2), "late_regret": pytest.approx(0.1),
-        "support": None,
+        "support": None, "found": 0.5,
     }  # fmt: skip
     alone = compare.results([run("lever", 1, 0.9)])
     assert alone[0].se is None
@@ -76,10 +76,11 @@ def test_a_run_is_judged_by_expected_rewards() -> None:
     world = PROBLEMS["marketing"].world(1).cut(500)
     task = Task("marketing", "lever", 1, How())
     best = runs.judge(task, world, Played(world.expected.argmax(axis=1)), 1.0)
-    assert (best.regret, best.late, best.curve[-1]) == (0.0, 0.0, 0.0)
+    assert (best.regret, best.late, best.curve[-1], best.best) == (0.0, 0.0, 0.0, 1.0)
     first = runs.judge(task, world, Played(np.zeros(500, np.int64)), 1.0)
     assert first.mean == world.expected[:, 0].mean()
     assert first.late == (world.expected.max(axis=1) - world.expected[:, 0])[375:].mean()
+    assert first.best == (world.expected.argmax(axis=1) == 0)[375:].mean()
     assert first.stake == pytest.approx(world.oracle - world.expected.mean())
     assert first.curve[-1] == pytest.approx(500 * first.regret, abs=1e-5)
     assert len(first.curve) == runs.MARKS

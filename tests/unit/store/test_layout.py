@@ -39,6 +39,9 @@ def test_the_claim_script_has_the_numbers_of_the_contract() -> None:
     assert (told["NO_METRIC"], told["MAX_EVENTS"], told["EXACT"]) == (NO_METRIC, MAX_EVENTS, EXACT)
     assert (told["APPLIED"], told["DUPLICATE"], told["LATE"]) == (Outcome.APPLIED, Outcome.DUPLICATE, Outcome.LATE)
     assert (told["TOO_MANY"], told["OUT_OF_RANGE"]) == (Outcome.TOO_MANY_EVENTS, Outcome.TOTAL_OUT_OF_RANGE)
+    assert (told["RETRACTED"], told["AT_BOUND"], told["UNKNOWN"]) == (
+        Outcome.RETRACTED, Outcome.NOTHING_TO_LOWER, Outcome.VALUE_UNKNOWN,
+    )  # fmt: skip
     assert (told["FIRST"], told["SUM"], told["MAX"]) == (Aggregate.FIRST, Aggregate.SUM, Aggregate.MAX)
 
 

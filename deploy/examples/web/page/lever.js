@@ -1,4 +1,4 @@
-// All that a page needs of Lever, without any library: ask for a flag, show its value, report the click.
+// All that a page needs of Lever, without any library: ask for a choice, show it, report that it was shown and the click.
 
 const config = new URLSearchParams(location.search);
 const lever = config.get('lever') ?? 'http://localhost:8081';
@@ -14,25 +14,25 @@ export function visitor() {
   }
 }
 
-/** The flag for this visitor; `fallback` is its value when Lever does not answer within the time. */
-export async function choose(flag, subject, fallback, context = {}, timeoutMs = 300) {
+/** What to show this visitor, or nothing where Lever does not answer in time. It counts once it is reported as shown. */
+export async function choose(experiment, subject, context = {}, timeoutMs = 300) {
   try {
-    const answer = await fetch(`${lever}/ofrep/v1/evaluate/flags/${flag}`, {
+    const answer = await fetch(`${lever}/v1/select`, {
       method: 'POST',
       headers: { 'content-type': 'application/json', ...(key && { authorization: `Bearer ${key}` }) },
-      body: JSON.stringify({ context: { targetingKey: subject, ...context } }),
+      body: JSON.stringify({ subject, context, experiments: [{ experiment, deferred: true }] }),
       signal: AbortSignal.timeout(Math.max(timeoutMs, 0)),
     });
-    const { value = fallback, variant, metadata } = await answer.json();
-    return { value, variant, decision: metadata?.decisionId };
+    const [{ payload, arm, decision_id }] = (await answer.json()).decisions;
+    return { value: payload, variant: arm, decision: decision_id };
   } catch {
-    return { value: fallback };
+    return {};
   }
 }
 
-/** Report an event. A beacon is sent even when the page is left by the very click; it counts once. */
+/** Report a reward, or without a metric that the choice was shown. A beacon outlives the page; each counts once. */
 export function report(decision, metric) {
   if (!decision) return;
-  const events = [{ decision_id: decision, metric }];
+  const events = [{ decision_id: decision, ...(metric ? { metric } : { type: 'exposure' }) }];
   navigator.sendBeacon(`${lever}/v1/events${key && `?key=${key}`}`, JSON.stringify({ events }));
 }

@@ -48,6 +48,11 @@ PASSING = frozenset({
 })  # fmt: skip
 _PASSING = frozenset(code.value[0] for code in PASSING)
 SEND_S = 5.0
+# grpc's own are 1 s, then longer and longer, up to two minutes: so long defaults were shown after the server's return.
+RECONNECT = (
+    ("grpc.initial_reconnect_backoff_ms", 50), ("grpc.max_reconnect_backoff_ms", 500),
+    ("grpc.min_reconnect_backoff_ms", 2_000),  # so long an attempt may take
+)  # fmt: skip
 _LEFT: list[grpc.Channel] = []  # channels of the process that this one was forked from: never closed here
 
 
@@ -139,6 +144,22 @@ class Lever(Forked):
             event.value = number_of("value", value)
         return self._outbox.put(event)
 
+    def retract(self, decision_id: str, metric: str = "", event_id: Any = None) -> bool:
+        """Take back a reward, such as a scanner's click, by the `event_id` it was reported with; as `reward`.
+
+        It counts no more, or will not once it comes. Where a metric counts the first reward only, `event_id` may be left out.
+        """
+        if not decision_id:
+            return False
+        name = "" if event_id is None or event_id == "" else name_of("event_id", event_id)
+        event = pb.RewardRequest(
+            decision_id=decision_of("decision_id", decision_id),
+            metric=text_of("metric", metric or "", NAME_BYTES),
+            event_id=name,
+            retract=True,
+        )
+        return self._outbox.put(event)
+
     def expose(self, decision_id: str) -> bool:
         """Report in the background that a deferred decision was shown; as `reward`."""
         if not decision_id:
@@ -191,7 +212,7 @@ class Lever(Forked):
 
     def _connect(self) -> grpc.Channel:
         config = files("lever_client").joinpath("retry.json").read_text()
-        options = (("grpc.service_config", config), ("grpc.keepalive_time_ms", 60_000))
+        options = (("grpc.service_config", config), ("grpc.keepalive_time_ms", 60_000), *RECONNECT)
         if self._credentials is None:
             return grpc.insecure_channel(self._address, options)
         return grpc.secure_channel(self._address, self._credentials, options)

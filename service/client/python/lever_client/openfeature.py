@@ -31,12 +31,14 @@ from openfeature.track import TrackingEventDetails
 
 from lever_client.forks import Forked, survive
 from lever_client.outbox import AGAIN, LOG, TAKEN, Outbox, Verdict
-from lever_client.values import decision_of, number_of, text_of
+from lever_client.values import decision_of, name_of, number_of, text_of
 
 SUBJECTS = 10_000
 PASSING = frozenset({"UNAVAILABLE", "RESOURCE_EXHAUSTED"})
-_PASSING = frozenset({408, 425, 429, 502, 503, 504})  # of a whole answer, a proxy's included
 SEND_S = 5.0
+NO_ANSWER = (
+    requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError,  # cut in its middle
+)  # fmt: skip
 
 
 class LeverProvider(OFREPProvider, Forked):
@@ -69,9 +71,14 @@ class LeverProvider(OFREPProvider, Forked):
         evaluation_context: EvaluationContext | None = None,
         tracking_event_details: TrackingEventDetails | None = None,
     ) -> None:
-        """Report an event: the name is a metric's. Two calls are two events. ValueError names the field that is wrong."""
+        """Report an event: the name is a metric's. ValueError names the field that is wrong.
+
+        Two calls are two events, unless they have the same `eventId` in the details; with `retract`, it is taken back.
+        """
         details = tracking_event_details or TrackingEventDetails()
-        given = details.attributes.get("decisionId")
+        given, named = details.attributes.get("decisionId"), details.attributes.get("eventId")
+        back = details.attributes.get("retract") is True
+        name = "" if named is None or named == "" else name_of("eventId", named)
         metric = text_of("tracking_event_name", tracking_event_name)
         value = None if details.value is None else number_of("value", details.value)
         subject = evaluation_context.targeting_key if evaluation_context is not None else None
@@ -79,7 +86,10 @@ class LeverProvider(OFREPProvider, Forked):
         if not decisions:
             self._unknown(metric)
         for decision in decisions:
-            event: dict[str, Any] = {"decision_id": decision, "metric": metric, "event_id": uuid.uuid4().hex}
+            event_id = name or ("" if back else uuid.uuid4().hex)
+            event: dict[str, Any] = {"decision_id": decision, "metric": metric, "event_id": event_id}
+            if back:
+                event["retract"] = True
             if value is not None:
                 event["value"] = value
             self._outbox.put(event)
@@ -137,16 +147,24 @@ class LeverProvider(OFREPProvider, Forked):
     def _send(self, events: list[dict[str, Any]]) -> list[Verdict]:
         try:
             answer = requests.post(self._events_url, json={"events": events}, headers=self._headers, timeout=SEND_S)
-        except (requests.ConnectionError, requests.Timeout):
+        except NO_ANSWER:
             return [AGAIN] * len(events)
         try:
-            results = answer.json().get("results")
-        except (ValueError, AttributeError):  # not Lever's: a proxy
-            results = None
-        if results is None:
-            verdict = AGAIN if answer.status_code in _PASSING else f"{answer.status_code} {answer.text[:200]}"
-            return [verdict] * len(events)
-        return [_verdict(result.get("error")) for result in results]
+            told = answer.json()
+        except ValueError:
+            told = None
+        told = told if isinstance(told, dict) else {}  # else not Lever's: a proxy's
+        if "results" in told:
+            return [_verdict(result.get("error")) for result in told["results"]]
+        error = told.get("error")
+        lever = isinstance(error, dict) and "code" in error
+        return [_verdict(error) if lever else _of_a_proxy(answer)] * len(events)
+
+
+def _of_a_proxy(answer: requests.Response) -> Verdict:
+    """A proxy of the site says 500 and more while Lever is away, each kind its own."""
+    passing = answer.status_code >= 500 or answer.status_code in (408, 425, 429)
+    return AGAIN if passing else f"{answer.status_code} {answer.text[:200]}"
 
 
 def _verdict(error: Mapping[str, Any] | None) -> Verdict:

@@ -147,7 +147,10 @@ class Outbox(Forked, Generic[Item]):
 
     def _attempt(self, batch: list[Item]) -> Sequence[Verdict]:
         try:
-            return self._send(batch)
+            verdicts = self._send(batch)
+            if len(verdicts) == len(batch):
+                return verdicts
+            raise ValueError(f"{len(verdicts)} results for {len(batch)} events")  # noqa: TRY301
         except Exception as error:  # noqa: BLE001  # whatever it is, the thread goes on
             if len(batch) == 1:
                 return [f"{type(error).__name__}: {error}"]

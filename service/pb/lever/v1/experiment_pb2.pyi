@@ -1,3 +1,4 @@
+from service.pb.lever.v1 import personalization_pb2 as _personalization_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -207,20 +208,22 @@ class SampleRatio(_message.Message):
     def __init__(self, expected: _Optional[float] = ..., observed: _Optional[float] = ..., p_value: _Optional[float] = ..., mismatch: _Optional[bool] = ...) -> None: ...
 
 class SegmentReport(_message.Message):
-    __slots__ = ("segment", "arms", "changes", "outage", "too_early", "totals")
+    __slots__ = ("segment", "arms", "changes", "outage", "served", "too_early", "totals")
     SEGMENT_FIELD_NUMBER: _ClassVar[int]
     ARMS_FIELD_NUMBER: _ClassVar[int]
     CHANGES_FIELD_NUMBER: _ClassVar[int]
     OUTAGE_FIELD_NUMBER: _ClassVar[int]
+    SERVED_FIELD_NUMBER: _ClassVar[int]
     TOO_EARLY_FIELD_NUMBER: _ClassVar[int]
     TOTALS_FIELD_NUMBER: _ClassVar[int]
     segment: str
     arms: _containers.RepeatedCompositeFieldContainer[ArmReport]
     changes: _containers.RepeatedCompositeFieldContainer[Change]
     outage: Outage
+    served: str
     too_early: bool
     totals: _containers.RepeatedCompositeFieldContainer[Total]
-    def __init__(self, segment: _Optional[str] = ..., arms: _Optional[_Iterable[_Union[ArmReport, _Mapping]]] = ..., changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., outage: _Optional[_Union[Outage, _Mapping]] = ..., too_early: _Optional[bool] = ..., totals: _Optional[_Iterable[_Union[Total, _Mapping]]] = ...) -> None: ...
+    def __init__(self, segment: _Optional[str] = ..., arms: _Optional[_Iterable[_Union[ArmReport, _Mapping]]] = ..., changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., outage: _Optional[_Union[Outage, _Mapping]] = ..., served: _Optional[str] = ..., too_early: _Optional[bool] = ..., totals: _Optional[_Iterable[_Union[Total, _Mapping]]] = ...) -> None: ...
 
 class Total(_message.Message):
     __slots__ = ("group", "metric", "trials", "rewarded", "reward_sum", "mean")
@@ -314,6 +317,99 @@ class ArmEffect(_message.Message):
     p_value: float
     def __init__(self, too_early: _Optional[str] = ..., difference: _Optional[float] = ..., standard_error: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., relative: _Optional[float] = ..., relative_low: _Optional[float] = ..., relative_high: _Optional[float] = ..., p_value: _Optional[float] = ...) -> None: ...
 
+class ExplainRequest(_message.Message):
+    __slots__ = ("name", "context", "decision_id")
+    class ContextEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: _personalization_pb2.FeatureValue
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_personalization_pb2.FeatureValue, _Mapping]] = ...) -> None: ...
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    DECISION_ID_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    context: _containers.MessageMap[str, _personalization_pb2.FeatureValue]
+    decision_id: str
+    def __init__(self, name: _Optional[str] = ..., context: _Optional[_Mapping[str, _personalization_pb2.FeatureValue]] = ..., decision_id: _Optional[str] = ...) -> None: ...
+
+class ExplainResponse(_message.Message):
+    __slots__ = ("name", "version", "segment", "reason", "arms", "arm", "propensity", "at_ms")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    ARMS_FIELD_NUMBER: _ClassVar[int]
+    ARM_FIELD_NUMBER: _ClassVar[int]
+    PROPENSITY_FIELD_NUMBER: _ClassVar[int]
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    version: int
+    segment: str
+    reason: _personalization_pb2.Reason
+    arms: _containers.RepeatedCompositeFieldContainer[ArmReasons]
+    arm: str
+    propensity: float
+    at_ms: int
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., segment: _Optional[str] = ..., reason: _Optional[_Union[_personalization_pb2.Reason, str]] = ..., arms: _Optional[_Iterable[_Union[ArmReasons, _Mapping]]] = ..., arm: _Optional[str] = ..., propensity: _Optional[float] = ..., at_ms: _Optional[int] = ...) -> None: ...
+
+class ArmReasons(_message.Message):
+    __slots__ = ("arm", "probability", "mean", "deviation", "base", "parts")
+    ARM_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    MEAN_FIELD_NUMBER: _ClassVar[int]
+    DEVIATION_FIELD_NUMBER: _ClassVar[int]
+    BASE_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    arm: str
+    probability: float
+    mean: float
+    deviation: float
+    base: float
+    parts: _containers.RepeatedCompositeFieldContainer[ReasonPart]
+    def __init__(self, arm: _Optional[str] = ..., probability: _Optional[float] = ..., mean: _Optional[float] = ..., deviation: _Optional[float] = ..., base: _Optional[float] = ..., parts: _Optional[_Iterable[_Union[ReasonPart, _Mapping]]] = ...) -> None: ...
+
+class ReasonPart(_message.Message):
+    __slots__ = ("features", "effect")
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    EFFECT_FIELD_NUMBER: _ClassVar[int]
+    features: _containers.RepeatedScalarFieldContainer[str]
+    effect: float
+    def __init__(self, features: _Optional[_Iterable[str]] = ..., effect: _Optional[float] = ...) -> None: ...
+
+class GetHistoryRequest(_message.Message):
+    __slots__ = ("name", "limit")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    limit: int
+    def __init__(self, name: _Optional[str] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class GetHistoryResponse(_message.Message):
+    __slots__ = ("events",)
+    EVENTS_FIELD_NUMBER: _ClassVar[int]
+    events: _containers.RepeatedCompositeFieldContainer[HistoryEvent]
+    def __init__(self, events: _Optional[_Iterable[_Union[HistoryEvent, _Mapping]]] = ...) -> None: ...
+
+class HistoryEvent(_message.Message):
+    __slots__ = ("at_ms", "by", "what", "experiment", "version", "detail", "config")
+    AT_MS_FIELD_NUMBER: _ClassVar[int]
+    BY_FIELD_NUMBER: _ClassVar[int]
+    WHAT_FIELD_NUMBER: _ClassVar[int]
+    EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    at_ms: int
+    by: str
+    what: str
+    experiment: str
+    version: int
+    detail: str
+    config: str
+    def __init__(self, at_ms: _Optional[int] = ..., by: _Optional[str] = ..., what: _Optional[str] = ..., experiment: _Optional[str] = ..., version: _Optional[int] = ..., detail: _Optional[str] = ..., config: _Optional[str] = ...) -> None: ...
+
 class EvaluateRequest(_message.Message):
     __slots__ = ("name", "policy")
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -387,12 +483,37 @@ class PolicyEstimate(_message.Message):
     def __init__(self, estimator: _Optional[str] = ..., value: _Optional[float] = ..., standard_error: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., bootstrap_low: _Optional[float] = ..., bootstrap_high: _Optional[float] = ..., anytime_low: _Optional[float] = ..., anytime_high: _Optional[float] = ...) -> None: ...
 
 class WarmStartRequest(_message.Message):
-    __slots__ = ("name", "csv")
+    __slots__ = ("name", "csv", "format", "dry_run", "undo")
     NAME_FIELD_NUMBER: _ClassVar[int]
     CSV_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    DRY_RUN_FIELD_NUMBER: _ClassVar[int]
+    UNDO_FIELD_NUMBER: _ClassVar[int]
     name: str
     csv: str
-    def __init__(self, name: _Optional[str] = ..., csv: _Optional[str] = ...) -> None: ...
+    format: CsvFormat
+    dry_run: bool
+    undo: bool
+    def __init__(self, name: _Optional[str] = ..., csv: _Optional[str] = ..., format: _Optional[_Union[CsvFormat, _Mapping]] = ..., dry_run: _Optional[bool] = ..., undo: _Optional[bool] = ...) -> None: ...
+
+class CsvFormat(_message.Message):
+    __slots__ = ("delimiter", "decimal", "columns", "leave_out")
+    class ColumnsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    DELIMITER_FIELD_NUMBER: _ClassVar[int]
+    DECIMAL_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    LEAVE_OUT_FIELD_NUMBER: _ClassVar[int]
+    delimiter: str
+    decimal: str
+    columns: _containers.ScalarMap[str, str]
+    leave_out: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, delimiter: _Optional[str] = ..., decimal: _Optional[str] = ..., columns: _Optional[_Mapping[str, str]] = ..., leave_out: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class WarmStartResponse(_message.Message):
     __slots__ = ("applied", "repeated", "rewarded", "unknown_values")
@@ -405,3 +526,89 @@ class WarmStartResponse(_message.Message):
     rewarded: int
     unknown_values: int
     def __init__(self, applied: _Optional[int] = ..., repeated: _Optional[int] = ..., rewarded: _Optional[int] = ..., unknown_values: _Optional[int] = ...) -> None: ...
+
+class ReadLogRequest(_message.Message):
+    __slots__ = ("name", "after")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    AFTER_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    after: str
+    def __init__(self, name: _Optional[str] = ..., after: _Optional[str] = ...) -> None: ...
+
+class ReadLogResponse(_message.Message):
+    __slots__ = ("columns", "rows")
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    ROWS_FIELD_NUMBER: _ClassVar[int]
+    columns: _containers.RepeatedCompositeFieldContainer[LogColumn]
+    rows: _containers.RepeatedCompositeFieldContainer[LogRow]
+    def __init__(self, columns: _Optional[_Iterable[_Union[LogColumn, _Mapping]]] = ..., rows: _Optional[_Iterable[_Union[LogRow, _Mapping]]] = ...) -> None: ...
+
+class LogColumn(_message.Message):
+    __slots__ = ("name", "type")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    type: str
+    def __init__(self, name: _Optional[str] = ..., type: _Optional[str] = ...) -> None: ...
+
+class LogRow(_message.Message):
+    __slots__ = ("entry", "logged_ms", "kind", "decision", "decided_ms", "version", "segment", "arm", "propensity", "unit", "bucket", "holdout", "deferred", "history", "fixed", "sticky", "metric", "old_total", "new_total", "exposes", "context", "x")
+    class ContextEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: _personalization_pb2.FeatureValue
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[_Union[_personalization_pb2.FeatureValue, _Mapping]] = ...) -> None: ...
+    class XEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
+    ENTRY_FIELD_NUMBER: _ClassVar[int]
+    LOGGED_MS_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    DECISION_FIELD_NUMBER: _ClassVar[int]
+    DECIDED_MS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    ARM_FIELD_NUMBER: _ClassVar[int]
+    PROPENSITY_FIELD_NUMBER: _ClassVar[int]
+    UNIT_FIELD_NUMBER: _ClassVar[int]
+    BUCKET_FIELD_NUMBER: _ClassVar[int]
+    HOLDOUT_FIELD_NUMBER: _ClassVar[int]
+    DEFERRED_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    FIXED_FIELD_NUMBER: _ClassVar[int]
+    STICKY_FIELD_NUMBER: _ClassVar[int]
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    OLD_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    NEW_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    EXPOSES_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    X_FIELD_NUMBER: _ClassVar[int]
+    entry: str
+    logged_ms: int
+    kind: str
+    decision: str
+    decided_ms: int
+    version: int
+    segment: str
+    arm: str
+    propensity: float
+    unit: int
+    bucket: int
+    holdout: bool
+    deferred: bool
+    history: bool
+    fixed: bool
+    sticky: bool
+    metric: str
+    old_total: float
+    new_total: float
+    exposes: bool
+    context: _containers.MessageMap[str, _personalization_pb2.FeatureValue]
+    x: _containers.ScalarMap[str, float]
+    def __init__(self, entry: _Optional[str] = ..., logged_ms: _Optional[int] = ..., kind: _Optional[str] = ..., decision: _Optional[str] = ..., decided_ms: _Optional[int] = ..., version: _Optional[int] = ..., segment: _Optional[str] = ..., arm: _Optional[str] = ..., propensity: _Optional[float] = ..., unit: _Optional[int] = ..., bucket: _Optional[int] = ..., holdout: _Optional[bool] = ..., deferred: _Optional[bool] = ..., history: _Optional[bool] = ..., fixed: _Optional[bool] = ..., sticky: _Optional[bool] = ..., metric: _Optional[str] = ..., old_total: _Optional[float] = ..., new_total: _Optional[float] = ..., exposes: _Optional[bool] = ..., context: _Optional[_Mapping[str, _personalization_pb2.FeatureValue]] = ..., x: _Optional[_Mapping[str, float]] = ...) -> None: ...

@@ -70,6 +70,16 @@ class ExperimentServiceStub:
                 request_serializer=lever_dot_v1_dot_experiment__pb2.GetReportRequest.SerializeToString,
                 response_deserializer=lever_dot_v1_dot_experiment__pb2.GetReportResponse.FromString,
                 _registered_method=True)
+        self.Explain = channel.unary_unary(
+                '/lever.v1.ExperimentService/Explain',
+                request_serializer=lever_dot_v1_dot_experiment__pb2.ExplainRequest.SerializeToString,
+                response_deserializer=lever_dot_v1_dot_experiment__pb2.ExplainResponse.FromString,
+                _registered_method=True)
+        self.GetHistory = channel.unary_unary(
+                '/lever.v1.ExperimentService/GetHistory',
+                request_serializer=lever_dot_v1_dot_experiment__pb2.GetHistoryRequest.SerializeToString,
+                response_deserializer=lever_dot_v1_dot_experiment__pb2.GetHistoryResponse.FromString,
+                _registered_method=True)
         self.Evaluate = channel.unary_unary(
                 '/lever.v1.ExperimentService/Evaluate',
                 request_serializer=lever_dot_v1_dot_experiment__pb2.EvaluateRequest.SerializeToString,
@@ -79,6 +89,11 @@ class ExperimentServiceStub:
                 '/lever.v1.ExperimentService/WarmStart',
                 request_serializer=lever_dot_v1_dot_experiment__pb2.WarmStartRequest.SerializeToString,
                 response_deserializer=lever_dot_v1_dot_experiment__pb2.WarmStartResponse.FromString,
+                _registered_method=True)
+        self.ReadLog = channel.unary_stream(
+                '/lever.v1.ExperimentService/ReadLog',
+                request_serializer=lever_dot_v1_dot_experiment__pb2.ReadLogRequest.SerializeToString,
+                response_deserializer=lever_dot_v1_dot_experiment__pb2.ReadLogResponse.FromString,
                 _registered_method=True)
 
 
@@ -136,6 +151,20 @@ class ExperimentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Explain(self, request, context):
+        """Explain says why a visitor gets an arm: the odds, what is believed of each arm, and what each feature adds to it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetHistory(self, request, context):
+        """GetHistory says who changed what and when, the newest first: of one experiment, deleted ones too, or of all.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Evaluate(self, request, context):
         """Evaluate says what another policy would have earned on the experiment's log, or why the log cannot tell. It reads
         the whole log, beside serving: give it a deadline of minutes. One at a time: a second is RESOURCE_EXHAUSTED, BUSY.
@@ -147,6 +176,15 @@ class ExperimentServiceServicer:
     def WarmStart(self, request, context):
         """WarmStart appends what was learned before Lever to the log: rows that teach the policy and are reported apart.
         All rows are judged before any is written; the same file sent again counts once. As slow as Evaluate.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReadLog(self, request, context):
+        """ReadLog streams the log as it stands when it is called, oldest first: a row for each trial, exposure and reward
+        (docs/log.md). Two readers at a time: a third is RESOURCE_EXHAUSTED. Who takes no message for 30 seconds is cut off, and
+        so is everybody after ten minutes: go on with `after`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -190,6 +228,16 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
                     request_deserializer=lever_dot_v1_dot_experiment__pb2.GetReportRequest.FromString,
                     response_serializer=lever_dot_v1_dot_experiment__pb2.GetReportResponse.SerializeToString,
             ),
+            'Explain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Explain,
+                    request_deserializer=lever_dot_v1_dot_experiment__pb2.ExplainRequest.FromString,
+                    response_serializer=lever_dot_v1_dot_experiment__pb2.ExplainResponse.SerializeToString,
+            ),
+            'GetHistory': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetHistory,
+                    request_deserializer=lever_dot_v1_dot_experiment__pb2.GetHistoryRequest.FromString,
+                    response_serializer=lever_dot_v1_dot_experiment__pb2.GetHistoryResponse.SerializeToString,
+            ),
             'Evaluate': grpc.unary_unary_rpc_method_handler(
                     servicer.Evaluate,
                     request_deserializer=lever_dot_v1_dot_experiment__pb2.EvaluateRequest.FromString,
@@ -199,6 +247,11 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
                     servicer.WarmStart,
                     request_deserializer=lever_dot_v1_dot_experiment__pb2.WarmStartRequest.FromString,
                     response_serializer=lever_dot_v1_dot_experiment__pb2.WarmStartResponse.SerializeToString,
+            ),
+            'ReadLog': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadLog,
+                    request_deserializer=lever_dot_v1_dot_experiment__pb2.ReadLogRequest.FromString,
+                    response_serializer=lever_dot_v1_dot_experiment__pb2.ReadLogResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -402,6 +455,60 @@ class ExperimentService:
             _registered_method=True)
 
     @staticmethod
+    def Explain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lever.v1.ExperimentService/Explain',
+            lever_dot_v1_dot_experiment__pb2.ExplainRequest.SerializeToString,
+            lever_dot_v1_dot_experiment__pb2.ExplainResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetHistory(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lever.v1.ExperimentService/GetHistory',
+            lever_dot_v1_dot_experiment__pb2.GetHistoryRequest.SerializeToString,
+            lever_dot_v1_dot_experiment__pb2.GetHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def Evaluate(request,
             target,
             options=(),
@@ -445,6 +552,33 @@ class ExperimentService:
             '/lever.v1.ExperimentService/WarmStart',
             lever_dot_v1_dot_experiment__pb2.WarmStartRequest.SerializeToString,
             lever_dot_v1_dot_experiment__pb2.WarmStartResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadLog(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/lever.v1.ExperimentService/ReadLog',
+            lever_dot_v1_dot_experiment__pb2.ReadLogRequest.SerializeToString,
+            lever_dot_v1_dot_experiment__pb2.ReadLogResponse.FromString,
             options,
             channel_credentials,
             insecure,

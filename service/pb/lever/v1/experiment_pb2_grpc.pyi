@@ -49,6 +49,10 @@ class ExperimentServiceStub:
     """AcceptLoss forgets an experiment that the store has lost, on every server."""
     GetReport: _grpc.UnaryUnaryMultiCallable[_experiment_pb2.GetReportRequest, _experiment_pb2.GetReportResponse]
     """GetReport says what was shown, what it earned and what that says of the arms."""
+    Explain: _grpc.UnaryUnaryMultiCallable[_experiment_pb2.ExplainRequest, _experiment_pb2.ExplainResponse]
+    """Explain says why a visitor gets an arm: the odds, what is believed of each arm, and what each feature adds to it."""
+    GetHistory: _grpc.UnaryUnaryMultiCallable[_experiment_pb2.GetHistoryRequest, _experiment_pb2.GetHistoryResponse]
+    """GetHistory says who changed what and when, the newest first: of one experiment, deleted ones too, or of all."""
     Evaluate: _grpc.UnaryUnaryMultiCallable[_experiment_pb2.EvaluateRequest, _experiment_pb2.EvaluateResponse]
     """Evaluate says what another policy would have earned on the experiment's log, or why the log cannot tell. It reads
     the whole log, beside serving: give it a deadline of minutes. One at a time: a second is RESOURCE_EXHAUSTED, BUSY.
@@ -56,6 +60,11 @@ class ExperimentServiceStub:
     WarmStart: _grpc.UnaryUnaryMultiCallable[_experiment_pb2.WarmStartRequest, _experiment_pb2.WarmStartResponse]
     """WarmStart appends what was learned before Lever to the log: rows that teach the policy and are reported apart.
     All rows are judged before any is written; the same file sent again counts once. As slow as Evaluate.
+    """
+    ReadLog: _grpc.UnaryStreamMultiCallable[_experiment_pb2.ReadLogRequest, _experiment_pb2.ReadLogResponse]
+    """ReadLog streams the log as it stands when it is called, oldest first: a row for each trial, exposure and reward
+    (docs/log.md). Two readers at a time: a third is RESOURCE_EXHAUSTED. Who takes no message for 30 seconds is cut off, and
+    so is everybody after ten minutes: go on with `after`.
     """
 
 @_typing.type_check_only
@@ -79,6 +88,10 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
     """AcceptLoss forgets an experiment that the store has lost, on every server."""
     GetReport: _aio.UnaryUnaryMultiCallable[_experiment_pb2.GetReportRequest, _experiment_pb2.GetReportResponse]  # type: ignore[assignment]
     """GetReport says what was shown, what it earned and what that says of the arms."""
+    Explain: _aio.UnaryUnaryMultiCallable[_experiment_pb2.ExplainRequest, _experiment_pb2.ExplainResponse]  # type: ignore[assignment]
+    """Explain says why a visitor gets an arm: the odds, what is believed of each arm, and what each feature adds to it."""
+    GetHistory: _aio.UnaryUnaryMultiCallable[_experiment_pb2.GetHistoryRequest, _experiment_pb2.GetHistoryResponse]  # type: ignore[assignment]
+    """GetHistory says who changed what and when, the newest first: of one experiment, deleted ones too, or of all."""
     Evaluate: _aio.UnaryUnaryMultiCallable[_experiment_pb2.EvaluateRequest, _experiment_pb2.EvaluateResponse]  # type: ignore[assignment]
     """Evaluate says what another policy would have earned on the experiment's log, or why the log cannot tell. It reads
     the whole log, beside serving: give it a deadline of minutes. One at a time: a second is RESOURCE_EXHAUSTED, BUSY.
@@ -86,6 +99,11 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
     WarmStart: _aio.UnaryUnaryMultiCallable[_experiment_pb2.WarmStartRequest, _experiment_pb2.WarmStartResponse]  # type: ignore[assignment]
     """WarmStart appends what was learned before Lever to the log: rows that teach the policy and are reported apart.
     All rows are judged before any is written; the same file sent again counts once. As slow as Evaluate.
+    """
+    ReadLog: _aio.UnaryStreamMultiCallable[_experiment_pb2.ReadLogRequest, _experiment_pb2.ReadLogResponse]  # type: ignore[assignment]
+    """ReadLog streams the log as it stands when it is called, oldest first: a row for each trial, exposure and reward
+    (docs/log.md). Two readers at a time: a third is RESOURCE_EXHAUSTED. Who takes no message for 30 seconds is cut off, and
+    so is everybody after ten minutes: go on with `after`.
     """
 
 class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -150,6 +168,22 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         """GetReport says what was shown, what it earned and what that says of the arms."""
 
     @_abc_1.abstractmethod
+    def Explain(
+        self,
+        request: _experiment_pb2.ExplainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_pb2.ExplainResponse, _abc.Awaitable[_experiment_pb2.ExplainResponse]]:
+        """Explain says why a visitor gets an arm: the odds, what is believed of each arm, and what each feature adds to it."""
+
+    @_abc_1.abstractmethod
+    def GetHistory(
+        self,
+        request: _experiment_pb2.GetHistoryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_pb2.GetHistoryResponse, _abc.Awaitable[_experiment_pb2.GetHistoryResponse]]:
+        """GetHistory says who changed what and when, the newest first: of one experiment, deleted ones too, or of all."""
+
+    @_abc_1.abstractmethod
     def Evaluate(
         self,
         request: _experiment_pb2.EvaluateRequest,
@@ -167,6 +201,17 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_experiment_pb2.WarmStartResponse, _abc.Awaitable[_experiment_pb2.WarmStartResponse]]:
         """WarmStart appends what was learned before Lever to the log: rows that teach the policy and are reported apart.
         All rows are judged before any is written; the same file sent again counts once. As slow as Evaluate.
+        """
+
+    @_abc_1.abstractmethod
+    def ReadLog(
+        self,
+        request: _experiment_pb2.ReadLogRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_experiment_pb2.ReadLogResponse], _abc.AsyncIterator[_experiment_pb2.ReadLogResponse]]:
+        """ReadLog streams the log as it stands when it is called, oldest first: a row for each trial, exposure and reward
+        (docs/log.md). Two readers at a time: a third is RESOURCE_EXHAUSTED. Who takes no message for 30 seconds is cut off, and
+        so is everybody after ten minutes: go on with `after`.
         """
 
 def add_ExperimentServiceServicer_to_server(servicer: ExperimentServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,10 +1,9 @@
-"""`lever evaluate` and `lever warm-start`: what a policy would have earned, and history for a new experiment."""
+"""`lever evaluate`: what a policy would have earned."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,20 +11,29 @@ import typer
 
 from service.cli.connection import LOCAL, AsJson, Server, connect, console, print_json
 from service.cli.report import number
+from service.cli.tables.csv_file import (
+    Columns,
+    Decimal,
+    Delimiter,
+    Encoding,
+    LeaveOut,
+    document_of,
+    format_of,
+    refused,
+    text_of,
+)
+from service.cli.tables.waiting import TIMEOUT_S, bar, waiting
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bar
     from rich.table import Table
 
     from bandits.ope import Estimate
     from service.analysis.evaluation import Evaluation
     from service.pb.lever.v1.experiment_pb2 import EvaluateResponse, PolicyEstimate
+    from service.text.csv_format import Format
 
-_TIMEOUT_S = 660.0  # a server reads its whole log
 _STILL = {"fixed", "uniform"}  # policies that do not learn
 _HEADINGS = ("estimate", "error", "95 % interval", "bootstrap", "at any time")
-
-Progress = Callable[[float], None]
 
 
 def evaluate(
@@ -34,6 +42,12 @@ def evaluate(
     csv: Annotated[Path | None, typer.Option(help="Logged decisions of your own instead of an experiment's.")] = None,
     low: Annotated[float | None, typer.Option("--min", help="Least reward that the CSV may have.")] = None,
     high: Annotated[float | None, typer.Option("--max", help="Largest reward that the CSV may have.")] = None,
+    columns: Columns = "",
+    leave_out: LeaveOut = "",
+    category: Annotated[str, typer.Option(help="Columns of the CSV whose numbers are names, such as `zip,code`.")] = "",
+    delimiter: Delimiter = "",
+    decimal: Decimal = "",
+    encoding: Encoding = "",
     out: Annotated[Path | None, typer.Option(help="PNG to draw (needs the extra `plot`).")] = None,
     server: Server = LOCAL,
     as_json: AsJson = False,
@@ -46,12 +60,12 @@ def evaluate(
         raise typer.BadParameter("give the name of an experiment, or --csv FILE", param_hint="EXPERIMENT")
     if out is not None and out.suffix != ".png":
         raise typer.BadParameter("must end in .png", param_hint="--out")
-    text = _read(policy)
-    if experiment is not None:
-        found = _from_server(experiment, text, str(policy), server)
+    form = format_of(delimiter, decimal, columns, leave_out, category)
+    if csv is not None:
+        found = _from_csv(csv, text_of(csv, encoding), form, policy, low, high)
     else:
-        assert csv is not None
-        found = _from_csv(csv, text, policy, low, high)
+        assert experiment is not None
+        found = _from_server(experiment, document_of(policy), str(policy), server)
     for said in found.warnings:
         typer.echo(f"{policy}: warning: {said}", err=True)
     if as_json:
@@ -66,39 +80,6 @@ def evaluate(
         raise typer.Exit(3)
 
 
-def warm_start(
-    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Name of the experiment.")],
-    file: Annotated[Path, typer.Argument(metavar="HISTORY.CSV", help="Columns arm and reward, and others.")],
-    server: Server = LOCAL,
-    as_json: AsJson = False,
-) -> None:
-    """Teach an experiment what was learned before Lever. A file sent again counts once; one that is wrong, not at all.
-
-    Columns: arm, reward (the total of one trial, 0 for none); optional metric, segment, time, and features by name.
-    """
-    from service.pb.lever.v1.experiment_pb2 import WarmStartRequest
-
-    text = _read(file)
-    with waiting("writing history"), connect(server) as client:
-        answer = client.experiments.WarmStart(WarmStartRequest(name=experiment, csv=text), timeout=_TIMEOUT_S)
-    if as_json:
-        print_json({name: getattr(answer, name) for name in answer.DESCRIPTOR.fields_by_name})
-        return
-    typer.echo(f"{answer.applied:,} rows of history count now; {answer.rewarded:,} of the file have a reward")
-    if answer.repeated:
-        typer.echo(f"{answer.repeated:,} rows of this file counted already")
-    if answer.unknown_values:
-        typer.echo(f"{answer.unknown_values:,} values are none that the experiment declares; they count as unknown")
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        typer.echo(f"error: {path}: {error}", err=True)
-        raise typer.Exit(1) from None
-
-
 # -- where the answer comes from ---------------------------------------------------------------------------------
 
 
@@ -111,7 +92,7 @@ def _from_server(experiment: str, policy: str, file: str, server: str) -> Evalua
     with waiting("reading the log"), connect(server) as client:
         try:
             request = EvaluateRequest(name=experiment, policy=policy)
-            return _received(client.experiments.Evaluate(request, timeout=_TIMEOUT_S))
+            return _received(client.experiments.Evaluate(request, timeout=TIMEOUT_S))
         except grpc.RpcError as error:
             if error.code() != grpc.StatusCode.INVALID_ARGUMENT:
                 raise
@@ -119,22 +100,19 @@ def _from_server(experiment: str, policy: str, file: str, server: str) -> Evalua
             raise typer.Exit(1) from None
 
 
-def _from_csv(csv: Path, policy: str, file: Path, low: float | None, high: float | None) -> Evaluation:
+def _from_csv(csv: Path, text: str, form: Format, file: Path, low: float | None, high: float | None) -> Evaluation:
     from service.analysis.evaluation import evaluate as run
     from service.analysis.trials_from_csv import trials_of
     from service.errors import InvalidError
 
-    at = csv
+    policy, at = document_of(file), csv
     try:
         with bar("evaluating") as progress:
-            trials = trials_of(_read(csv), low, high)
+            trials = trials_of(text, low, high, form)
             at = file
             return run(trials, policy, progress)
     except InvalidError as error:
-        for wrong in error.violations:
-            where = at if wrong.line is None else f"{at}:{wrong.line}"
-            typer.echo(f"{where}: {wrong.field}: {wrong.message}", err=True)
-        raise typer.Exit(1) from None
+        raise refused(at, error) from None
 
 
 def _received(answer: EvaluateResponse) -> Evaluation:
@@ -158,32 +136,6 @@ def _estimate(one: PolicyEstimate) -> Estimate:
         one.estimator, one.value, one.standard_error, one.low, one.high,
         one.bootstrap_low, one.bootstrap_high, one.anytime_low, one.anytime_high,
     )  # fmt: skip
-
-
-@contextmanager
-def bar(what: str) -> Iterator[Progress]:
-    """A progress bar on stderr for work that tells its share."""
-    with _progress() as shown:
-        task = shown.add_task(what, total=1.0)
-        yield lambda share: shown.update(task, completed=share)
-
-
-@contextmanager
-def waiting(what: str) -> Iterator[None]:
-    """A bar that only shows that something goes on: a server does not tell its share."""
-    with _progress() as shown:
-        shown.add_task(what, total=None)
-        yield
-
-
-def _progress() -> Bar:
-    from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bar
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    screen = Console(stderr=True)
-    return Bar(*columns, console=screen, transient=True, disable=not screen.is_terminal)
 
 
 # -- how it is shown ---------------------------------------------------------------------------------------------
