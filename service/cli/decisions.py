@@ -67,9 +67,11 @@ def select(
     ] = None,
     arm: Annotated[list[str] | None, typer.Option(help="Choose only among these.")] = None,
     deferred: Annotated[
-        bool, typer.Option("--deferred", help="It may never be shown: it counts as a trial once exposed.")
+        bool, typer.Option("--deferred", help="The choice may never be shown: it counts once exposed.")
     ] = False,
-    mode: Annotated[Mode, typer.Option(help="Preview shows one --arm; uncounted is for bots.")] = Mode.NORMAL,
+    mode: Annotated[
+        Mode, typer.Option(help="preview: show the one --arm; uncounted: for bots and without consent.")
+    ] = Mode.NORMAL,
     previous: Annotated[str, typer.Option(metavar="DECISION_ID", help="An earlier decision to keep.")] = "",
     server: Server = LOCAL,
     as_json: AsJson = False,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from service.cli.connection import REACH, AsJson, console, fault, open_channel, print_json
-from service.cli.store_access import DataDir, RedisUrl
+from service.cli.store.store_access import DataDir, RedisUrl
 
 if TYPE_CHECKING:
     from service.doctor.findings import Finding

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from service import __version__
-from service.cli import archive, decisions, doctor, experiments, explain, history, key, plan, report, rescue, verify
+from service.cli import decisions, doctor, experiments, explain, history, key, plan, report, rescue
 from service.cli.connection import REACH, Reach
+from service.cli.store import archive, verify
 from service.cli.tables import evaluate, log, warm_start
 from service.process.kernel_cache import use_kernel_cache
 
@@ -36,7 +37,8 @@ def lever(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
     key: Annotated[
-        str, typer.Option(envvar="LEVER_KEY", show_envvar=True, help="API key; better given as the variable.")
+        str,
+        typer.Option(envvar="LEVER_KEY", show_envvar=True, help="API key; better given as the environment variable."),
     ] = "",
     tls: Annotated[bool, typer.Option("--tls", envvar="LEVER_TLS", help="The server speaks TLS.")] = False,
     ca: Annotated[
@@ -47,7 +49,7 @@ def lever(
 ) -> None:
     """Lever chooses which variant to show and learns from the rewards.
 
-    The options here say how commands reach the server, and come before the command; as variables they hold for all.
+    These options say how commands reach the server; give them before the command, or as environment variables.
     """
     REACH.set(Reach(key, tls, ca, cert, cert_key))
     use_kernel_cache()  # before anything imports numba, whatever command this is
@@ -55,20 +57,20 @@ def lever(
 
 @app.command()
 def serve(
-    data_dir: Annotated[Path | None, typer.Option(help="Where the embedded store and the keys live.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the embedded store and the keys.")] = None,
     redis_url: Annotated[str | None, typer.Option(help="A Redis or Valkey to use instead of the embedded one.")] = None,
     grpc_port: Annotated[int | None, typer.Option(help="Port of the gRPC services.")] = None,
     http_port: Annotated[int | None, typer.Option(help="Port of /metrics, /livez and /readyz.")] = None,
-    web_port: Annotated[
-        int | None, typer.Option(help="Port for websites, over HTTP; without it there is none.")
-    ] = None,
+    web_port: Annotated[int | None, typer.Option(help="Port for websites, over HTTP; off unless given.")] = None,
     door_port: Annotated[int | None, typer.Option(hidden=True, help="The former name of --web-port.")] = None,
     workers: Annotated[int | None, typer.Option(help="Serving processes on the one gRPC port.")] = None,
     experiments: Annotated[Path | None, typer.Option(help="A file or folder of experiments to apply.")] = None,
-    keys_file: Annotated[Path | None, typer.Option(help="API keys; without it nobody needs one.")] = None,
-    tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate, and its chain, of the gRPC port.")] = None,
+    keys_file: Annotated[Path | None, typer.Option(help="File of API keys; without it no key is needed.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM certificate of the gRPC port, with its chain.")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="Its key.")] = None,
-    tls_client_ca: Annotated[Path | None, typer.Option(help="PEM certificates whose clients may connect.")] = None,
+    tls_client_ca: Annotated[
+        Path | None, typer.Option(help="PEM certificates that clients' certificates must be signed by.")
+    ] = None,
     check: Annotated[bool | None, typer.Option("--check", help="Print the resolved settings and stop.")] = None,
 ) -> None:
     """Run the server. Every option is also an environment variable, LEVER_DATA_DIR and so on; options win."""
@@ -110,8 +112,8 @@ app.command("delete")(experiments.delete)
 app.command("history")(history.history)
 app.command("rollback")(history.rollback)
 app.command("report")(report.report)
-app.command("plan")(plan.plan)
 app.command("explain", context_settings=decisions.ANY_ID)(explain.explain)
+app.command("plan")(plan.plan)
 app.command("log")(log.log)
 app.command("evaluate")(evaluate.evaluate)
 app.command("warm-start")(warm_start.warm_start)

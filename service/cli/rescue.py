@@ -14,7 +14,7 @@ Name = Annotated[str, typer.Argument(help="Name of the experiment.")]
 def restore(experiment: Name, server: Server = LOCAL) -> None:
     """Write back what a running server still holds of an experiment that the store has lost.
 
-    Rewards of decisions made before are answered LATE from then on: nobody knows any more which were counted.
+    Rewards of earlier decisions are answered LATE from then on, as it is no longer known which were counted.
     """
     from service.cli.connection import TIMEOUT_S
     from service.pb.lever.v1 import experiment_pb2 as pb
@@ -30,7 +30,7 @@ def accept_loss(
     server: Server = LOCAL,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Forget an experiment that the store has lost, and all that is left of it, on every server."""
+    """Give up an experiment that the store has lost: every server forgets it."""
     from service.cli.connection import TIMEOUT_S
     from service.pb.lever.v1 import experiment_pb2 as pb
 

@@ -57,13 +57,13 @@ def _samples(text: str) -> Metrics:
 
 def _grpc(seen: Seen) -> Diagnosis:
     if isinstance(seen.health, str) and seen.starting:
-        return problem(f"Lever runs, and does not listen at {seen.server} yet: {seen.starting}", "wait, and ask again")
+        return problem(f"Lever runs but does not listen at {seen.server} yet: {seen.starting}", "wait, and ask again")
     if isinstance(seen.health, str):
         todo = "start it with `lever serve`, or name it with --server (LEVER_SERVER); where it speaks TLS give --tls or --ca"
         return problem(f"no Lever server answers at {seen.server}: {seen.health}", todo)
     if not seen.health.get(""):
         why = ", ".join(line for line in seen.readyz.splitlines()[1:] if line) or "it does not say why"
-        return problem(f"{seen.server} answers, and is not ready: {why}", "see the checks of the store, and the log")
+        return problem(f"{seen.server} answers but is not ready: {why}", "see the checks of the store, and the log")
     return ok(f"{seen.server} is serving")
 
 
@@ -172,7 +172,7 @@ def _dropped(seen: Seen) -> Diagnosis:
 
 def _clock(seen: Seen) -> Diagnosis:
     if seen.server_clock is None:
-        raise SkipError("the server did not tell its time")
+        raise SkipError("the server did not report its time")
     ahead = seen.server_clock - seen.now
     if abs(ahead) > SKEW_S:
         todo = "run NTP on both; decisions have the store's time, but logs and certificates have the machine's"

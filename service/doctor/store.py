@@ -40,7 +40,7 @@ def _store(seen: Seen) -> Diagnosis:
     info = seen.store.info
     if not info:
         todo = "version, eviction, memory and replication are not known here: allow it, `ACL SETUSER NAME +info +config|get`"
-        return warning(f"{given} answers, and forbids INFO to its user", todo)
+        return warning(f"{given} answers, but forbids INFO to its user", todo)
     if info.get("cluster_enabled") == "1":
         return problem(NO_CLUSTER, "name another store with --redis-url (LEVER_REDIS_URL)")
     engine = "Valkey" if "valkey_version" in info else "Redis"
@@ -57,7 +57,7 @@ def _same(seen: Seen) -> Diagnosis:
     served, stored = set(seen.series("lever_snapshot_age_seconds")), seen.engine.experiments
     if served - stored:
         todo = "is this the server's store? See --redis-url and --data-dir; if it is, see `lost`"
-        return warning(f"served, and not in this store: {', '.join(sorted(served - stored))}", todo)
+        return warning(f"served, but not in this store: {', '.join(sorted(served - stored))}", todo)
     return ok(
         f"the {len(stored)} experiments of the store are those that are served" if served else "nothing is served"
     )
@@ -66,7 +66,7 @@ def _same(seen: Seen) -> Diagnosis:
 def _eviction(seen: Seen) -> Diagnosis:
     policy = seen.engine.info.get("maxmemory_policy", "")
     if not policy:
-        return warning("the store does not tell its maxmemory-policy", "make sure that it is noeviction")
+        return warning("the store does not report its maxmemory-policy", "make sure that it is noeviction")
     if policy != "noeviction":
         said = f"maxmemory-policy is {policy}: an evicted record lets a reward be counted twice"
         return problem(said, "`CONFIG SET maxmemory-policy noeviction`, and the same in the store's own configuration")
@@ -77,7 +77,7 @@ def _fsync(seen: Seen) -> Diagnosis:
     info, fsync = seen.engine.info, seen.engine.fsync
     if "aof_enabled" not in info:
         todo = "ask whoever runs it: an append-only file with `appendfsync always` keeps them"
-        return warning(f"the store does not tell how it is kept: {durability({})}", todo)
+        return warning(f"the store does not report how it keeps data: {durability({})}", todo)
     if info["aof_enabled"] != "1":
         todo = "`CONFIG SET appendonly yes`, and the same in the store's own configuration"
         return problem(durability({"fsync": "none"}), todo)
@@ -95,7 +95,7 @@ def _persistence(seen: Seen) -> Diagnosis:
         "rdb_last_bgsave_status": "saving the dump",
     }
     if not info.keys() & names.keys():
-        raise SkipError("the store does not tell")
+        raise SkipError("the store does not report it")
     failed = [what for name, what in names.items() if info.get(name, "ok") != "ok"]
     if failed:
         todo = "see the store's log and its disk: full, read-only, or no memory to fork"
@@ -109,7 +109,7 @@ def _memory(seen: Seen) -> Diagnosis:
     whole = limit or _number(info, "total_system_memory")
     of = "maxmemory" if limit else "the machine's memory, with no maxmemory set"
     if not whole:
-        raise SkipError("the store does not tell")
+        raise SkipError("the store does not report it")
     said = f"{used / whole:.0%} of {of} ({used >> 20:,} MB of {whole >> 20:,} MB)"
     if used > FULL * whole:
         return problem(
@@ -121,7 +121,7 @@ def _memory(seen: Seen) -> Diagnosis:
 def _replication(seen: Seen) -> Diagnosis:
     info = seen.engine.info
     if "role" not in info:
-        raise SkipError("the store does not tell")
+        raise SkipError("the store does not report it")
     if info["role"] == "slave":
         link = info.get("master_link_status", "unknown")
         return problem(f"this is a replica (its link is {link}), which takes no writes", "give the primary's address")
@@ -131,8 +131,8 @@ def _replication(seen: Seen) -> Diagnosis:
     if behind:
         return warning(f"{len(behind)} of {count} replicas are not in step", "see the replica's log")
     if not count:
-        return ok("a primary without replicas: what its disk holds is all there is")
-    return ok(f"a primary with {count} replicas; what they had not got is gone with a failover")
+        return ok("a primary without replicas: its disk holds the only copy")
+    return ok(f"a primary with {count} replicas; what has not reached them is lost in a failover")
 
 
 def _clock(seen: Seen) -> Diagnosis:
@@ -146,7 +146,7 @@ def _clock(seen: Seen) -> Diagnosis:
 
 def _disk(seen: Seen) -> Diagnosis:
     if seen.settings.redis_url:
-        raise SkipError("the store's disk is not this machine's to look at")
+        raise SkipError("the store's disk is on another machine")
     folder = seen.settings.data_dir
     if not folder.is_dir():
         raise SkipError(f"{folder} does not exist")
@@ -154,7 +154,7 @@ def _disk(seen: Seen) -> Diagnosis:
     size = _size(folder)
     said = f"{room.free >> 20:,} MB free of {room.total >> 20:,} MB; Lever's data has {size >> 20:,} MB"
     if room.free < size:
-        return problem(said, "the append-only file is rewritten beside itself: make room for as much again")
+        return problem(said, "rewriting the append-only file takes as much room again: make room")
     return warning(said, "make room") if room.free < DISK_SHARE * room.total else ok(said)
 
 

@@ -17,7 +17,7 @@ def take(store: Store, uid: str) -> Archived:
     """An experiment as it stands in the store, proved. LostError, CorruptError."""
     loaded = store.load(uid)
     if loaded.damaged or loaded.diverged:
-        raise CorruptError(f"the stored checkpoint is no good: {loaded.damaged or 'servers differ over it'}")
+        raise CorruptError(f"the stored checkpoint cannot be used: {loaded.damaged or 'servers differ over it'}")
     log = list(entries(store, uid))
     state = fold(uid, log, loaded.checkpoint).whole()
     archived = Archived(uid, state.fields["config"], state, log, None if complete(log) else loaded.checkpoint)

@@ -197,7 +197,9 @@ class ProcessTree:
 
     def _stop(self) -> bool:
         self._log.info("stopping")
-        well = self._family.end(self._serving, self._settings.grace_s + FLUSH_S)
+        well = True
+        if any(child.ready for child in self._serving):  # else there is nothing to flush, and all end together
+            well = self._family.end(self._serving, self._settings.grace_s + FLUSH_S)
         well &= self._family.end(self._family.children, HTTP_S)
         if self._store is not None:
             self._store.stop()

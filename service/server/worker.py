@@ -52,7 +52,8 @@ def make(settings: Settings, url: str, metrics: Metrics) -> Service:
 
     PreconditionError where they are none, or not those of the store's other servers, and for a Redis Cluster.
     """
-    refuse_cluster(url)
+    with suppress(UnavailableError):  # away: what a snapshot file has is served meanwhile
+        refuse_cluster(url)
     store, mark = RedisStore(url), snapshot_file.mark(settings.redis_url)
     shared = secrets.remembered(settings.data_dir, mark, store.secret)
     try:

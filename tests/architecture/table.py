@@ -110,8 +110,8 @@ MANY_ARGUMENTS: dict[str, str] = {
     "bandits.posterior.pack": "compiled: Numba takes arrays one by one",
     "lever_client.client.Lever.select": "each is an option of the call",
     "service.cli.decisions.select": "each is an option of the command",
-    "service.cli.plan.plan": "each is an option of the command",
     "service.cli.tables.evaluate.evaluate": "each is an option of the command",
     "service.cli.tables.warm_start.warm_start": "each is an option of the command",
+    "service.cli.plan.plan": "each is an option of the command",
     "service.cli.main.serve": "each is an option of the command",
 }

@@ -32,7 +32,15 @@ EVERYTHING = (
     "metrics.dashboard.enabled=true", "nodeSelector.disk=ssd", "podAnnotations.team=web",
 )  # fmt: skip
 LITTLE = ("secret.existing=mine", "autoscaling.enabled=false", "podDisruptionBudget.enabled=false")
-WAYS = {"plain": (URL,), "everything": EVERYTHING, "little": LITTLE, "former": (URL, "door.enabled=true")}
+RUNBOOK = "https://wiki.example/lever/runbook"
+LINKED = (URL, "metrics.rules.enabled=true", f"metrics.rules.runbook={RUNBOOK}")
+WAYS = {
+    "plain": (URL,),
+    "linked": LINKED,
+    "everything": EVERYTHING,
+    "little": LITTLE,
+    "former": (URL, "door.enabled=true"),
+}
 KEYS = f'keys: [{{name: site, hash: "blake2b:{"0" * 64}", scopes: [decide]}}]'
 CUSTOM = {"PodMonitor", "PrometheusRule"}  # the Prometheus operator's own; their schemas are not here
 
@@ -155,6 +163,9 @@ def test_rules_and_dashboard_are_the_shipped_ones() -> None:
     for name in ("rules", "alerts"):
         shipped = yaml.safe_load((ROOT / "deploy" / "prometheus" / f"{name}.yml").read_text())
         assert made["PrometheusRule", f"shop-lever-{name}"]["spec"] == shipped
+    groups = objects("linked")["PrometheusRule", "shop-lever-alerts"]["spec"]["groups"]
+    links = {rule["annotations"]["runbook_url"] for group in groups for rule in group["rules"]}
+    assert all(link.startswith(f"{RUNBOOK}#lever") for link in links)
     shown = json.loads(made["ConfigMap", "shop-lever-dashboard"]["data"]["lever.json"])
     assert shown == json.loads((ROOT / "deploy" / "grafana" / "lever.json").read_text())
 

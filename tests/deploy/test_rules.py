@@ -52,9 +52,31 @@ def test_every_alert_has_a_section_in_the_runbook_and_every_section_an_alert() -
     assert sections == alerts()
     for rule in rules():
         if rule.alert:
-            assert rule.body["annotations"]["runbook_url"] == f"docs/runbook.md#{rule.name.lower()}"
+            base = '{{ or $externalLabels.runbook "docs/runbook.md" }}'
+            assert rule.body["annotations"]["runbook_url"] == f"{base}#{rule.name.lower()}"
             assert rule.body["annotations"].keys() == {"summary", "description", "runbook_url"}
             assert rule.body["labels"]["severity"] in ("critical", "warning", "info")
+
+
+@pytest.mark.parametrize(
+    ("labels", "base"),
+    [({"runbook": "https://wiki.example/r"}, "https://wiki.example/r"), ({}, "docs/runbook.md")],
+)
+def test_alerts_link_to_where_the_runbook_is_read(
+    promtool: str, tmp_path: Path, labels: dict[str, str], base: str
+) -> None:
+    down = next(rule.body["annotations"] for rule in rules() if rule.alert and rule.name == "LeverDown")
+    told = {k: v.replace("{{ $labels.instance }}", "a:8080") for k, v in down.items()}
+    told["runbook_url"] = f"{base}#leverdown"
+    series = [{"series": 'up{job="lever", instance="a:8080"}', "values": "0x10"}]
+    fired = {"exp_labels": {"severity": "critical", "job": "lever", "instance": "a:8080"}, "exp_annotations": told}
+    case = {
+        "interval": "1m", "external_labels": labels, "input_series": series,
+        "alert_rule_test": [{"eval_time": "5m", "alertname": "LeverDown", "exp_alerts": [fired]}],
+    }  # fmt: skip
+    file = tmp_path / "case.yml"
+    file.write_text(yaml.safe_dump({"rule_files": [str(FOLDER / "alerts.yml")], "tests": [case]}))
+    run(promtool, "test", "rules", str(file))
 
 
 def test_the_runbook_names_how_each_alert_was_fired() -> None:

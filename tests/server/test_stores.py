@@ -20,10 +20,11 @@ from service.pb.lever.v1 import personalization_pb2 as pb
 from tests.rig.credentials import certificate
 from tests.rig.lever import HERO, LOCAL, Lever
 from tests.rig.programs import ROOT, program
+from tests.rig.stage import Stage, choose, reward
 from tests.rig.waiting import eventually
 
 PASSWORD = "open-sesame"
-# What docs/guarantees.md gives a user of Lever's own.
+# What deploy/README.md gives a user of Lever's own.
 ALLOWED = ("~lever:*", "&*", "+@all", "-@dangerous", "+info", "+config|get")
 
 
@@ -99,7 +100,7 @@ def counts(folder: Path, url: str) -> dict[str, dict[str, str]]:
 
 
 def test_a_user_of_levers_own(tmp_path: Path) -> None:
-    """As docs/guarantees.md sets it up; and one that may not even ask INFO, of which nothing untrue is said."""
+    """As deploy/README.md sets it up; and one that may not even ask INFO, of which nothing untrue is said."""
     with engine(tmp_path, "--appendfsync", "always") as client:
         client.execute_command("ACL", "SETUSER", "lever", "on", f">{PASSWORD}", *ALLOWED)
         url = f"unix://lever:{PASSWORD}@{tmp_path}/engine.sock"
@@ -145,6 +146,31 @@ def test_a_store_behind_tls(tmp_path: Path) -> None:
         assert PASSWORD not in json.dumps(found) + json.dumps(refused)
 
 
+def test_all_experiments_go_into_one_file_and_out_of_it(tmp_path: Path) -> None:
+    """One that is there already, or is damaged, is named and stops no other."""
+    file, names = tmp_path / "all.archive", ["hero", "other", "third"]
+    (tmp_path / "new").mkdir()
+    with engine(tmp_path) as client, engine(tmp_path / "new"):
+        url, fresh = (f"unix://{folder}/engine.sock" for folder in (tmp_path, tmp_path / "new"))
+        world = Stage(url, prefix="lever")
+        service = world.service()
+        uids = {name: service.experiments.put(HERO.replace("hero", name), 0)[0].uid for name in names}
+        reward(service, choose(service, "other", "ann"))
+        world.settle()
+        world.stop()
+        done = lever("export", "--all", "--out", str(file), "--redis-url", url)
+        assert (done.returncode, [line.split()[0] for line in done.stdout.splitlines()[:3]]) == (0, names), done.stderr
+        assert lever("import", str(file), "--redis-url", fresh).returncode == 0
+        again = lever("import", str(file), "--redis-url", fresh)
+        assert (again.returncode, again.stderr.count("is in the store already")) == (1, 3)
+        client.xadd(f"lever:{{{uids['hero']}}}:log", {"nonsense": "1"})
+        part = lever("export", "--all", "--out", str(file), "--redis-url", url)
+        assert (part.returncode, [line.split()[0] for line in part.stdout.splitlines()[:2]]) == (1, names[1:])
+        assert part.stderr.startswith("error: hero: ")
+        for wrong in (["export"], ["export", "hero", "--all"]):
+            assert lever(*wrong, "--out", str(file), "--redis-url", url).returncode == 2
+
+
 def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     """/proc takes no folders, whoever asks."""
     ports = ["--grpc-port", str(free_ports(1)[0]), "--http-port", str(free_ports(1)[0])]
@@ -180,7 +206,7 @@ def test_doctor_tells_a_server_that_starts_from_none(tmp_path: Path) -> None:
         process = subprocess.Popen([sys.executable, "-m", "service", "serve", *ports], cwd=ROOT, env=env, stderr=log)
         try:
             where = ["--server", f"127.0.0.1:{grpc_port}", "--http", f"http://127.0.0.1:{http_port}", *ports[4:]]
-            eventually(lambda: "Lever runs, and does not listen" in said(*where)["gRPC"]["said"])
+            eventually(lambda: "Lever runs but does not listen" in said(*where)["gRPC"]["said"])
             found = said(*where)
             assert (found["gRPC"]["result"], found["gRPC"]["todo"]) == ("problem", "wait, and ask again")
             assert found["way to the store"]["result"] == "skipped"
@@ -188,3 +214,7 @@ def test_doctor_tells_a_server_that_starts_from_none(tmp_path: Path) -> None:
         finally:
             process.terminate()
             process.wait(60)
+
+
+def test_the_guide_gives_this_user() -> None:
+    assert f"ACL SETUSER lever on >PASSWORD {' '.join(ALLOWED)}" in (ROOT / "deploy/README.md").read_text()

@@ -72,8 +72,9 @@ def test_a_stop_does_not_wait_for_a_compiler(tmp_path: Path) -> None:
     with made.starting() as lever:
         # It compiles from its first kernel's file on; what it would say then, it never says.
         eventually(lambda: any(cache.rglob("*.nbi")))
-        family = lever.children()
+        family, begun = lever.children(), time.monotonic()
         assert lever.stop() == 0
+        assert time.monotonic() - begun < 15, "a compiler is not waited for; alone on a machine it is a second"
         assert not any(alive(pid) for pid in family)
         assert '"ready"' not in lever.said()
         assert "killed" not in lever.said()

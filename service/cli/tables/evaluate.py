@@ -52,7 +52,7 @@ def evaluate(
     server: Server = LOCAL,
     as_json: AsJson = False,
 ) -> None:
-    """Estimate what another policy would have earned on logged traffic; or say why the log cannot tell.
+    """Estimate what another policy would have earned on logged traffic, or say why the log cannot tell.
 
     Exit code 0: estimated, 1: something is wrong, 3: the log cannot tell.
     """

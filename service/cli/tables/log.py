@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli.connection import LOCAL, Server, connect
-from service.cli.store_access import DataDir, RedisUrl, opened, uid_of
+from service.cli.store.store_access import DataDir, RedisUrl, opened, uid_of
 from service.cli.tables.waiting import TIMEOUT_S, waiting
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ def warm_start(
     server: Server = LOCAL,
     as_json: AsJson = False,
 ) -> None:
-    """Teach an experiment what was learned before Lever. A file sent again counts once; one that is wrong, not at all.
+    """Teach an experiment from history. A file sent again counts once; a file with mistakes is refused whole.
 
     Columns: arm, reward (the total of one trial, 0 for none); optional metric, segment, time, and features by name.
     """
@@ -47,4 +47,4 @@ def warm_start(
     if answer.repeated:
         typer.echo(f"{answer.repeated:,} rows of this file {'did not count' if undo else 'counted already'}")
     if answer.unknown_values:
-        typer.echo(f"{answer.unknown_values:,} values are none that the experiment declares; they count as unknown")
+        typer.echo(f"{answer.unknown_values:,} values are not declared by the experiment and count as unknown")

@@ -92,17 +92,17 @@ local function find(tally, metric)
   for i = 1, #tally do
     if tally[i].metric == metric then return tally[i] end
   end
-  return {metric = metric, total = 0, events = '', gone = '', new = true}
 end
 
-local function keep(tally, record)
-  if record.new then tally[#tally + 1] = record end
-  record.new = nil
+local function added_to(tally, metric)
+  local record = {metric = metric, total = 0, events = '', gone = ''}
+  tally[#tally + 1] = record
+  return record
 end
 
 -- How many events count. One that `first` took without a name, or before names were kept, has left no digest.
 local function counted(record, aggregate)
-  if aggregate == FIRST and not record.new and record.events == '' and record.gone == '' then return 1 end
+  if aggregate == FIRST and record.events == '' and record.gone == '' then return 1 end
   return #record.events / 8
 end
 
@@ -131,6 +131,11 @@ end
 -- Outcome, old total, new total of taking an event back; what has not come yet will not count.
 local function retract(tally, metric, aggregate, digest, floored)
   local record = find(tally, metric)
+  if not record then
+    record = added_to(tally, metric)
+    record.gone = digest
+    return APPLIED, 0, 0
+  end
   local old, at, count = record.total, place(record.events, digest), counted(record, aggregate)
   if place(record.gone, digest) then return DUPLICATE end
   local event = record.events -- of `first` it is one; where it or what is to be taken back has no name, it is meant
@@ -149,14 +154,14 @@ local function retract(tally, metric, aggregate, digest, floored)
     record.values = table.concat(values, ',')
   end
   record.gone = record.gone .. digest
-  keep(tally, record)
   return APPLIED, old, record.total
 end
 
 -- Outcome, old total, new total of a row of history that is to be forgotten.
 local function forget(tally, metric)
   if not tally.exposed then return DUPLICATE end
-  local old = find(tally, metric).total
+  local record = find(tally, metric)
+  local old = record and record.total or 0
   for i = #tally, 1, -1 do tally[i] = nil end
   tally.exposed = false
   return APPLIED, old, 0
@@ -165,23 +170,28 @@ end
 -- Outcome, old total, new total of a reward; remembers it when applied.
 local function reward(tally, metric, aggregate, value, limit, digest, floored)
   local record = find(tally, metric)
-  local count = counted(record, aggregate)
-  if place(record.gone, digest) then return RETRACTED end
-  if aggregate == FIRST and count > 0 or place(record.events, digest) then return DUPLICATE end
-  if count + #record.gone / 8 >= MAX_EVENTS then return TOO_MANY end
-  local old, new = record.total, value
+  local events, gone, old, new, count = '', '', 0, value, 0
+  if record then
+    events, gone, old, count = record.events, record.gone, record.total, counted(record, aggregate)
+    if gone ~= '' and place(gone, digest) then return RETRACTED end
+    if aggregate == FIRST and count > 0 or place(events, digest) then return DUPLICATE end
+    if count + #gone / 8 >= MAX_EVENTS then return TOO_MANY end
+  end
   if aggregate == SUM then
     new = added(old, value, floored)
     if new == old and value ~= 0 then return AT_BOUND end
   end
   if aggregate == MAX and count > 0 then new = math.max(old, value) end
   if math.abs(new) > limit or math.abs(value) >= EXACT then return OUT_OF_RANGE end
-  local before = record.values or count == 1 and string.format('%.0f', old)
-  if count == 0 then record.values = string.format('%.0f', value) end
-  if count > 0 and before then record.values = before .. string.format(',%.0f', value) end
+  record = record or added_to(tally, metric)
+  if count > 0 then
+    local before = record.values or count == 1 and string.format('%.0f', old)
+    record.values = before and before .. string.format(',%.0f', value)
+  else
+    record.values = nil -- the total tells
+  end
   record.total = new
-  if aggregate ~= FIRST or digest ~= UNNAMED or record.gone ~= '' then record.events = record.events .. digest end
-  keep(tally, record)
+  if aggregate ~= FIRST or digest ~= UNNAMED or gone ~= '' then record.events = events .. digest end
   return APPLIED, old, new
 end
 
@@ -196,14 +206,14 @@ for i = 1, #claims / 48 do
     late[#late + 1] = i
   else
     local tally = tallies[number] or load(number)
-    local floored = bit.band(flags, FLOORED) > 0
-    local exposes = bit.band(flags, DEFERRED) > 0 and not tally.exposed and 1 or 0
-    if bit.band(flags, FORGET) > 0 then
+    local floored = flags >= FLOORED
+    local exposes = flags % 2 == DEFERRED and not tally.exposed and 1 or 0
+    if flags % FLOORED >= FORGET then
       outcome, old, new = forget(tally, metric)
       exposes = -1
     elseif metric == NO_METRIC then
       outcome, old, new = exposes == 1 and APPLIED or DUPLICATE, 0, 0
-    elseif bit.band(flags, RETRACT) > 0 then
+    elseif flags % FORGET >= RETRACT then
       exposes = 0
       outcome, old, new = retract(tally, metric, aggregate, digest, floored)
     else

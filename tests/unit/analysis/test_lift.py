@@ -137,7 +137,13 @@ def test_a_click_of_ten_arms_is_too_early(service: Service) -> None:
 def test_arms_against_the_default(service: Service) -> None:
     text = config(0.1).replace("{name: fixed, weights: {new: 1}}", "{name: fixed, weights: {new: 1, old: 3, idle: 1}}")
     service.experiments.put(text.replace("[{id: old}", "[{id: old}, {id: idle, segments: [paid]}"), 0)
-    visit(service, 0, 1200)
+    visit(service, 0, 600)
+    paid = next(one for one in told(service).segments if one.segment == "paid")
+    early = next(arm for arm in paid.arms if arm.arm == "idle").effect
+    assert early is not None
+    assert "are needed" in early.too_early
+    assert math.isnan(early.difference)
+    visit(service, 600, 4000)
     made = told(service)
     arms = {arm.arm: arm for arm in next(one for one in made.segments if one.segment == "default").arms}
     assert arms["old"].effect is None
@@ -148,12 +154,6 @@ def test_arms_against_the_default(service: Service) -> None:
     assert 0.0 < new.low < 0.25 < new.high
     assert new.p_value < 0.05
     assert new.difference == pytest.approx(arms["new"].mean - arms["old"].mean, abs=0.02)  # odds never moved
-    early = next(
-        arm for arm in next(one for one in made.segments if one.segment == "paid").arms if arm.arm == "idle"
-    ).effect
-    assert early is not None
-    assert "20 are needed" in early.too_early
-    assert math.isnan(early.difference)
 
 
 def test_visits_that_go_together_widen_what_is_believed(service: Service) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from service.cli.store_access import DataDir, RedisUrl, opened, uid_of
+from service.cli.store.store_access import DataDir, RedisUrl, opened, uid_of
 
 
 def export(
@@ -56,7 +56,7 @@ def import_(
 ) -> None:
     """Bring experiments into the store of a running server, under their old uids. A file that does not prove itself is refused.
 
-    What was counted for which decision is not in the file, so rewards of decisions made before now are answered LATE.
+    The file does not say which decisions were rewarded, so rewards of earlier decisions are answered LATE.
     Exit code 1 where one of several could not be brought back; the others are.
     """
     from service.errors import LeverError

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli.connection import AsJson, console, print_json
-from service.cli.store_access import DataDir, RedisUrl, opened, uid_of
+from service.cli.store.store_access import DataDir, RedisUrl, opened, uid_of
 
 if TYPE_CHECKING:
     from service.management.verify import Verdict
