@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from bandits.policy import POLICIES, Policy, probabilities
 from bandits.posterior import Sums
+from bandits.stopping import LOSS, relative_loss
 from bandits.summary import Span, Summary, early, seen, summary
 from loadtest.coverage import effects
 from loadtest.rig import report
@@ -77,11 +78,14 @@ class Tally:
     covered: Counter[str] = field(default_factory=Counter)
     said: int = 0
     true: int = 0
+    losses: list[float] = field(default_factory=list)  # of leaders that may be shown for good, in parts of the best
+    ended: World | None = None  # the experiment that was last told to stop
 
     def see(self, look: Look) -> None:
         """Count a look: intervals of the arms that were shown, and the best arm where it is named."""
         if look.early:
             return
+        self._stop(look)
         name = f"{look.world.base:g}" + (" orders" if look.world.orders else "")
         truth, shown = look.world.truth, look.trials > 0
         inside = (look.said.low <= truth) & (truth <= look.said.high)
@@ -92,6 +96,14 @@ class Tally:
             self.said += 1
             self.true += bool(truth[leader] == truth.max())
 
+    def _stop(self, look: Look) -> None:
+        """The first look of an experiment at which a report says that the leader may be shown for good."""
+        if look.world is self.ended or not relative_loss(look.said) < LOSS:
+            return
+        self.ended = look.world
+        leader, truth = int(look.said.loss.argmin()), look.world.truth
+        self.losses.append(1.0 - float(truth[leader] / truth.max()))
+
     def row(self) -> dict[str, object]:
         """For the table and the JSON line."""
         coverage = {name: self.covered[name] / total for name, total in self.intervals.items()}
@@ -100,6 +112,11 @@ class Tally:
             "report_interval_coverage_orders": {name[:-7]: share for name, share in coverage.items() if " " in name},
             "p_best_said": self.said,
             "p_best_true": self.true / self.said if self.said else None,
+            "stopped": len(self.losses),
+            "stop_loss": sum(self.losses) / len(self.losses) if self.losses else None,
+            "stop_loss_above_5_percent": sum(loss > 0.05 for loss in self.losses) / len(self.losses)
+            if self.losses
+            else None,
         }
 
 

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from bandits.cells import HELD, HISTORY, OUTSIDE, POLICY, REWARDED, TOTAL, count_offset, counts_size
 from bandits.recall import SMALL
+from bandits.stopping import verdict
 from bandits.summary import Summary, early
 from service.analysis.arm_effect import ArmEffect, arm_effect
 from service.analysis.lift import Lift, SampleRatio, headline, lifts, sample_ratio
 from service.experiment.compiled import Experiment, Metric
 from service.learning.replica import Replica
-from service.serving.snapshot import Slot, Snapshot
+from service.serving.snapshot import Slot, Snapshot, span_of
 
 Ints = NDArray[np.int64]
 
@@ -31,6 +32,16 @@ class Total:
     rewarded: int
     reward_sum: float
     mean: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """What showing the leader for good would cost (bandits/stopping.py)."""
+
+    leader: str
+    loss: float
+    remaining: float
+    settled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +94,7 @@ class SegmentReport:
     too_early: bool = False
     totals: tuple[Total, ...] = ()
     served: str = ""  # the arm that everybody gets once the experiment has ended
+    stop: Stop | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +148,7 @@ def _segment(exp: Experiment, slot: Slot, counts: Ints, replica: Replica) -> Seg
     taught = (counts[:, POLICY] + counts[:, HISTORY])[slot.arms].astype(np.float64)
     rewarded = (counts[:, at[0] + REWARDED] + counts[:, at[1] + REWARDED])[slot.arms].astype(np.float64)
     soon = early(taught, rewarded)
+    stop = _stop(exp, slot, beliefs) if beliefs is not None and not soon else None
     if beliefs is not None and soon:
         unknown = np.full(slot.arms.size, np.nan)
         beliefs = beliefs._replace(best=unknown, loss=unknown)
@@ -149,7 +162,12 @@ def _segment(exp: Experiment, slot: Slot, counts: Ints, replica: Replica) -> Seg
         for k in range(len(exp.arms))
     )
     name, told = exp.segments.ids[slot.segment], totals(exp, counts.sum(axis=0))
-    return SegmentReport(name, arms, *_past(replica, slot.segment), soon, told)
+    return SegmentReport(name, arms, *_past(replica, slot.segment), soon, told, stop=stop)
+
+
+def _stop(exp: Experiment, slot: Slot, beliefs: Summary) -> Stop:
+    leader, loss, remaining, settled = verdict(slot.seen, span_of(exp.primary), slot.arms, beliefs)
+    return Stop(exp.arms[int(slot.arms[leader])].id, loss, remaining, settled)
 
 
 def totals(exp: Experiment, counts: Ints) -> tuple[Total, ...]:

@@ -15,7 +15,7 @@ from service.cli.experiments import Name
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from service.pb.lever.v1.experiment_pb2 import ArmReport, Lift, SegmentReport, Total
+    from service.pb.lever.v1.experiment_pb2 import ArmReport, Lift, SegmentReport, Stop, Total
 
 _BAR = 10
 _TELLING = 30  # trials, all of them rewarded, are no chance
@@ -67,6 +67,8 @@ def report(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) ->
             typer.echo(
                 "every trial was rewarded: are deferred choices exposed only where they succeed? Expose all that were shown."
             )
+        if segment.HasField("stop"):
+            typer.echo(stopping(segment.stop))
         for total in segment.totals:
             if total.group != "policy":
                 who = "served the default without a draw" if total.group == "default" else total.group
@@ -82,6 +84,16 @@ def unexposed(segment: SegmentReport) -> bool:
 def moment(ms: int) -> str:
     """A time for people, UTC to the minute."""
     return dt.datetime.fromtimestamp(ms / 1000, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def stopping(stop: Stop) -> str:
+    """Whether there is much left to find out."""
+    if math.isnan(stop.loss):
+        return f"stop: {stop.leader} leads and is not believed to earn anything"
+    left = f"with 95 % no more than {stop.remaining:.1%} is left to win"
+    if stop.settled:
+        return f"stop: {stop.leader} may be shown for good; expected loss {stop.loss:.2%} of what it earns, {left}"
+    return f"go on: showing {stop.leader} for good is expected to lose {stop.loss:.1%} of what it earns, {left}"
 
 
 def totals_table(totals: Sequence[Total]) -> Table:

@@ -13,7 +13,7 @@ from bandits.ope import Estimate
 from service.analysis.arm_effect import ArmEffect
 from service.analysis.evaluation import Evaluation
 from service.analysis.lift import BucketSums, Lift, SampleRatio
-from service.analysis.report import ArmReport, Total
+from service.analysis.report import ArmReport, Stop, Total
 from service.errors import InvalidError, PreconditionError, UnavailableError
 from service.experiment.compiled import Experiment
 from service.experiment.features.column import Value
@@ -107,6 +107,7 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
                     outage=pb.Outage(from_ms=segment.outage.from_ms, seen_ms=segment.outage.seen_ms)
                     if segment.outage else None,
                     served=segment.served, too_early=segment.too_early, totals=_totals(segment.totals),
+                    stop=pb.Stop(**_fields(segment.stop)) if segment.stop else None,
                 )
                 for segment in report.segments
             ],
@@ -253,7 +254,7 @@ def _lift(lift: Lift) -> pb.Lift:
     return pb.Lift(**named, buckets=pb.BucketSums(**_fields(buckets)) if buckets else None)
 
 
-def _fields(one: ArmReport | Lift | BucketSums | SampleRatio | Total | ArmEffect) -> dict[str, Any]:
+def _fields(one: ArmReport | Lift | BucketSums | SampleRatio | Total | ArmEffect | Stop) -> dict[str, Any]:
     """One name for one thing: a report's fields are the message's."""
     return {field.name: getattr(one, field.name) for field in fields(one)}
 

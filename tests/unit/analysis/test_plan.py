@@ -12,6 +12,7 @@ from service.errors import InvalidError
 from service.experiment.compiled import Experiment, build, read
 from service.experiment.parse import parse
 from tests.rig.canned import lever
+from tests.rig.programs import ROOT
 
 TEXT = """
 experiment: shop
@@ -100,3 +101,12 @@ def test_the_command(tmp_path: Path) -> None:
     assert wrong.exit_code == 2
     assert "holdout: must be above 0" in wrong.stderr
     assert "--visits" in lever("plan", file, "--rate", "0.1", "--effect", "0.5").stderr
+
+
+def test_the_documented_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it stands in the docs, over fewer days and experiments."""
+    (line,) = [line for line in (ROOT / "docs/reports.md").read_text().splitlines() if line.startswith("lever plan ")]
+    monkeypatch.chdir(ROOT)
+    told = lever(*line.split()[1:], "--days", "3", "--experiments", "10")
+    assert told.exit_code == 0, told.output
+    assert "10 simulated experiments" in told.stdout

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from service.cli.report import bar, number
+from service.cli.report import bar, number, stopping
 from service.pb.lever.v1 import experiment_pb2 as epb
 from tests.rig.canned import Canned, lever
 
@@ -106,6 +106,15 @@ def test_report_as_json(canned: Canned) -> None:
     assert told["stale"] is True
     arm = told["segments"][0]["arms"][0]
     assert (arm["trials"], arm["probability_best"], arm["holdout_trials"]) == (12345, 0.875, 0)
+
+
+def test_when_to_stop() -> None:
+    settled = epb.Stop(leader="calm", loss=0.0042, remaining=0.031, settled=True)
+    assert stopping(settled) == (
+        "stop: calm may be shown for good; expected loss 0.42% of what it earns, with 95 % no more than 3.1% is left to win"
+    )
+    assert stopping(epb.Stop(leader="calm", loss=0.042, remaining=0.2)).startswith("go on: showing calm for good")
+    assert "is not believed to earn" in stopping(epb.Stop(leader="calm", loss=float("nan")))
 
 
 def test_too_early_stands_where_nothing_can_be_said_yet(canned: Canned) -> None:

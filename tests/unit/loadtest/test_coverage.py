@@ -38,6 +38,7 @@ def test_what_is_counted() -> None:
     row = tally.row()
     assert row["report_interval_coverage"] == {"0.05": 0.5}
     assert (row["p_best_said"], row["p_best_true"]) == (1, 0.0)
+    assert (row["stopped"], row["stop_loss"], row["stop_loss_above_5_percent"]) == (1, pytest.approx(1 / 3), 1.0)
 
 
 def test_effects_are_true() -> None:
