@@ -40,6 +40,7 @@ COLUMNS = (
     LogColumn("sticky", "flag"), LogColumn("metric", "text"), LogColumn("old_total", "number"),
     LogColumn("new_total", "number"), LogColumn("exposes", "flag"),
 )  # fmt: skip
+KINDS = ("trial", "exposure", "reward", "retraction", "late")  # a retraction is of a reward, or of a row of history
 _FLAGS = (
     ("holdout", bits.HOLDOUT), ("deferred", bits.DEFERRED), ("history", bits.HISTORY),
     ("fixed", bits.UNDRAWN), ("sticky", bits.STICKY),
@@ -60,10 +61,8 @@ def columns_of(experiment: Experiment) -> list[LogColumn]:
 class LogTable:
     """Turns entries into records. Configurations by version are given, or come by in the log itself.
 
-    `kind` is trial, reward, exposure, retraction (of a reward, or of a row of history) or late; totals are in the metric's natural unit.
-    Features are there twice:
-    `context.<feature>` is its value as far as the log has it, none where it is missing; `x.<column>` are the encoded
-    columns in [-1, 1].
+    `kind` is one of KINDS; totals are in the metric's natural unit. Features are there twice: `context.<feature>` is its
+    value as far as the log has it, none where it is missing; `x.<column>` are the encoded columns in [-1, 1].
     """
 
     versions: dict[int, Experiment] = field(default_factory=dict)

@@ -27,13 +27,12 @@ from service.rpc.personalization import FEATURES, TEXT_BYTES, TOKEN_CHARS
 from service.security.api_keys import HEADER, Access
 from service.serving.explainer import ArmReasons, Reasons
 from service.store.contract import Event
-from service.text.csv_format import Format
+from service.text.csv_format import MOST_BYTES, Format
 
 CONFIG_BYTES = 1 << 20
 ANYONE = "anyone: no keys are asked for"
 HISTORY_USUAL = 100
 HISTORY_MOST = 10_000
-CSV_BYTES = 30 << 20  # below what a message may have
 
 
 class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
@@ -131,7 +130,7 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
         way = Way.JUDGE if request.dry_run else Way.UNDO if request.undo else Way.TEACH
         given = request.format
         form = Format(given.delimiter, given.decimal, dict(given.columns), tuple(given.leave_out))
-        warmed = self._offline.warm_start(name, _text("csv", request.csv, CSV_BYTES), form, way)
+        warmed = self._offline.warm_start(name, _text("csv", request.csv, MOST_BYTES), form, way)
         if way is not Way.JUDGE:
             said = "taught history" if way is Way.TEACH else "took history back"
             self._tell(said, name, context, detail=f"{warmed.applied:,} rows")

@@ -55,6 +55,9 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_connection_idle_ms", 120_000),
     # Of a call that is not admitted yet 64 kB are taken in, and no more on fast connections.
     ("grpc.http2.bdp_probe", 0),
+    # The core handles what several connections sent one after the other on a thread, and reads ever more at once from those that
+    # send much (memory that stays, too): so a flood kept others waiting for two to three times as long.
+    ("grpc.experimental.tcp_max_read_buffer_size", 64 << 10),
 )
 CONNECTIONS = 10_000  # of a worker; fewer where the system allows it fewer files
 

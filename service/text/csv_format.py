@@ -13,6 +13,7 @@ import msgspec
 
 from service.errors import InvalidError, Violation
 
+MOST_BYTES = 30 << 20  # of a file that goes to a server, which takes messages of 32 MB
 DELIMITERS = (",", ";", "\t", "|")
 _NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|"}
 _MANY = 12  # columns that are told by name

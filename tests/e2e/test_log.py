@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 from typer.testing import CliRunner
 
-from service.analysis.log_table import COLUMNS
+from service.analysis.log_table import COLUMNS, KINDS
 from service.cli.main import app
 from service.cli.tables.table_file import table_file
 from service.errors import InvalidError
@@ -101,6 +101,8 @@ def test_the_table_in_the_documentation_is_that_of_the_code() -> None:
     text = (ROOT / "docs/log.md").read_text()
     documented = re.findall(r"^\| `([a-z_]+)` \| (\w+) \| \S.*\|$", text, re.MULTILINE)
     assert documented == list(COLUMNS)
+    (kinds,) = re.findall(r"^\| `kind` \| text \| (.*) \|$", text, re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", kinds)) == {*KINDS, "history"}
     fields = [field.name for field in pb.LogRow.DESCRIPTOR.fields]
     assert fields == [*(name for name, _ in COLUMNS), "context", "x"]
     assert all(f"`{name}.<" in text for name in ("context", "x"))

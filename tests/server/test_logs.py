@@ -104,18 +104,29 @@ def refused(call: Callable[[], object], code: grpc.StatusCode) -> None:
     assert caught.value.code() is code
 
 
+DOUBT = "taken, but hardly meant"
+
+
 def test_a_start_says_what_matters_once(world: World) -> None:
     eventually(lambda: world.events()["ready"] == 1)
     names = [line["event"] for line in world.lines()]
     start = world.lines()[: names.index("ready") + 1]
     promise = "acknowledged rewards survive a crash of any process and a power loss"
-    assert names[: len(start)] == ["starting", promise, "the store is reached", "experiment created", "ready"]
+    assert names[: len(start)] == [
+        "starting",
+        promise,
+        "the store is reached",
+        "experiment created",
+        DOUBT,
+        "ready",
+    ]  # it has no holdout
     lines = {line["event"]: line for line in start}
     assert lines["ready"]["seconds"] > 0
     assert lines["starting"]["settings"]["keys_file"].endswith("keys.yaml")
     assert (lines["experiment created"]["experiment"], lines["experiment created"]["by"]) == ("hero", "supervisor")
     assert lines[promise]["fsync"] == "always"
-    assert all(line["timestamp"] and line["level"] == "info" for line in start)
+    assert all(line["timestamp"] for line in start)
+    assert {line["event"]: line["level"] for line in start if line["level"] != "info"} == {DOUBT: "warning"}
 
 
 def test_decisions_rewards_and_wrong_requests_add_no_line(world: World) -> None:
@@ -170,6 +181,10 @@ def test_keys_and_a_certificate_that_are_replaced(world: World) -> None:
     eventually(lambda: world.events()["API keys reloaded"] == before["API keys reloaded"] + 1)
     asked = xpb.GetHistoryRequest(limit=1)
     stub, stranger = ExperimentServiceStub(world.channel), bearer(SECRETS["stranger"])
+    # What is logged is written into the history a moment later.
+    eventually(
+        lambda: [e.what for e in stub.GetHistory(asked, metadata=stranger, timeout=30).events] == ["API keys changed"]
+    )
     (past,) = stub.GetHistory(asked, metadata=stranger, timeout=30).events
     assert (past.what, past.by, past.experiment) == ("API keys changed", "the file of keys", "")
     assert past.detail == "added stranger"

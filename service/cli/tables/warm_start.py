@@ -30,12 +30,16 @@ def warm_start(
     Columns: arm, reward (the total of one trial, 0 for none); optional metric, segment, time, and features by name.
     """
     from service.pb.lever.v1 import experiment_pb2 as pb
+    from service.text.csv_format import MOST_BYTES
 
     if dry_run and undo:
         raise typer.BadParameter("a dry run takes nothing back: give one of --dry-run and --undo", param_hint="--undo")
     form = format_of(delimiter, decimal, columns, leave_out)
     given = pb.CsvFormat(delimiter=form.delimiter, decimal=form.decimal, columns=form.columns, leave_out=form.leave_out)
     text = text_of(file, encoding)
+    if len(text.encode()) > MOST_BYTES:
+        typer.echo(f"{file}: has more than {MOST_BYTES >> 20} MB: put its rows into several files", err=True)
+        raise typer.Exit(1)
     with waiting("writing history"), connect(server) as client:
         request = pb.WarmStartRequest(name=experiment, csv=text, format=given, dry_run=dry_run, undo=undo)
         answer = client.experiments.WarmStart(request, timeout=TIMEOUT_S)

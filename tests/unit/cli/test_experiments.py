@@ -152,5 +152,8 @@ def test_history_goes_out_with_what_its_owner_says(canned: Canned, tmp_path: Pat
     assert asked.csv == "Arm;Käufe\r\nred;1\r\n"
     assert dict(asked.format.columns) == {"arm": "Arm", "reward": "Käufe"}
     assert (asked.format.delimiter, asked.format.decimal, list(asked.format.leave_out)) == (";", ",", ["id", "x_*"])
+    long = tmp_path / "long.csv"
+    long.write_text("arm,reward\n" + "red,1\n" * (5 << 20))
+    assert "long.csv: has more than 30 MB" in lever("warm-start", "hero", long).stderr
     refused = lever("warm-start", "hero", file)
     assert (refused.exit_code, "h.csv:1: file: is not UTF-8" in refused.stderr) == (1, True)
