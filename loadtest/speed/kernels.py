@@ -1,7 +1,7 @@
 """`python -m loadtest kernels`: decide and learn in process, beside bare NumPy and the peers that are installed.
 
 Beside LinUCB in Numba stands the same in a dozen lines of NumPy with Sherman-Morrison, as many services have it, and
-MABWiser, Vowpal Wabbit and bayesianbandits (`pip install --group peers`). Each call is timed by itself; the
+MABWiser, Vowpal Wabbit and bayesianbandits (dependency group `peers`). Each call is timed by itself; the
 compiled batch is timed whole. What a call is compared on is one decision from a context that is ready: an array
 for us, NumPy and MABWiser, a parsed example's text for Vowpal Wabbit, whose parsing is part of its call.
 """
