@@ -75,7 +75,7 @@ def test_what_is_percent_encoded_is_taken_and_an_unreachable_store_does_not_say_
 
 @pytest.mark.parametrize("middle", ["#", "/", "?", "[", "@", "%", " ", "\t", "é", "", ":"])
 @pytest.mark.parametrize(
-    "command", [["serve", "--check"], ["doctor", "--json"], ["verify"], ["log", "hero", "--out", "no.csv"]]
+    "command", [["serve", "--check"], ["doctor", "--json"], ["verify"], ["export", "hero", "--out", "no.lever"]]
 )
 def test_no_command_prints_it(middle: str, command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("service.cli.doctor.TIMEOUT_S", 0.2)

@@ -55,8 +55,8 @@ def test_a_page_and_its_events(lever: Site) -> None:
     select, events = re.split(r"^(?=curl .*v1/events)", block("/v1/select"), flags=re.MULTILINE)
     (page,) = curl(lever, select)
     hero, offer = (made["decision_id"] for made in page["decisions"])  # type: ignore[attr-defined]
-    (told,) = curl(lever, events, hero, offer, hero)
-    assert told["results"] == [{"outcome": "APPLIED"}, {"outcome": "APPLIED"}, {"outcome": "DUPLICATE"}]
+    (told,) = curl(lever, events, hero, offer, hero, offer)
+    assert told["results"] == [{"outcome": "APPLIED"}, {"outcome": "APPLIED"}, {"outcome": "DUPLICATE"}, {"outcome": "APPLIED"}]
 
 
 def test_a_public_key(tmp_path: Path) -> None:
