@@ -56,7 +56,12 @@ def test_a_page_and_its_events(lever: Site) -> None:
     (page,) = curl(lever, select)
     hero, offer = (made["decision_id"] for made in page["decisions"])  # type: ignore[attr-defined]
     (told,) = curl(lever, events, hero, offer, hero, offer)
-    assert told["results"] == [{"outcome": "APPLIED"}, {"outcome": "APPLIED"}, {"outcome": "DUPLICATE"}, {"outcome": "APPLIED"}]
+    assert told["results"] == [
+        {"outcome": "APPLIED"},
+        {"outcome": "APPLIED"},
+        {"outcome": "DUPLICATE"},
+        {"outcome": "APPLIED"},
+    ]
 
 
 def test_a_public_key(tmp_path: Path) -> None:
