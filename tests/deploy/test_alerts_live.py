@@ -105,13 +105,13 @@ def hurt_by_callers(shop: Shop, engine: Embedded, watch: Watch) -> None:
         watch.expect("rewards are sent for old decisions only", "LeverRewardDelayUp"),
         watch.expect("only one arm was ever rewarded", "LeverOneArm"),
     ):
-        with watch.expect("decisions go on, their rewards are no longer sent", "LeverOutage", experiment="brief"):
+        with watch.expect("decisions go on, their rewards are no longer sent", "LeverOutage", of="brief"):
             pass  # at once: so short an experiment has soon forgotten how it was before
         with watch.expect("a checkpoint with one wrong bit is stored beside the server's", "LeverDivergence"):
             shop.differ(engine.url)
         with (
             ticking(lambda: shop.caller.reward_singly(shop.rewarded[:400])),
-            watch.expect("400 rewards at once for one thread and 8 places", "LeverShedding"),
+            watch.expect("400 rewards at once for one thread and 8 places", "LeverShedding", of="rewards"),
         ):
             pass
 
@@ -138,21 +138,21 @@ def hurt_through_the_store(engine: Embedded, watch: Watch) -> None:
     link.close()
     kept, spoilt = (f"lever:{{{registry[name]}}}:log" for name in ("kept", "spoilt"))
     with redis.Redis.from_url(engine.url, protocol=2) as raw:
-        with watch.expect("the last entry of a log deleted", "LeverLogEndsLost", experiment="kept"):
+        with watch.expect("the last entry of a log deleted", "LeverLogEndsLost", of="kept"):
             for _ in range(5):  # an entry that no server has read yet is missed by nobody
                 raw.xdel(kept, raw.xrevrange(kept, count=1)[0][0])
                 time.sleep(0.3)
         with watch.expect("`maxmemory-policy` set to `allkeys-lru`", "LeverStoreEvicts"):
             raw.config_set("maxmemory-policy", "allkeys-lru")
         raw.config_set("maxmemory-policy", "noeviction")
-        with watch.expect("an experiment's log replaced by a text", "LeverSnapshotOld", experiment="spoilt"):
+        with watch.expect("an experiment's log replaced by a text", "LeverSnapshotOld", of="spoilt"):
             with watch.expect("an experiment's log replaced by a text", "LeverUnreadable"):
                 raw.delete(spoilt)
                 raw.set(spoilt, "not ours")
             with (
                 refusing_writes(engine),
                 watch.expect("the store takes no writes", "LeverErrors", "LeverFlushStuck"),
-                watch.expect("the store takes no writes", "LeverCheckpointOld", experiment="kept"),
+                watch.expect("the store takes no writes", "LeverCheckpointOld", of="kept"),
             ):
                 pass
         assert engine.pid is not None

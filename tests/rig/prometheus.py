@@ -29,7 +29,7 @@ class Watch:
     def __init__(self, address: str) -> None:
         self._address = address
         self._lock = threading.Condition()
-        self._firing: dict[tuple[str, str], float] = {}  # alert and experiment, since when
+        self._firing: dict[tuple[str, str], float] = {}  # alert and what it is of, since when
         self._stop = threading.Event()
         self.said: set[str] = set()  # summaries and descriptions of what fired
         self.rows: list[tuple[str, str, float]] = []  # alert, fault, seconds until it fired
@@ -52,23 +52,23 @@ class Watch:
         if self._thread.is_alive():
             self._thread.join()
 
-    def firing(self, experiment: str = "") -> dict[str, float]:
-        """Alerts that fire now, of this experiment if one is given; and since when."""
+    def firing(self, of: str = "") -> dict[str, float]:
+        """Alerts that fire now, of this experiment or pool if one is given; and since when."""
         with self._lock:
-            return {name: since for (name, of), since in self._firing.items() if experiment in ("", of)}
+            return {name: since for (name, its), since in self._firing.items() if of in ("", its)}
 
     @contextlib.contextmanager
-    def expect(self, fault: str, *names: str, experiment: str = "") -> Iterator[None]:
+    def expect(self, fault: str, *names: str, of: str = "") -> Iterator[None]:
         """The fault comes with the block; wait at its end until all these alerts fire, which did not before."""
         assert set(names) <= set(alerts())
-        eventually(lambda: not set(names) & set(self.firing(experiment)))
+        eventually(lambda: not set(names) & set(self.firing(of)))
         begun = time.monotonic()
         yield
         with self._lock:
             for name in names:
-                fired = self._lock.wait_for(lambda name=name: name in self.firing(experiment), DEADLINE_S)  # type: ignore[misc]
+                fired = self._lock.wait_for(lambda name=name: name in self.firing(of), DEADLINE_S)  # type: ignore[misc]
                 assert fired, f"{name} did not fire within {DEADLINE_S:.0f} s of: {fault}"
-                self.rows.append((name, fault, self.firing(experiment)[name] - begun))
+                self.rows.append((name, fault, self.firing(of)[name] - begun))
 
     def _run(self) -> None:
         while not self._stop.wait(0.25):
@@ -77,7 +77,7 @@ class Watch:
             except OSError:  # busy; what fires stays as it was
                 continue
             now = [one for one in found if one["state"] == "firing"]
-            keys = [(one["labels"]["alertname"], one["labels"].get("experiment", "")) for one in now]
+            keys = [(one["labels"]["alertname"], _of(one["labels"])) for one in now]
             with self._lock:
                 self.said |= {text for one in now for text in one["annotations"].values()}
                 self._firing = {key: self._firing.get(key, time.monotonic()) for key in keys}
@@ -113,3 +113,8 @@ def watching(program: str, folder: Path, targets: Mapping[str, str]) -> Iterator
         watch.stop()
         process.terminate()
         process.wait(30)
+
+
+def _of(labels: dict[str, str]) -> str:
+    """The experiment or the pool that an alert is about."""
+    return labels.get("experiment") or labels.get("pool", "")
