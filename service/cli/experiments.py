@@ -107,7 +107,7 @@ def list_(server: Server = LOCAL, as_json: AsJson = False) -> None:
         table.add_column(heading, justify="right")
     table.add_column("applied")
     for one in answer.experiments:
-        row = (one.name, one.state, one.algorithm, str(len(one.arms)), str(one.version), _moment(one.applied_at_ms))
+        row = (one.name, one.state, one.algorithm, str(len(one.arms)), str(one.version), moment(one.applied_at_ms))
         table.add_row(*row)
     console().print(table)
 
@@ -121,7 +121,7 @@ def show(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) -> N
     if as_json:
         print_json(plain(answer))
         return
-    applied = _moment(answer.applied_at_ms)
+    applied = moment(answer.applied_at_ms)
     # JSON has no comments: what goes into a file is the configuration and nothing else.
     said = f"# {answer.name}: {answer.state}, {answer.algorithm}, version {answer.version}, applied {applied}"
     typer.echo(said, err=True)
@@ -145,5 +145,6 @@ def delete(
     typer.echo(f"{experiment}  deleted")
 
 
-def _moment(ms: int) -> str:
+def moment(ms: int) -> str:
+    """A time for people, UTC to the second."""
     return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,6 +19,7 @@ from service.cli.connection import (
     plain,
     print_json,
 )
+from service.cli.experiments import moment
 
 if TYPE_CHECKING:
     from service.pb.lever.v1.experiment_pb2 import HistoryEvent
@@ -64,7 +64,7 @@ def _table(events: Sequence[HistoryEvent]) -> None:
     table.add_column("detail", overflow="fold")
     for event in events:
         version = str(event.version) if event.version else ""
-        table.add_row(_moment(event.at_ms), event.what, event.experiment, version, event.by or "anyone", event.detail)
+        table.add_row(moment(event.at_ms), event.what, event.experiment, version, event.by or "anyone", event.detail)
     console().print(table)
 
 
@@ -77,7 +77,7 @@ def _diffs(events: Sequence[HistoryEvent]) -> Iterator[str]:
     for event, old in pairwise(written):
         if (old.experiment, old.version + 1) != (event.experiment, event.version):
             continue
-        new, was = (f"{one.experiment} version {one.version}, {_moment(one.at_ms)}" for one in (event, old))
+        new, was = (f"{one.experiment} version {one.version}, {moment(one.at_ms)}" for one in (event, old))
         yield ""
         yield from unified_diff(old.config.splitlines(), event.config.splitlines(), was, new, lineterm="", n=2)
 
@@ -113,7 +113,3 @@ def rollback(
     version = answer.experiment.version
     said = f"as version {version}" if answer.changed else "and was so already"
     typer.echo(f"{experiment}  is as it was in version {wanted}, {said}")
-
-
-def _moment(ms: int) -> str:
-    return f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"

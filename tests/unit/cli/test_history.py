@@ -33,8 +33,8 @@ def test_history_is_a_table(past: Canned) -> None:
     assert result.exit_code == 0, result.output
     heading, *rows = (line.split() for line in result.stdout.splitlines())
     assert heading == ["when", "what", "experiment", "version", "by", "detail"]
-    assert rows[0] == ["2023-11-14", "22:13:29", "taught", "history", "hero", "bob", "12", "rows"]
-    assert rows[1] == ["2023-11-14", "22:13:25", "updated", "hero", "2", "anyone"]
+    assert rows[0] == ["2023-11-14", "22:13:29", "UTC", "taught", "history", "hero", "bob", "12", "rows"]
+    assert rows[1] == ["2023-11-14", "22:13:25", "UTC", "updated", "hero", "2", "anyone"]
     assert (past.asked[0].name, past.asked[0].limit) == ("hero", 7)
 
 
@@ -42,7 +42,7 @@ def test_history_with_lines_that_changed(past: Canned) -> None:
     shown = lever("history", "--diff").stdout.splitlines()
     assert "-state: active" in shown
     assert "+state: paused" in shown
-    assert "--- hero version 1, 2023-11-14 22:13:20" in shown
+    assert "--- hero version 1, 2023-11-14 22:13:20 UTC" in shown
 
 
 def test_history_as_json(past: Canned) -> None:
