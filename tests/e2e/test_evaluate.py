@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 
@@ -16,8 +14,7 @@ from service.server.assemble import Service
 from service.serving.personalizer import Decision
 from service.serving.token import from_text
 from service.store.contract import Entry, Outcome
-from service.store.embedded import Embedded
-from tests.rig.stage import Stage, choose, reward, stage
+from tests.rig.stage import Stage, choose, reward
 
 OFFER = """
 experiment: NAME
@@ -28,13 +25,6 @@ features: {country: {type: category, values: [de, fr]}}
 metrics: [{id: sale, window: 1h}]
 """
 EARNS = {"red": 0.1, "green": 0.5, "blue": 0.2}
-
-
-@pytest.fixture(scope="module")
-def world(valkey: Embedded) -> Iterator[Stage]:
-    with stage(valkey.url) as built:
-        built.service()
-        yield built
 
 
 @pytest.fixture(scope="module")

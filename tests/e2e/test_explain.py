@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 
 import pytest
 
@@ -12,8 +11,7 @@ from service.experiment.features.column import Value
 from service.server.assemble import Service
 from service.serving.explainer import Reasons
 from service.serving.personalizer import Reason
-from service.store.embedded import Embedded
-from tests.rig.stage import Stage, choose, reward, stage
+from tests.rig.stage import Stage, choose, reward
 
 CONFIG = """
 experiment: shop
@@ -31,13 +29,6 @@ MOBILE: dict[str, Value] = {"device": "mobile", "hour": 12.0}
 DESKTOP: dict[str, Value] = {"device": "desktop", "hour": 12.0}
 STAFF: dict[str, Value] = {"device": "desktop", "hour": 23.5}
 CONTEXTS: tuple[dict[str, Value], ...] = (MOBILE, DESKTOP, {"device": "mobile"}, {})
-
-
-@pytest.fixture(scope="module")
-def world(valkey: Embedded) -> Iterator[Stage]:
-    with stage(valkey.url) as built:
-        built.service()
-        yield built
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,7 @@ from service.server.assemble import Service
 from service.serving.personalizer import Mode, Reason
 from service.serving.token import from_text
 from service.store.contract import Outcome
-from service.store.embedded import Embedded
-from tests.rig.stage import Stage, choose, reward, stage
+from tests.rig.stage import Stage, choose, reward
 
 EXAMPLES = Path(__file__).parents[2] / "deploy" / "examples"
 
@@ -24,13 +22,6 @@ default_arm: a
 algorithm: beta
 metrics: [{id: click, window: 1h}]
 """
-
-
-@pytest.fixture(scope="module")
-def world(valkey: Embedded) -> Iterator[Stage]:
-    with stage(valkey.url) as built:
-        built.service()
-        yield built
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from service.analysis.log_table import LogTable, Record, entries
@@ -15,8 +13,7 @@ from service.server.assemble import Service
 from service.serving.rewarder import RewardEvent
 from service.serving.token import from_text
 from service.store.contract import Outcome
-from service.store.embedded import Embedded
-from tests.rig.stage import Stage, choose, reward, stage
+from tests.rig.stage import Stage, choose, reward
 
 SHOP = """
 experiment: NAME
@@ -34,13 +31,6 @@ metrics:
 HISTORY = "arm,reward,returning,time\ncalm,1,true,2025-01-01\nbold,0,,2025-03-01\nbold,1,false,\n".replace(
     ",\n", ",2025-05-05\n"
 )
-
-
-@pytest.fixture(scope="module")
-def world(valkey: Embedded) -> Iterator[Stage]:
-    with stage(valkey.url) as built:
-        built.service()
-        yield built
 
 
 @pytest.fixture(scope="module")
