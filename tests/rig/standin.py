@@ -20,6 +20,7 @@ from service.rpc.server import Limits, Server
 from service.security.api_keys import Access
 from service.serving.batch import BatchDecision
 from service.serving.explainer import ArmReasons, Part, Reasons
+from service.serving.journey import Credited, Journey
 from service.serving.personalizer import Decision, Mode, Reason
 from service.serving.rewarder import RewardEvent
 from service.store.contract import Event, Outcome
@@ -50,6 +51,10 @@ class Standin:
         if experiment == "hold":
             self.entered.release()
             assert self.release.wait(20)
+
+    def journey(self, journey: Journey) -> list[Credited]:
+        self.asked.append((journey,))
+        return [Credited(1.0, Outcome.APPLIED) for _ in journey.decisions]
 
     def select(
         self, experiment: str, subject: str, context: Mapping[str, Value], arms: Sequence[str],
