@@ -72,6 +72,7 @@ SCOPES = {
     "GetExperiment": "read",
     "ListExperiments": "read",
     "GetReport": "read",
+    "GetTimeline": "read",
     "GetHistory": "read",
     "Explain": "read",
     "Evaluate": "read",
