@@ -73,6 +73,7 @@ SCOPES = {
     "GetExperiment": "read",
     "ListExperiments": "read",
     "GetReport": "read",
+    "GetTimeline": "read",
     "GetHistory": "read",
     "Explain": "read",
     "Evaluate": "read",

@@ -12,6 +12,7 @@ import grpc
 import numpy as np
 
 from service.analysis.report import ArmReport, Report, SegmentReport
+from service.analysis.timeline import Asked, Timeline
 from service.errors import ConflictError, InvalidError, LeverError, NotFoundError, PreconditionError, UnavailableError
 from service.experiment.features.column import Column, Value
 from service.management.past import Past
@@ -149,6 +150,9 @@ class StandinExperiments:
     def history(self, name: str, limit: int) -> Sequence[Past]:
         self.get(name)
         return [Past(event, Kept().text) for event in reversed(self.noted)][:limit]
+
+    def timeline(self, name: str, asked: Asked) -> Timeline:
+        return Timeline(name, "click", 0, False, (), (), ())
 
     def report(self, name: str) -> Report:
         self.get(name)
