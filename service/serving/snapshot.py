@@ -58,6 +58,11 @@ class Slot:
         own = seen(main, average(main), priors)
         return cls(segment, arms, posterior, contextual, pmf, mean, own, frozenset(arms.tolist()))
 
+    @property
+    def packed(self) -> NDArray[np.float64]:
+        """The posterior as kernels read it."""
+        return self.posterior.packed
+
     def beliefs(self, metric: Metric) -> Summary | None:
         """What is believed of the eligible arms, over the primary metric's scale; None where there are none."""
         return summary(self.seen, span_of(metric), self.arms) if len(self.arms) else None

@@ -22,7 +22,7 @@ PACKAGES: dict[str, frozenset[str]] = {
         "service.store": "service service.errors service.telemetry",
         "service.doctor": "service service.errors service.process service.security service.store",
         "service.experiment": "bandits service.errors service.store service.text",
-        "service.serving": "bandits service.errors service.experiment service.store service.telemetry",
+        "service.serving": "bandits service service.errors service.experiment service.store service.telemetry",
         "service.learning": (
             "bandits service.errors service.experiment service.process service.serving service.store service.telemetry"
         ),

@@ -67,13 +67,13 @@ class Standin:
 
     def select_batch(
         self, experiment: str, subjects: Sequence[str], columns: Mapping[str, Column], arms: Sequence[str],
-        deferred: bool, mode: Mode,
+        deferred: bool, mode: Mode, frozen: bytes | None = None,
     ) -> BatchDecision:  # fmt: skip
         self.asked.append((experiment, list(subjects), columns, list(arms), deferred, mode))
         n = len(subjects)
         return BatchDecision(
             [b"%d" % i for i in range(n)], np.arange(n) % 2, ("calm", "loud"), ("1", "2"), np.full(n, 0.5),
-            np.zeros(n, np.int64), ("default",), np.full(n, 1), bytes(n), False, 3,
+            np.zeros(n, np.int64), ("default",), np.full(n, 1), bytes(n), False, 3, b"",
         )  # fmt: skip
 
     def reward(self, events: Sequence[RewardEvent | Exposure]) -> list[Outcome | LeverError]:
