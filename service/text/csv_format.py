@@ -70,7 +70,10 @@ def rows(file: TextIO, required: Sequence[str], form: Format, broken: Broken | N
     delimiter = form.delimiter or (excel[1] if excel else _delimiter(head, {form.columns.get(n, n) for n in required}))
     file.seek(0)
     file.read(marked + (excel.end() if excel else 0))
-    yield from ((number, cells) for number, cells in _records(file, delimiter, broken) if not _blank(cells))
+    for row in _records(file, delimiter, broken):
+        cells = row[1]
+        if (cells and cells[0].strip()) or not _blank(cells):
+            yield row
 
 
 def named(header: Row, required: Sequence[str], form: Format) -> dict[str, int]:

@@ -9,13 +9,14 @@ import io
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import InvalidError, Violation
-from service.text.csv_cells import COMMA, GROUPED, comma, hint, missing, moment, point, quoted
+from service.text.csv_cells import COMMA, GROUPED, amount, comma, hint, missing, moment, point, quoted
 from service.text.csv_format import Format, Row, named, rows
 
 _SHOWN = 20  # problems that are told one by one
@@ -132,11 +133,14 @@ class Table:
 
     def flags(self, name: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """A column of true and false (or 1 and 0): which rows have one, and which."""
-        cells = ["" if missing(cell) else cell.lower() for cell in self.columns[name]]
-        for index, cell in enumerate(cells):
-            if cell and cell not in (*_TRUE, *_FALSE):
+        cells = self.columns[name]
+        known = {cell: "" if missing(cell) else cell.lower() for cell in set(cells)}
+        wrong = {cell for cell, read in known.items() if read and read not in (*_TRUE, *_FALSE)}
+        for index, cell in enumerate(cells) if wrong else ():
+            if cell in wrong:
                 self.problems.add(index, name, f"must be true or false, not {quoted(cell)}")
-        return np.array([c != "" for c in cells], np.bool_), np.array([c in _TRUE for c in cells], np.bool_)
+        given, true = ({cell: test(read) for cell, read in known.items()} for test in (bool, _TRUE.__contains__))
+        return np.array([given[c] for c in cells], np.bool_), np.array([true[c] for c in cells], np.bool_)
 
     def unknown(self, known: Iterable[str]) -> None:
         """InvalidError where a column is none of these."""
@@ -170,6 +174,7 @@ class Part(NamedTuple):
     table: Table
     rows: list[Row]
     broken: list[tuple[int, str]]  # numbers of rows that are none, and why
+    header: list[str]  # as the file has it
 
 
 def parts(
@@ -181,34 +186,19 @@ def parts(
     """
     form, broken = form.checked(), list[tuple[int, str]]()
     given = rows(file, required, form, lambda number, why: broken.append((number, why)))
-    made = _Shape(next(given, (1, [])), required, form)
+    header = next(given, (1, []))
+    made = _Shape(header, required, form)
     if numeric is not None:
-        made.names = [name for name in made.places if name not in numeric]
-    for some in _portions(given, size):
+        made.declare(numeric)
+    while some := list(islice(given, size)):
         lines = [row for row in some if len(row[1]) == made.width]
         if len(lines) < len(some):
             broken += [(number, made.misfit(cells)) for number, cells in some if len(cells) != made.width]
         table = made.table(lines, RowProblems([number for number, _ in lines]))
-        yield Part(table, lines, sorted(broken))
+        yield Part(table, lines, sorted(broken), header[1])
         broken.clear()
     if broken:
-        yield Part(made.table([], RowProblems([])), [], sorted(broken))
-
-
-def _portions(given: Iterator[Row], size: int) -> Iterator[list[Row]]:
-    """So many at a time; what comes before an error is given before it."""
-    some: list[Row] = []
-    try:
-        for row in given:
-            some.append(row)
-            if len(some) == size:
-                yield some
-                some = []
-    except InvalidError:
-        yield some
-        raise
-    if some:
-        yield some
+        yield Part(made.table([], RowProblems([])), [], sorted(broken), header[1])
 
 
 class _Shape:
@@ -217,12 +207,16 @@ class _Shape:
     def __init__(self, header: Row, required: Sequence[str], form: Format, names: Sequence[str] = ()) -> None:
         """`names` are columns that have no numbers. InvalidError."""
         self.places, self.width, self.names = named(header, required, form), len(header[1]), names
-        self._row, self._form, self._decimal = header[0], form, form.decimal
+        self._row, self._form, self._decimal, self._declared = header[0], form, form.decimal, False
         # The first is an index, as pandas and R write it; the last is what comes of a delimiter too many.
         self._nameless = [place for place, name in enumerate(header[1]) if place and not name.strip()]
         strange = [name for name in form.categories if name not in self.places]
         if strange:
             raise InvalidError.field("category", f'there is no column "{strange[0][:80]}"')
+
+    def declare(self, numeric: Collection[str]) -> None:
+        """These columns, and no others, have numbers: a cell of theirs that is none is wrong by itself."""
+        self.names, self._declared = [name for name in self.places if name not in numeric], True
 
     def misfit(self, cells: Sequence[str]) -> str:
         """What is wrong with a row of another width."""
@@ -237,6 +231,8 @@ class _Shape:
         columns = {name: list(map(str.strip, whole[place])) for name, place in self.places.items()}
         if not self._decimal and lines:
             numeric = {n: cells for n, cells in columns.items() if n not in (*self._form.categories, *self.names)}
+            if self._declared:
+                numeric = {n: [cell if amount(cell) else "" for cell in cells] for n, cells in numeric.items()}
             self._decimal = _decimal(numeric, problems)
         reads = comma if self._decimal == "," else point
         return Table(columns, len(lines), problems, reads, frozenset(self._form.categories))

@@ -187,7 +187,7 @@ def test_a_broken_row_leaves_the_others(tmp_path: Path) -> None:
     path = tmp_path / "some.csv"
     path.write_text('arm,reward\na,1\n"b"x,2\nc\nd,4\n"e,5\n')
     with text_file(path) as file:
-        given = parts(file, NEEDED, Format(), 4)
+        given = parts(file, NEEDED, Format(), 3)
         part = next(given)
         assert part.table.columns["arm"] == ["a", "d"]
         assert part.broken == [(3, "is no CSV: ',' expected after '\"'"), (4, "has 1, the header has 2")]
