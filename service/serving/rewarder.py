@@ -55,13 +55,13 @@ class Rewarder:
 
     def reward(self, events: Sequence[RewardEvent]) -> list[RewardAnswer]:
         """One answer for each event, in order; what is wrong with one does not hinder the others."""
-        return self._claimed(events, self._judge)
+        return self.count(events, self._judge)
 
     def expose(self, decisions: Sequence[bytes], client: bool = False) -> list[RewardAnswer]:
         """Make deferred decisions trials, an answer for each; with `client` only such as a browser key may speak of."""
-        return self._claimed(decisions, lambda decision: self._judge_exposure(decision, client))
+        return self.count(decisions, lambda decision: self._judge_exposure(decision, client))
 
-    def _claimed(
+    def count(
         self, events: Sequence[Event], judge: Callable[[Event], tuple[str, Claim | Outcome]]
     ) -> list[RewardAnswer]:
         """What became of each event: its claim, in one call of the store for each experiment, or what `judge` says."""
@@ -83,7 +83,8 @@ class Rewarder:
                 answers[i] = answer
         return [a for a in answers if a is not None]
 
-    def _open(self, decision: bytes) -> tuple[Opened, Experiment]:
+    def open(self, decision: bytes) -> tuple[Opened, Experiment]:
+        """What a raw token says, and its experiment, at least as new as the token."""
         token = self._keys.open(decision)
         exp = self._directory.known(token.uid).experiment
         if token.version > exp.version:
@@ -93,7 +94,7 @@ class Rewarder:
         return token, exp
 
     def _judge_exposure(self, decision: bytes, client: bool) -> tuple[str, Claim | Outcome]:
-        token, exp = self._open(decision)
+        token, exp = self.open(decision)
         if client:
             _check_client(exp)
         if token.flags & UNCOUNTED:
@@ -101,12 +102,12 @@ class Rewarder:
         if not token.flags & DEFERRED:
             return exp.uid, Outcome.DUPLICATE
         deadline = token.time + min(exp.horizon_ms, token.horizon_ms)
-        return exp.uid, _claim(token, NO_METRIC, 0, Aggregate.FIRST, b"", deadline, 0)
+        return exp.uid, claim_of(token, NO_METRIC, 0, Aggregate.FIRST, b"", deadline, 0)
 
     def _judge(self, event: RewardEvent) -> tuple[str, Claim | Outcome]:
         """The claim that the event makes, or its outcome where it makes none."""
-        token, exp = self._open(event.decision)
-        metric = _metric(exp, event.metric)
+        token, exp = self.open(event.decision)
+        metric = metric_of(exp, event.metric)
         if event.client:
             _check_client(exp, metric, event)
         if token.flags & UNCOUNTED:
@@ -119,7 +120,7 @@ class Rewarder:
         value = 0 if event.retract else metric.units(1.0 if event.value is None else event.value)
         deadline = token.time + min(metric.window_ms + metric.grace_ms, token.horizon_ms)
         event_id = event.event_id.encode()
-        claim = _claim(token, metric.number, value, metric.aggregate, event_id, deadline, metric.limit)
+        claim = claim_of(token, metric.number, value, metric.aggregate, event_id, deadline, metric.limit)
         if event.retract:
             claim = replace(claim, act=Act.RETRACT, row=layout.flagged(claim.row, RETRACTION))
         return exp.uid, replace(claim, floored=True) if metric.floored else claim
@@ -158,7 +159,8 @@ class Rewarder:
         return snapshot.experiment.name if snapshot else "deleted"
 
 
-def _metric(exp: Experiment, metric: str) -> Metric:
+def metric_of(exp: Experiment, metric: str) -> Metric:
+    """The metric of this id that still takes rewards, the primary one for ""; NotFoundError."""
     if not metric:
         return exp.primary
     number = exp.metric_numbers.get(metric)
@@ -179,9 +181,10 @@ def _check_client(exp: Experiment, metric: Metric | None = None, event: RewardEv
         raise DeniedError("a public key sends no value but 1; amounts need a secret key")
 
 
-def _claim(
+def claim_of(
     token: Opened, metric: int, value: int, aggregate: Aggregate, event: bytes, deadline: int, limit: int
 ) -> Claim:
+    """The claim of a token; `value` in units."""
     # Claims live as long as the decision's own horizon says, to the end of its day: never less than the deadline.
     expires = (token.time // DAY_MS + 1) * DAY_MS + token.horizon_ms + DAY_MS
     return Claim(

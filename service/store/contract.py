@@ -274,6 +274,9 @@ class Store(Protocol):
         log as such, not counted.
         """
 
+    def remember(self, word: str, proposal: bytes, expires: int) -> bytes:
+        """What is kept under `word`: `proposal` where nothing was, and then until `expires`."""
+
     def checkpoint(self, uid: str, checkpoint: Checkpoint) -> Checkpointed:
         """Store a checkpoint if its base is the stored one, and trim the log behind the checkpoint before last."""
 

@@ -92,6 +92,11 @@ class Counted:
         with self._counted("reward"):
             return self._store.claim(uid, claims)
 
+    def remember(self, word: str, proposal: bytes, expires: int) -> bytes:
+        """Store.remember."""
+        with self._counted("reward"):
+            return self._store.remember(word, proposal, expires)
+
     def checkpoint(self, uid: str, checkpoint: Checkpoint) -> Checkpointed:
         """Store.checkpoint."""
         with self._counted("checkpoint"):

@@ -257,6 +257,12 @@ class RedisStore:
         tagged = [self._keys.config(uid), self._keys.log(uid), *shards]
         return [Outcome(n) for n in self._known(uid, self._wire.run(self._claim, tagged, stride, *arguments))]
 
+    def remember(self, word: str, proposal: bytes, expires: int) -> bytes:
+        """Store.remember."""
+        key = self._keys.word(word)
+        _, kept = self._wire.ask(("SET", key, proposal, "NX", "PXAT", expires), ("GET", key))
+        return bytes(kept) if kept is not None else proposal  # it expired between the two
+
     def checkpoint(self, uid: str, checkpoint: Checkpoint) -> Checkpointed:
         """Store.checkpoint. Once two readers differed at one id, every answer is DIVERGED."""
         keys = self._keys

@@ -73,6 +73,10 @@ class Keys:
         """Set for as long as an event that several servers see must not be kept again."""
         return f"{self.prefix}:once:{word}"
 
+    def word(self, word: str) -> str:
+        """String: what several calls must agree on."""
+        return f"{self.prefix}:word:{word}"
+
     def config(self, uid: str) -> str:
         """Hash: version, record, deleting."""
         return f"{self.prefix}:{{{uid}}}:cfg"

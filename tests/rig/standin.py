@@ -12,6 +12,7 @@ import grpc
 import numpy as np
 
 from service.analysis.report import ArmReport, Report, SegmentReport
+from service.analysis.timeline import Asked, Timeline
 from service.errors import ConflictError, InvalidError, LeverError, NotFoundError, PreconditionError, UnavailableError
 from service.experiment.features.column import Column, Value
 from service.management.past import Past
@@ -20,6 +21,7 @@ from service.rpc.server import Limits, Server
 from service.security.api_keys import Access
 from service.serving.batch import BatchDecision
 from service.serving.explainer import ArmReasons, Part, Reasons
+from service.serving.journey import Credited, Journey
 from service.serving.personalizer import Decision, Mode, Reason
 from service.serving.rewarder import RewardEvent
 from service.store.contract import Event, Outcome
@@ -50,6 +52,10 @@ class Standin:
         if experiment == "hold":
             self.entered.release()
             assert self.release.wait(20)
+
+    def journey(self, journey: Journey) -> list[Credited]:
+        self.asked.append((journey,))
+        return [Credited(1.0, Outcome.APPLIED) for _ in journey.decisions]
 
     def select(
         self, experiment: str, subject: str, context: Mapping[str, Value], arms: Sequence[str],
@@ -144,6 +150,9 @@ class StandinExperiments:
     def history(self, name: str, limit: int) -> Sequence[Past]:
         self.get(name)
         return [Past(event, Kept().text) for event in reversed(self.noted)][:limit]
+
+    def timeline(self, name: str, asked: Asked) -> Timeline:
+        return Timeline(name, "click", 0, False, (), (), ())
 
     def report(self, name: str) -> Report:
         self.get(name)
