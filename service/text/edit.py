@@ -22,9 +22,16 @@ def with_value(text: str, key: str, value: str, after: str) -> str:
     wanted = load(text)[0].plain() | {key: value}
     for way in (_spliced, _dumped):
         made = way(text, key, value, after)
-        if made is not None and load(made)[0].plain() == wanted:
+        if made is not None and _reads_as(made, wanted):
             return made
     raise InvalidError.field(key, BY_HAND)
+
+
+def _reads_as(text: str, wanted: object) -> bool:
+    try:
+        return bool(load(text)[0].plain() == wanted)
+    except InvalidError:
+        return False
 
 
 def _spliced(text: str, key: str, value: str, after: str) -> str | None:
