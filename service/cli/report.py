@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, console, plain, print_json
+from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, console, print_json
 from service.cli.experiments import Name
+from service.remote.plain import plain
 
 if TYPE_CHECKING:
     from rich.table import Table
