@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, console, plain, print_json, word
+from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, console, print_json
 from service.cli.decisions import CONTEXT_HELP, doubts, feature, parse_context
 from service.cli.experiments import Name
 from service.cli.report import moment, number
+from service.remote.plain import plain, word
 
 if TYPE_CHECKING:
     from rich.table import Table

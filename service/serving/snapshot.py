@@ -59,6 +59,11 @@ class Slot:
         own = seen(main, average(main), priors)
         return cls(segment, arms, posterior, contextual, pmf, mean, own, frozenset(arms.tolist()))
 
+    @property
+    def packed(self) -> NDArray[np.float64]:
+        """The posterior as kernels read it."""
+        return self.posterior.packed
+
     def judged(self, crowding: float, counts: NDArray[np.int64], experiment: Experiment) -> Slot:
         """What reports say of it: how much its trials are worth, and whether `counts` (of all arms, over all time) are enough."""
         early = soon(counts[self.arms], experiment.primary.number)
