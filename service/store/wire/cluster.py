@@ -11,13 +11,11 @@ import redis
 from service.errors import UnavailableError
 from service.store.wire.errors import ELSEWHERE, IN_BETWEEN, unavailable
 from service.store.wire.exchange import Command
-from service.store.wire.nodes import Node, Nodes
-from service.store.wire.wire import Wire
+from service.store.wire.nodes import Node, Nodes, exchange_all
+from service.store.wire.wire import Wire, key_of
 
 PATIENCE_S = 1.0  # for keys that are on their way, or a slot that nobody has
 AGAIN_S = 0.02
-_KEYLESS = frozenset(("MULTI", "EXEC", "SCRIPT", "WAIT", "TIME", "INFO", "CONFIG", "SCAN", "HELLO"))
-_COUNTED = frozenset(("EVALSHA", "EVAL"))
 
 
 class ClusterWire(Wire):
@@ -38,6 +36,42 @@ class ClusterWire(Wire):
 
     def _said(self, error: redis.RedisError) -> UnavailableError:
         return unavailable(error, part=True)
+
+    def _spread(self, commands: Sequence[Command], first: Command | None = None) -> list[Any]:
+        """Each primary gets its own in one round trip, all at the same time."""
+        if len(commands) == 1:
+            return super()._spread(commands, first)
+        replies: list[Any] = [None] * len(commands)
+        by_node: dict[Node, list[int]] = {}
+        for i, command in enumerate(commands):
+            try:
+                by_node.setdefault(self._nodes.of(key_of([command])), []).append(i)
+            except redis.ConnectionError as error:
+                replies[i] = error
+        before = () if first is None else (first,)
+        asked = {
+            node: (*before, *(commands[i] for i in mine), *self._proof(key_of([commands[mine[-1]]])))
+            for node, mine in by_node.items()
+        }
+        for node, answer in exchange_all(asked, bulk=self._bulk).items():
+            mine = by_node[node]
+            if isinstance(answer, redis.RedisError):
+                self._nodes.refresh()
+                for i in mine:
+                    replies[i] = answer
+            elif any(isinstance(reply, (*ELSEWHERE, *IN_BETWEEN)) for reply in answer):
+                for i in mine:  # on its way: each is followed for itself
+                    replies[i] = self._followed(commands[i], first)
+            else:
+                for i, reply in zip(mine, self._proven(answer, len(before), len(mine)), strict=True):
+                    replies[i] = reply
+        return replies
+
+    def _followed(self, command: Command, first: Command | None) -> Any:
+        try:
+            return super()._spread([command], first)[0]
+        except redis.RedisError as error:
+            return error
 
     def _exchange(self, commands: Sequence[Command]) -> list[Any]:
         """A command that was answered is not sent again, but for those of a transaction."""
@@ -83,13 +117,3 @@ class NodeWire(Wire):
 
     def _exchange(self, commands: Sequence[Command]) -> list[Any]:
         return self._node.exchange(commands, bulk=self._bulk)
-
-
-def key_of(commands: Sequence[Command]) -> str:
-    """The first key that they name: all are of its slot."""
-    for command in commands:
-        if command[0] in _COUNTED:
-            return str(command[3])
-        if command[0] not in _KEYLESS:
-            return command[1].decode() if isinstance(command[1], bytes) else str(command[1])
-    raise ValueError(f"{commands[0][0]} is about no key: ask each of the parts")

@@ -8,7 +8,7 @@ from typing import Any
 import redis
 
 from service.errors import UnavailableError
-from service.store.contract import PartAwayError, UnreachableError
+from service.store.contract import PartAwayError, SpoiltError, UnreachableError
 
 _KINDS: list[tuple[type[redis.RedisError], str]] = [  # subclasses before their parents
     (redis.BusyLoadingError, "LOADING"),
@@ -20,6 +20,8 @@ _KINDS: list[tuple[type[redis.RedisError], str]] = [  # subclasses before their 
 ]
 _SILENT = {"timeout", "connection"}
 _WORD = re.compile(r"\b(OOM|READONLY|LOADING|[A-Z]{4,})\b")
+# What an engine says of a key of another type, and a script of a value that is none of ours.
+_OF_A_KEY = re.compile(r"WRONGTYPE|attempt to |bad argument #|Invalid stream ID|bad data format")
 _FORBIDDEN = re.compile(r"unknown command|no permissions|NOPERM", re.IGNORECASE)
 
 # What a cluster answers where the key is elsewhere, on its way, or nobody's at the moment.
@@ -33,7 +35,9 @@ HIDDEN_CLUSTER = (
 
 
 def unavailable(error: redis.RedisError, part: bool = False) -> UnavailableError:
-    """The error as callers know it; where there was no answer at all UnreachableError, or of a `part` PartAwayError."""
+    """The error as callers know it: UnreachableError (of a `part`: PartAwayError) where there was no answer at all,
+    SpoiltError where it is of a key.
+    """
     if isinstance(error, ELSEWHERE) and not part:
         return UnavailableError(f"store: {HIDDEN_CLUSTER}", CLUSTER)
     if isinstance(error, redis.ResponseError) and _FORBIDDEN.search(str(error)):
@@ -42,6 +46,8 @@ def unavailable(error: redis.RedisError, part: bool = False) -> UnavailableError
         if isinstance(error, kind):
             silent = PartAwayError if part else UnreachableError
             return (silent if name in _SILENT else UnavailableError)(f"store: {name}: {error}")
+    if _OF_A_KEY.search(str(error)):
+        return SpoiltError(f"store: {error}")
     word = _WORD.search(str(error))
     kind_of = PartAwayError if part and isinstance(error, (*ELSEWHERE, *IN_BETWEEN)) else UnavailableError
     return kind_of(f"store: {word.group() if word else 'error'}: {error}")

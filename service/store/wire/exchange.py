@@ -32,11 +32,23 @@ def receive(connection: Any, count: int) -> list[Any]:
         raise
 
 
-def pooled(pool: Any, commands: Sequence[Command]) -> list[Any]:
-    """The same over a connection of the pool."""
+def sent(pool: Any, commands: Sequence[Command]) -> Any:
+    """A connection of the pool on which they are under way; it is to be listened to and released."""
     connection = pool.get_connection()
     try:
-        return exchange(connection, commands)
+        connection.send_packed_command(connection.pack_commands(commands))
+    except BaseException:
+        connection.disconnect()
+        pool.release(connection)
+        raise
+    return connection
+
+
+def pooled(pool: Any, commands: Sequence[Command]) -> list[Any]:
+    """An exchange over a connection of the pool."""
+    connection = sent(pool, commands)
+    try:
+        return receive(connection, len(commands))
     finally:
         pool.release(connection)
 

@@ -17,7 +17,7 @@ from redis.crc import key_slot
 
 from service.errors import UnavailableError
 from service.store.contract import PartAwayError
-from service.store.wire.exchange import Command, pooled
+from service.store.wire.exchange import Command, pooled, receive, sent
 from service.store.wire.line import Answer, Line, Reads
 
 REFRESH_S = 0.2  # at the most so often the cluster is asked what it looks like
@@ -45,14 +45,31 @@ class Node:
 
     def exchange(self, commands: Sequence[Command], *, bulk: bool = False, asking: bool = False) -> list[Any]:
         """The replies; `asking` where the keys are still on their way here. redis.RedisError."""
-        self._heed()
-        sent = [part for command in commands for part in (("ASKING",), command)] if asking else commands
+        parts = [part for command in commands for part in (("ASKING",), command)] if asking else commands
+        replies = self.hear(self.send(parts, bulk=bulk), len(parts), bulk=bulk)
+        return replies[1::2] if asking else replies
+
+    def send(self, commands: Sequence[Command], *, bulk: bool = False) -> Any:
+        """The first half of an exchange: a connection, which has to be heard. redis.RedisError."""
+        if self.silent:
+            host, port = self.address
+            raise redis.ConnectionError(f"{host}:{port} does not answer")
+        pool = self._bulk if bulk else self._pool
         try:
-            replies = pooled(self._bulk if bulk else self._pool, sent)
+            return sent(pool, commands)
         except (redis.ConnectionError, redis.TimeoutError):
             self._silent = True
             raise
-        return replies[1::2] if asking else replies
+
+    def hear(self, connection: Any, count: int, *, bulk: bool = False) -> list[Any]:
+        """The second half: so many replies. redis.RedisError."""
+        try:
+            return receive(connection, count)
+        except (redis.ConnectionError, redis.TimeoutError):
+            self._silent = True
+            raise
+        finally:
+            (self._bulk if bulk else self._pool).release(connection)
 
     def begin(self, commands: Sequence[Command]) -> None:
         """Reads.begin. Check `silent` before."""
@@ -80,11 +97,6 @@ class Node:
         self._pool.disconnect()
         self._bulk.disconnect()
 
-    def _heed(self) -> None:
-        if self.silent:
-            host, port = self.address
-            raise redis.ConnectionError(f"{host}:{port} does not answer")
-
     def _probe(self) -> None:
         try:
             pooled(self._pool, [("PING",)])
@@ -93,6 +105,25 @@ class Node:
             time.sleep(PROBE_S)
         finally:
             self._probing.release()
+
+
+def exchange_all(
+    asked: Mapping[Node, Sequence[Command]], *, bulk: bool = False
+) -> dict[Node, list[Any] | redis.RedisError]:
+    """The replies of each, or why there are none; all are asked before the first is listened to."""
+    begun: dict[Node, Any] = {}
+    answers: dict[Node, list[Any] | redis.RedisError] = {}
+    for node, commands in asked.items():
+        try:
+            begun[node] = node.send(commands, bulk=bulk)
+        except redis.RedisError as error:
+            answers[node] = error
+    for node, connection in begun.items():
+        try:
+            answers[node] = node.hear(connection, len(asked[node]), bulk=bulk)
+        except redis.RedisError as error:
+            answers[node] = error
+    return answers
 
 
 class Nodes:

@@ -15,6 +15,8 @@ from service.store.wire.exchange import Command, pooled
 COPY_MS = 500  # so long replicas have to confirm a write
 LATE_MS = 50  # the same while they do not: what is refused shall not hold up what is not
 PROOF_S = 60
+_KEYLESS = frozenset(("MULTI", "EXEC", "SCRIPT", "WAIT", "TIME", "INFO", "CONFIG", "SCAN", "HELLO"))
+_COUNTED = frozenset(("EVALSHA", "EVAL"))
 
 
 class Wire:
@@ -48,23 +50,32 @@ class Wire:
 
     def run(self, script: Script, keys: Sequence[str], *arguments: Any) -> Any:
         """The reply of a script; it is loaded first where the engine does not know it (any more)."""
-        command: Command = ("EVALSHA", script.sha, len(keys), *keys, *arguments)
-        after = self._proof(keys[0])
+        (reply,) = self.run_each(script, ((keys, arguments),))
+        if isinstance(reply, UnavailableError):
+            raise reply
+        return reply
+
+    def run_each(self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
+        """The reply of a script to each (keys, arguments), all in one round trip; UnavailableError in place of an error."""
+        commands: list[Command] = [("EVALSHA", script.sha, len(keys), *keys, *arguments) for keys, arguments in calls]
         try:
-            replies = self._exchange((command, *after))
-            if isinstance(replies[0], redis.exceptions.NoScriptError):
-                replies = self._exchange((("SCRIPT", "LOAD", script.text), command, *after))[1:]
-            checked(replies)
+            replies = self._spread(commands)
+            unknown = [i for i, reply in enumerate(replies) if isinstance(reply, redis.exceptions.NoScriptError)]
+            if unknown:
+                again = self._spread([commands[i] for i in unknown], ("SCRIPT", "LOAD", script.text))
+                for i, reply in zip(unknown, again, strict=True):
+                    replies[i] = reply
         except redis.RedisError as error:
             raise self._said(error) from error
-        self._copied(replies[1:])
-        return replies[0]
+        return [self._said(reply) if isinstance(reply, redis.RedisError) else reply for reply in replies]
 
     def write(self, *commands: Command) -> list[Any]:
-        """`ask`, and its writes are copied as those of a script."""
-        after = self._proof(commands[0][1])
-        replies = self.ask(*commands, *after)
-        self._copied(replies[len(commands) :])
+        """`ask`, and what it writes is copied as that of a script."""
+        proof = self._proof(key_of(commands))
+        replies = self.ask(*commands, *proof)
+        short = self._short(replies[len(commands) :])
+        if short is not None:
+            raise short
         return replies[: len(commands)]
 
     def parts(self) -> Sequence[Wire]:
@@ -74,6 +85,19 @@ class Wire:
     def holder(self, key: str) -> Wire:  # where there is more than one
         """A wire to the engine that has the key now."""
         return self
+
+    def _spread(self, commands: Sequence[Command], first: Command | None = None) -> list[Any]:
+        """A reply or an error for each of the commands, whose keys are of any slots; `first` goes before them."""
+        before = () if first is None else (first,)
+        sent = (*before, *commands, *self._proof(key_of(commands[-1:])))
+        return self._proven(self._exchange(sent), len(before), len(commands))
+
+    def _proven(self, replies: list[Any], before: int, count: int) -> list[Any]:
+        """The replies to the commands between what went before and the proof, or in their place why they do not count."""
+        if before and isinstance(replies[0], redis.RedisError):
+            return [replies[0]] * count
+        short = self._short(replies[before + count :])
+        return replies[before : before + count] if short is None else [short] * count
 
     def _exchange(self, commands: Sequence[Command]) -> list[Any]:
         return pooled(self._pool, commands)
@@ -92,13 +116,28 @@ class Wire:
         mark = f"{key[: key.rindex('}') + 1] if '}' in key else key}:proof"
         return ("SET", mark, 1, "EX", PROOF_S), ("WAIT", self._replicas, self._wait_ms)
 
-    def _copied(self, proof: Sequence[Any]) -> None:
+    def _short(self, proof: Sequence[Any]) -> UnavailableError | None:
+        """What is wrong if not enough replicas have it."""
         if not proof:
-            return
+            return None
+        for reply in proof:
+            if isinstance(reply, redis.RedisError):
+                return self._said(reply)
         copied = int(proof[-1])
         self._wait_ms = COPY_MS if copied >= self._replicas else LATE_MS
-        if copied < self._replicas:
-            raise UnavailableError(
-                f"store: written, but {copied} replicas have it and {self._replicas} are asked for (LEVER_STORE_REPLICAS)",
-                NOT_COPIED,
-            )
+        if copied >= self._replicas:
+            return None
+        said = (
+            f"store: written, but {copied} replicas have it and {self._replicas} are asked for (LEVER_STORE_REPLICAS)"
+        )
+        return UnavailableError(said, NOT_COPIED)
+
+
+def key_of(commands: Sequence[Command]) -> str:
+    """The first key that they name."""
+    for command in commands:
+        if command[0] in _COUNTED:
+            return str(command[3])
+        if command[0] not in _KEYLESS:
+            return command[1].decode() if isinstance(command[1], bytes) else str(command[1])
+    raise ValueError(f"{commands[0][0]} is about no key: ask each of the parts")
