@@ -3,74 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import redis
 from redis.crc import key_slot
 
+from loadtest.engines.engine import START_S, Engine, wait
 from loadtest.rig.server import free_ports
 
 SLOTS = 16384
-START_S = 30.0
 FAILOVER_S = 60.0
 _TELLS = ("--save", "", "--cluster-enabled", "yes", "--cluster-require-full-coverage", "no", "--appendonly", "yes")
 
 
-class Member:
-    """One engine of a cluster. Killed and started again it has its port and its data."""
+class Member(Engine):
+    """One engine of a cluster."""
 
     def __init__(self, binary: Path, folder: Path, ports: tuple[int, int], options: Sequence[str]) -> None:
-        folder.mkdir(parents=True)
-        self.port, bus = ports
-        self._folder = folder
-        self._command = [
-            str(binary), "--port", str(self.port), "--cluster-port", str(bus), "--bind", "127.0.0.1", "--dir", str(folder),
-            *_TELLS, *options,
-        ]  # fmt: skip
-        self._process: subprocess.Popen[bytes] | None = None
-        self.client = redis.Redis(port=self.port, protocol=2)
-
-    def start(self) -> None:
-        """Start it, and wait until it answers."""
-        with (self._folder / "engine.log").open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
-        wait(self._answers, START_S)
-
-    def kill(self) -> None:
-        """SIGKILL."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-        self.client.close()
+        super().__init__(binary, folder, ports[0], ("--cluster-port", str(ports[1]), *_TELLS, *options))
 
     @property
     def id(self) -> str:
         """Its name in the cluster."""
         return str(self.ask("CLUSTER", "MYID").decode())
-
-    @property
-    def pid(self) -> int:
-        """Its process."""
-        assert self._process is not None
-        return self._process.pid
-
-    def ask(self, *command: Any) -> Any:
-        """Its own answer, as it comes, wherever the key is. redis.RedisError."""
-        connection = self.client.connection_pool.get_connection()
-        try:
-            connection.send_command(*command)  # type: ignore[no-untyped-call]
-            return connection.read_response()
-        finally:
-            self.client.connection_pool.release(connection)
-
-    def _answers(self) -> bool:
-        with contextlib.suppress(redis.RedisError):
-            return bool(self.client.ping())
-        return False
 
 
 class Cluster:
@@ -112,7 +69,7 @@ class Cluster:
     def back(self, member: Member) -> None:
         """Start it again; it becomes a replica, and is in step."""
         member.start()
-        wait(lambda: _in_step(member), FAILOVER_S)
+        wait(member.in_step, FAILOVER_S)
 
     def move(self, slot: int, to: Member, pause: Callable[[], object] = lambda: None) -> None:
         """Give a slot to another primary, key by key, as every version can. `pause` is called before each key."""
@@ -146,26 +103,9 @@ def _slots(member: Member) -> list[tuple[int, int, int]]:
     return [(first, last, owner[1]) for first, last, owner, *_ in member.ask("CLUSTER", "SLOTS")]
 
 
-def _in_step(member: Member) -> bool:
-    try:
-        told = member.client.info("replication")
-    except redis.RedisError:
-        return False
-    return bool(told["role"] == "slave" and told["master_link_status"] == "up")
-
-
 def slot_of(name: str) -> int:
     """Of all keys with this tag."""
     return key_slot(name.encode())
-
-
-def wait(for_what: Callable[[], bool], seconds: float) -> None:
-    """Return once it is true; TimeoutError."""
-    deadline = time.monotonic() + seconds
-    while not for_what():
-        if time.monotonic() > deadline:
-            raise TimeoutError("the cluster did not come to it")
-        time.sleep(0.02)
 
 
 @contextlib.contextmanager
@@ -203,7 +143,7 @@ def _join(members: Sequence[Member], primaries: int) -> None:
     wait(lambda: all(_known(member) == len(members) for member in members), START_S)
     for i, member in enumerate(members[primaries:]):
         member.ask("CLUSTER", "REPLICATE", heads[i % primaries].id)
-    wait(lambda: all(_in_step(member) for member in members[primaries:]), START_S)
+    wait(lambda: all(member.in_step() for member in members[primaries:]), START_S)
     wait(lambda: all(len(_slots(member)) >= primaries and _ok(member) for member in members), START_S)
 
 

@@ -141,15 +141,13 @@ class Follower:
             more = True
             while more:
                 poll = self._store.poll({uid: replica.cursor}, _ENTRIES)
-                if uid in poll.away:
-                    raise PartAwayError("store: the part with this experiment does not answer")
                 if uid in poll.damaged:
                     raise CorruptError(poll.damaged[uid])
                 if uid in poll.rewound:
                     raise CorruptError(
                         f"the log does not have the entry {replica.cursor}: what came after it is missing"
                     )
-                replica.fold(poll.entries.get(uid, ()))
+                replica.fold(poll.of(uid))
                 more = poll.more
             if not sound and replica.begun:
                 replica.heal()
@@ -168,10 +166,12 @@ class Follower:
         read_to, has_to = order(before.cursor), order(now.cursor)
         if has_to <= read_to:
             return has_to < read_to
-        if before.uid not in self._store.poll({before.uid: before.cursor}, 1).rewound:
+        uid = before.uid
+        after = self._store.poll({uid: before.cursor}, 1)
+        if not after.of(uid) or uid not in after.rewound:
             return False
-        first = self._store.poll({before.uid: START}, 1).entries.get(before.uid)
-        return first is not None and order(first[0].id) <= read_to
+        first = self._store.poll({uid: START}, 1).of(uid)
+        return bool(first) and order(first[0].id) <= read_to
 
     def _stored(self, uid: str) -> tuple[Replica, bool]:
         """What the store has of an experiment, before the log's tail; false if the stored checkpoint is no good."""

