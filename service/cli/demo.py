@@ -39,7 +39,7 @@ def demo(
     """Look at Lever at work: a server with three experiments of a simulated shop, weeks of visitors, and more who come now.
 
     A homepage for three kinds of visitors, the subject line of a letter, an offer judged by its revenue. Halfway through
-    its past, for the first minute, and later for ten minutes of every half hour the homepage's tag is broken: see what becomes of that.
+    its past, for the first minute and a half, and later for ten minutes of every half hour the homepage's tag is broken: see what becomes of that.
     Everything is real but the visitors. Ctrl-C ends it.
     """
     from service.errors import LeverError

@@ -29,7 +29,7 @@ from service.telemetry.metrics import Metrics
 
 _LEARNS = 3  # steps between two looks at what was learned: less than the shortest window
 _OPENS_MS = 15 * HOUR_MS  # the shop's time of day when the past ends, wherever it is looked at
-_GRAIN_MS = 300_000  # events are sent together that happen within
+_GRAIN_MS = 3000  # events are sent together that happen within
 
 Progress = Callable[[float], None]
 
@@ -108,7 +108,7 @@ def _visits(
 ) -> None:
     """n visitors are chosen for; what they will do is put down."""
     subjects, known = world.crowd(rng, n)
-    columns = {name: _column(world, name, values) for name, values in known.items()}
+    columns = {name: column(world, name, values) for name, values in known.items()}
     chosen = service.use_cases.select_batch(world.name, subjects, columns, (), world.deferred, Mode.NORMAL)
     rows = list(zip(*known.values(), strict=True)) or [()] * n
     for i, token in enumerate(chosen.tokens):
@@ -118,7 +118,8 @@ def _visits(
             due.add(at_ms + event.delay_ms, event.metric, reward)
 
 
-def _column(world: World, name: str, values: list[str | bool]) -> Column:
+def column(world: World, name: str, values: list[str | bool]) -> Column:
+    """Values of a feature as a batch takes them."""
     if isinstance(values[0], bool):
         return Column(flags=np.array(values, np.bool_))
     dictionary = [str(value) for value in world.context[name]]

@@ -17,7 +17,7 @@ from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceS
 TIMEOUT_S = 10.0
 A_SECOND = {"homepage-hero": 24.0, "cart-offer": 8.0}  # visitors
 LETTER_S, LETTERS = 8.0, 120  # a letter goes out once in so many seconds, to so many
-_MOST_S = 15.0  # a minute of the shop's own delays is a second here; nobody waits longer than that
+SOON_S = 8.0  # after so long rewards come on average at the most: nobody who looks on waits for two hours
 
 
 class Shop:
@@ -82,7 +82,9 @@ class Shop:
             reward.MergeFrom(decision)
             if event.metric == "revenue":
                 reward.event_id = "order"
-            after_s = min(event.delay_ms / 60_000.0, _MOST_S) if event.metric else event.delay_ms / 1000.0
+            after_s = event.delay_ms / 1000.0
+            if event.metric:
+                after_s *= min(1.0, SOON_S * 1000.0 / world.delay_ms)
             heapq.heappush(self._due, (open_s + after_s, next(self._number), world.name, reward))
 
     def _report(self, open_s: float) -> None:

@@ -14,7 +14,7 @@ HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 OUTAGE_MS = 18 * HOUR_MS  # a broken tag in the middle of the past,
 UNNOTICED_MS = 4 * HOUR_MS  # and another one that is still broken when the shop opens,
-REPAIRED_S = 60.0  # for so long;
+REPAIRED_S = 90.0  # for so long;
 BREAKS_S, BROKEN_S = 1800.0, 600.0  # from then on it breaks once in so long, and for so long
 
 
@@ -37,11 +37,11 @@ class World:
     name: str
     subjects: int
     visits: float  # a day, on average
-    hours: tuple[int, int]  # from and until when they come; the most in the middle
+    hours: tuple[float, float]  # from and until when they come; the most in the middle
     earns: Mapping[str, Mapping[str, float]]
     context: Mapping[str, Mapping[str | bool, float]] = field(default_factory=dict)
     liking: Mapping[tuple[str | bool, str], float] = field(default_factory=dict)
-    delay_ms: float = 60_000.0
+    delay_ms: float = 8000.0  # of rewards, on average
     deferred: bool = False
     orders: Mapping[str, float] = field(default_factory=dict)  # by arm, what an order brings on average
     leaves: Mapping[str, float] = field(default_factory=dict)  # by arm, the chance that a letter ends a subscription
@@ -109,7 +109,7 @@ HERO = World(
     liking={("phone", "new-season"): 0.8, ("desktop", "new-season"): 1.3, ("mail", "welcome-back"): 1.2},
 )  # fmt: skip
 LETTER = World(
-    "morning-letter", 9000, 1500.0, (7, 9), deferred=True, delay_ms=2.0 * HOUR_MS,
+    "morning-letter", 9000, 1500.0, (6.5, 9.5), deferred=True, delay_ms=2.0 * HOUR_MS,
     earns={"default": {"plain": .050, "question": .056, "number": .074, "personal": .066}},
     leaves={"plain": .002, "question": .002, "number": .002, "personal": .009},
 )  # fmt: skip

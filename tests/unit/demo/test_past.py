@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import pytest
 
 from service.analysis.report import Report
-from service.demo.past import past
-from service.demo.world import DAY_MS, WORLDS, World
+from service.demo.past import column, past
+from service.demo.world import DAY_MS, HERO, HOUR_MS, UNNOTICED_MS, WORLDS, World
 from service.security.secrets import Secrets
 from service.server.assemble import build
+from service.serving.personalizer import Mode
 from service.store.memory import MemoryStore
 from service.telemetry.metrics import Metrics
 
@@ -52,5 +54,19 @@ def test_the_log_comes_with_its_times() -> None:
     assert NOW - DAY_MS <= times[0] <= times[-1] <= NOW
 
 
-def test_the_broken_tag_is_found(known: Known) -> None:
-    assert any(segment.outage is not None for segment in known["homepage-hero"].segments)
+def test_the_broken_tag_is_found() -> None:
+    clock, store = [NOW], MemoryStore(lambda: clock[0])
+    for put in past(KEYS, NOW, 3):
+        store.put(put)
+    service = build(store, KEYS, Metrics())
+    service.feed.turn()
+    subjects, rng = [f"visitor-{i}" for i in range(1500)], np.random.default_rng(1)
+    columns = {name: column(HERO, name, values) for name, values in HERO.crowd(rng, len(subjects))[1].items()}
+    service.use_cases.select_batch(HERO.name, subjects, columns, (), False, Mode.NORMAL)
+    clock[0] += 60_000
+    service.feed.turn()
+    segments = service.experiments.report(HERO.name).segments
+    assert all(segment.outage is not None for segment in segments)
+    assert {segment.outage.from_ms // HOUR_MS for segment in segments if segment.outage} <= {
+        (NOW - UNNOTICED_MS) // HOUR_MS
+    }
