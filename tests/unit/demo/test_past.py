@@ -60,7 +60,7 @@ def test_the_broken_tag_is_found() -> None:
         store.put(put)
     service = build(store, KEYS, Metrics())
     service.feed.turn()
-    subjects, rng = [f"visitor-{i}" for i in range(1500)], np.random.default_rng(1)
+    subjects, rng = [f"visitor-{i}" for i in range(3000)], np.random.default_rng(1)
     columns = {name: column(HERO, name, values) for name, values in HERO.crowd(rng, len(subjects))[1].items()}
     service.use_cases.select_batch(HERO.name, subjects, columns, (), False, Mode.NORMAL)
     clock[0] += 60_000
