@@ -12,9 +12,9 @@ import { overTime } from './overtime.js';
 
 export const experiment = {
   every: 3000,
-  async load(route) {
+  async load(route, app) {
     const [found, report, past] = await Promise.all([
-      get(of(route.name)), get(of(route.name, 'report')), timeline(route),
+      get(of(route.name)), get(of(route.name, 'report')), timeline(route, app),
     ]);
     return { experiment: found.experiment, tree: found.tree, report: { name: 'report', json: report }, past };
   },
@@ -41,10 +41,10 @@ export const experiment = {
   },
 };
 
-async function timeline(route) {
+async function timeline(route, app) {
   const segment = route.asked.get('segment') ?? '';
   try {
-    return { name: 'timeline', json: await get(`${of(route.name, 'timeline')}?segment=${encodeURIComponent(segment)}`) };
+    return { name: 'timeline', json: await get(`${of(route.name, 'timeline')}?segment=${encodeURIComponent(segment)}`), again: app.redraw };
   } catch (error) {
     if (error.status === 404 || error.status === 501 || error.status === 400) return null; // a server or a segment without
     throw error;
