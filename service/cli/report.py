@@ -31,8 +31,9 @@ def report(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) ->
 
     Observed is the mean; believed are the expected value with its 95 % credible interval, the probability of being the
     best arm, and the loss expected from serving this arm to everyone; these two once it is not too early: when every
-    arm that was shown has 30 trials and two arms have a reward, or one of them 30. "Over the default" is what the arm
-    earns a trial beyond the default arm, a 95 % interval at any time, whatever the policy did. Then come the means of the other metrics.
+    arm that was shown has 30 trials and two arms have a reward, or one of them 30. Nothing is believed of an arm that
+    nobody was shown ("untried"), nor of one that cannot be drawn in the segment ("not eligible"). "Over the default" is
+    what the arm earns a trial beyond the default arm, a 95 % interval at any time, whatever the policy did. Then come the means of the other metrics.
     """
     from service.pb.lever.v1.experiment_pb2 import GetReportRequest
 
@@ -165,7 +166,7 @@ def segment_table(segment: SegmentReport, bars: bool, blocks: bool) -> Table:
     others = [total.metric for total in segment.arms[0].metrics[1:]] if segment.arms else []
     for metric in others:
         table.add_column(escape(metric), justify="right", overflow="fold")
-    best = 0.0 if segment.too_early else max((arm.probability_best for arm in segment.arms), default=0.0)
+    best = max((arm.probability_best for arm in segment.arms if not math.isnan(arm.probability_best)), default=0.0)
     for arm in segment.arms:
         leads = 0.0 < best == arm.probability_best
         table.add_row(escape(arm.arm), arm.state, *_cells(arm, bars, blocks), style="bold" if leads else None)
@@ -173,7 +174,9 @@ def segment_table(segment: SegmentReport, bars: bool, blocks: bool) -> Table:
 
 
 def _cells(arm: ArmReport, bars: bool, blocks: bool) -> tuple[str, ...]:
-    if math.isnan(arm.probability_best):
+    if not arm.eligible:
+        chance, loss = "", ""
+    elif math.isnan(arm.probability_best):
         chance, loss = "too early", ""
     else:
         best, loss = f"{arm.probability_best:.1%}", number(arm.expected_loss)
@@ -183,13 +186,21 @@ def _cells(arm: ArmReport, bars: bool, blocks: bool) -> tuple[str, ...]:
         f"{arm.traffic_share:.1%}",
         f"{arm.rewarded:,}",
         number(arm.mean) if arm.trials else "–" if blocks else "-",
-        number(arm.posterior_mean),
-        f"{number(arm.credible_low)} to {number(arm.credible_high)}",
+        *_expected(arm),
         chance,
         loss,
         _over(arm),
         *(number(total.mean) if total.trials else "-" for total in arm.metrics[1:]),
     )
+
+
+def _expected(arm: ArmReport) -> tuple[str, str]:
+    """What is believed of its mean, or why nothing is."""
+    if not arm.eligible:
+        return "not eligible", ""
+    if math.isnan(arm.posterior_mean):
+        return "untried", ""
+    return number(arm.posterior_mean), f"{number(arm.credible_low)} to {number(arm.credible_high)}"
 
 
 def _over(arm: ArmReport) -> str:

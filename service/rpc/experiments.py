@@ -287,11 +287,19 @@ def _reasons(reasons: Reasons) -> pb.ExplainResponse:
         name=reasons.experiment, version=reasons.version, segment=reasons.segment,
         reason=reasons.reason,  # type: ignore[arg-type]  # the numbers are those of the wire
         arms=[_arm_reasons(arm) for arm in reasons.arms], arm=reasons.arm, propensity=reasons.propensity, at_ms=reasons.at_ms,
+        served=reasons.served,
     )  # fmt: skip
 
 
 def _arm_reasons(arm: ArmReasons) -> pb.ArmReasons:
     parts = [pb.ReasonPart(features=part.features, effect=part.effect) for part in arm.parts]
     return pb.ArmReasons(
-        arm=arm.arm, probability=arm.probability, mean=arm.mean, deviation=arm.deviation, base=arm.base, parts=parts
+        arm=arm.arm,
+        probability=arm.probability,
+        mean=arm.mean,
+        deviation=arm.deviation,
+        base=arm.base,
+        parts=parts,
+        low=arm.low,
+        high=arm.high,
     )

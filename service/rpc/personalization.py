@@ -7,7 +7,7 @@ checked by the personalizer.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 
@@ -16,11 +16,13 @@ from service.experiment.features.column import Value
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1 import personalization_pb2_grpc as pb_grpc
 from service.rpc import batch
-from service.rpc.guard import Guard
+from service.rpc.guard import Guard, Single
 from service.rpc.status import code_of, duration, number_of, violations_of
+from service.serving.frozen import BYTES as FROZEN_BYTES
+from service.serving.group_commit import Answers
 from service.serving.journey import Journey
 from service.serving.personalizer import Mode
-from service.serving.rewarder import RewardAnswer, RewardEvent
+from service.serving.rewarder import Exposure, RewardAnswer, RewardEvent
 from service.serving.subject import SURELY_SHORT, check_subject
 from service.serving.token import from_text
 from service.serving.use_cases import UseCases
@@ -37,7 +39,7 @@ FEATURES = 256
 ARMS = 1_000
 
 Request = TypeVar("Request")
-Event = TypeVar("Event")
+Read = TypeVar("Read")
 
 # Unset means normal.
 MODES: Mapping[int, Mode] = {0: Mode.NORMAL, 1: Mode.NORMAL, 2: Mode.PREVIEW, 3: Mode.UNCOUNTED}
@@ -107,16 +109,13 @@ class PersonalizationServicer(pb_grpc.PersonalizationServiceServicer):
             raise InvalidError.field("context", f"has more than {FEATURES} features")
         decisions = self._select_batch(
             request.experiment, subjects, batch.columns(request.context, len(subjects)), _arms(request.arms),
-            request.deferred, mode,
+            request.deferred, mode, _frozen(request),
         )  # fmt: skip
         return batch.answer(decisions)
 
     def Expose(self, request: pb.ExposeRequest, context: grpc.ServicerContext) -> pb.ExposeResponse:
         """A deferred decision was shown."""
-        (answer,) = self._expose([_token(request)])
-        if isinstance(answer, LeverError):
-            raise answer
-        return pb.ExposeResponse(outcome=int(answer))  # type: ignore[arg-type]  # as above
+        return self._alone("Expose", request)  # type: ignore[no-any-return]
 
     def ExposeBatch(self, request: pb.ExposeBatchRequest, context: grpc.ServicerContext) -> pb.ExposeBatchResponse:
         """Many exposures; what is wrong with one does not hinder the others."""
@@ -129,10 +128,12 @@ class PersonalizationServicer(pb_grpc.PersonalizationServiceServicer):
 
     def Reward(self, request: pb.RewardRequest, context: grpc.ServicerContext) -> pb.RewardResponse:
         """One reward, acknowledged once it is durable."""
-        (answer,) = self._reward([_event(request)])
-        if isinstance(answer, LeverError):
-            raise answer
-        return pb.RewardResponse(outcome=int(answer))  # type: ignore[arg-type]  # as above
+        return self._alone("Reward", request)  # type: ignore[no-any-return]
+
+    def _alone(self, method: str, request: Any) -> Any:
+        """Without a group."""
+        single = SINGLES[method]
+        return single.respond(self._reward([single.read(request)]))
 
     def RewardJourney(
         self, request: pb.RewardJourneyRequest, context: grpc.ServicerContext
@@ -181,6 +182,13 @@ class PersonalizationServicer(pb_grpc.PersonalizationServiceServicer):
             return [error] * len(events)
         except Exception as error:  # noqa: BLE001  # a fault of ours in one message does not end the stream
             return [self._incident(error)] * len(events)
+
+
+def _frozen(request: pb.SelectBatchRequest) -> bytes | None:
+    """What a batch is chosen from: given, or b"" to be given back, or None."""
+    if len(request.frozen) > FROZEN_BYTES:
+        raise InvalidError.field("frozen", "is longer than any frozen snapshot")
+    return request.frozen or (b"" if request.freeze else None)
 
 
 def _mode(number: int) -> Mode:
@@ -239,14 +247,35 @@ def _event(request: pb.RewardRequest) -> RewardEvent:
     return RewardEvent(_token(request), request.metric, value, request.event_id, retract=request.retract)
 
 
+def _exposure(request: pb.ExposeRequest) -> Exposure:
+    return Exposure(_token(request))
+
+
+def _only(answers: Answers) -> int:
+    """The number of the one outcome. Raises what it has in its place."""
+    if isinstance(answers, Exception):
+        raise answers
+    (answer,) = answers
+    if isinstance(answer, LeverError):
+        raise answer
+    return int(answer)
+
+
+# Methods of one event, which may be counted in a group with others.
+SINGLES: Mapping[str, Single] = {
+    "Reward": Single(_event, lambda answers: pb.RewardResponse(outcome=_only(answers))),  # type: ignore[arg-type]
+    "Expose": Single(_exposure, lambda answers: pb.ExposeResponse(outcome=_only(answers))),  # type: ignore[arg-type]
+}
+
+
 def _each(
     requests: Sequence[Request],
-    read: Callable[[Request], Event],
-    count: Callable[[Sequence[Event]], Sequence[RewardAnswer]],
+    read: Callable[[Request], Read],
+    count: Callable[[Sequence[Read]], Sequence[RewardAnswer]],
 ) -> list[RewardAnswer]:
     """An answer for each: what `read` finds wrong, or what became of it when all the others were counted together."""
     answers: list[RewardAnswer] = [Outcome.IGNORED] * len(requests)
-    events: list[Event] = []
+    events: list[Read] = []
     places: list[int] = []
     for index, request in enumerate(requests):
         try:

@@ -19,7 +19,7 @@ from bandits.credit import shares
 from bandits.layout import UNCOUNTED
 from service.errors import InvalidError, NotFoundError, PreconditionError
 from service.experiment.compiled import Experiment, Metric
-from service.serving.rewarder import RewardAnswer, Rewarder, claim_of, metric_of
+from service.serving.rewarder import RewardAnswer, Rewarder, Share, claim_of, metric_of
 from service.serving.store_clock import StoreClock
 from service.serving.token import Opened
 from service.store.contract import Claim, Outcome, Store
@@ -73,9 +73,11 @@ class Journeys:
                 raise InvalidError.field(f"decision_ids[{i}]", f"is the same decision as decision_ids[{at}]")
         places = sorted(range(len(touches)), key=lambda i: touches[i].order)
         parts = dict(zip(places, self._agreed(journey, [touches[i] for i in places]), strict=True))
-        claims = [(i, replace(touches[i].claim, value=parts[i])) for i in places if parts[i]]
-        counted = self._rewarder.count(claims, lambda one: (touches[one[0]].experiment.uid, one[1]))
-        answers: dict[int, RewardAnswer] = {i: answer for (i, _), answer in zip(claims, counted, strict=True)}
+        some = [i for i in places if parts[i]]
+        counted = self._rewarder.reward(
+            [Share(touches[i].experiment.uid, replace(touches[i].claim, value=parts[i])) for i in some]
+        )
+        answers: dict[int, RewardAnswer] = dict(zip(some, counted, strict=True))
         return [
             Credited(parts[i] * touch.metric.unit, answers.get(i, Outcome.IGNORED)) for i, touch in enumerate(touches)
         ]

@@ -9,7 +9,7 @@ from service.experiment.features.column import Column, Value
 from service.serving.batch import BatchDecision, select_batch
 from service.serving.journey import Credited, Journey, Journeys
 from service.serving.personalizer import Decision, Mode, Personalizer
-from service.serving.rewarder import RewardAnswer, Rewarder, RewardEvent
+from service.serving.rewarder import Event, RewardAnswer, Rewarder
 
 
 class UseCases(Protocol):
@@ -35,10 +35,11 @@ class UseCases(Protocol):
         arms: Sequence[str],
         deferred: bool,
         mode: Mode,
+        frozen: bytes | None = None,
     ) -> BatchDecision:
-        """Choose for many subjects. Raises as `select`; a batch has no previews and repeats no decisions."""
+        """Choose for many subjects, from a frozen snapshot if one is given; see batch.select_batch."""
 
-    def reward(self, events: Sequence[RewardEvent]) -> list[RewardAnswer]:
+    def reward(self, events: Sequence[Event]) -> list[RewardAnswer]:
         """One answer for each event, in order; what is wrong with one does not hinder the others."""
 
     def journey(self, journey: Journey) -> list[Credited]:
@@ -66,6 +67,7 @@ class LocalUseCases:
         arms: Sequence[str],
         deferred: bool,
         mode: Mode,
+        frozen: bytes | None = None,
     ) -> BatchDecision:
         """UseCases.select_batch."""
-        return select_batch(self._personalizer, experiment, subjects, columns, arms, deferred, mode)
+        return select_batch(self._personalizer, experiment, subjects, columns, arms, deferred, mode, frozen)

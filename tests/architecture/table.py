@@ -23,7 +23,7 @@ PACKAGES: dict[str, frozenset[str]] = {
         "service.store": "service service.errors service.telemetry",
         "service.doctor": "service service.errors service.process service.security service.store",
         "service.experiment": "bandits service.errors service.store service.text",
-        "service.serving": "bandits service.errors service.experiment service.store service.telemetry",
+        "service.serving": "bandits service service.errors service.experiment service.store service.telemetry",
         "service.learning": (
             "bandits service.errors service.experiment service.process service.serving service.store service.telemetry"
         ),
@@ -117,6 +117,7 @@ MANY_ARGUMENTS: dict[str, str] = {
     "service.cli.decisions.select": "each is an option of the command",
     "service.cli.tables.evaluate.evaluate": "each is an option of the command",
     "service.cli.tables.warm_start.warm_start": "each is an option of the command",
+    "service.cli.mailing.mail.mail": "each is an option of the command",
     "service.cli.plan.plan": "each is an option of the command",
     "service.cli.main.serve": "each is an option of the command",
 }

@@ -23,7 +23,7 @@ from service.serving.batch import BatchDecision
 from service.serving.explainer import ArmReasons, Part, Reasons
 from service.serving.journey import Credited, Journey
 from service.serving.personalizer import Decision, Mode, Reason
-from service.serving.rewarder import RewardEvent
+from service.serving.rewarder import Exposure, RewardEvent
 from service.store.contract import Event, Outcome
 from service.telemetry.metrics import Metrics
 
@@ -67,22 +67,25 @@ class Standin:
 
     def select_batch(
         self, experiment: str, subjects: Sequence[str], columns: Mapping[str, Column], arms: Sequence[str],
-        deferred: bool, mode: Mode,
+        deferred: bool, mode: Mode, frozen: bytes | None = None,
     ) -> BatchDecision:  # fmt: skip
         self.asked.append((experiment, list(subjects), columns, list(arms), deferred, mode))
         n = len(subjects)
         return BatchDecision(
             [b"%d" % i for i in range(n)], np.arange(n) % 2, ("calm", "loud"), ("1", "2"), np.full(n, 0.5),
-            np.zeros(n, np.int64), ("default",), np.full(n, 1), bytes(n), False, 3,
+            np.zeros(n, np.int64), ("default",), np.full(n, 1), bytes(n), False, 3, b"",
         )  # fmt: skip
 
-    def reward(self, events: Sequence[RewardEvent]) -> list[Outcome | LeverError]:
+    def reward(self, events: Sequence[RewardEvent | Exposure]) -> list[Outcome | LeverError]:
         self.asked.append(tuple(events))
-        if any(event.metric == "broken" for event in events):
-            raise RAISES["broken"]
-        if any(event.metric == "hold" for event in events):
-            self._maybe_raise("hold")
-        return [self.answers.get(event.metric, Outcome.APPLIED) for event in events]
+        return [self._answer(event) for event in events]
+
+    def _answer(self, event: RewardEvent | Exposure) -> Outcome | LeverError:
+        if isinstance(event, Exposure):
+            return self.answers.get(event.decision.decode("latin-1"), Outcome.DUPLICATE)
+        if event.metric in ("broken", "hold"):
+            self._maybe_raise(event.metric)
+        return self.answers.get(event.metric, Outcome.APPLIED)
 
     def expose(self, decisions: Sequence[bytes], client: bool = False) -> list[Outcome | LeverError]:
         self.asked.append(tuple(decisions))

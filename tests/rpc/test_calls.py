@@ -21,7 +21,7 @@ from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceS
 from service.rpc.status import code_of
 from service.serving.journey import Journey
 from service.serving.personalizer import Mode
-from service.serving.rewarder import RewardEvent
+from service.serving.rewarder import Exposure, RewardEvent
 from service.store.contract import Outcome
 from tests.rig.calls import failure
 from tests.rig.standin import Standin, served
@@ -195,7 +195,7 @@ def test_reward_and_expose_take_text_or_bytes(stub: PersonalizationServiceStub, 
     assert standin.asked == [
         (RewardEvent(b"\xfb\xff", "order", 0.0, "e1"),),
         (RewardEvent(b"\xfb\xff", "", None, ""),),
-        (b"\xfb\xff",),
+        (Exposure(b"\xfb\xff"),),
     ]
 
 
