@@ -12,6 +12,7 @@ from bandits.recall import SMALL
 from bandits.stopping import verdict
 from bandits.summary import Summary
 from service.analysis.arm_effect import ArmEffect, arm_effect
+from service.analysis.guardrails import GuardrailReport, reports
 from service.analysis.lift import Lift, SampleRatio, headline, lifts, sample_ratio
 from service.experiment.compiled import Experiment, Metric
 from service.learning.replica import Replica
@@ -113,6 +114,7 @@ class Report:
     lifts: tuple[Lift, ...]
     sample_ratio: SampleRatio | None
     totals: tuple[Total, ...] = ()
+    guardrails: tuple[GuardrailReport, ...] = ()
 
 
 def report(snapshot: Snapshot, replica: Replica, stale: bool) -> Report:
@@ -129,7 +131,7 @@ def report(snapshot: Snapshot, replica: Replica, stale: bool) -> Report:
     worth, ratio = lifts(replica), sample_ratio(replica)
     return Report(
         exp.name, exp.version, exp.algorithm, exp.primary.id, snapshot.log_id, stale, tuple(segments),
-        headline(replica.experiment, worth, ratio), worth, ratio, totals(exp, everyone),
+        headline(replica.experiment, worth, ratio), worth, ratio, totals(exp, everyone), reports(replica),
     )  # fmt: skip
 
 

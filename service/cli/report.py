@@ -16,7 +16,7 @@ from service.remote.plain import plain
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from service.pb.lever.v1.experiment_pb2 import ArmReport, Lift, SegmentReport, Stop, Total
+    from service.pb.lever.v1.experiment_pb2 import ArmReport, GuardrailReport, Lift, SegmentReport, Stop, Total
 
 _BAR = 10
 _TELLING = 30  # trials, all of them rewarded, are no chance
@@ -54,6 +54,9 @@ def report(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) ->
     if answer.lifts:
         screen.print()
         screen.print(lift_table(answer.lifts))
+    if answer.guardrails:
+        screen.print()
+        screen.print(guardrail_table(answer.guardrails))
     for segment in answer.segments:
         screen.print()
         screen.print(segment_table(segment, screen.width >= _ROOM_FOR_BARS, screen.encoding.startswith("utf")))
@@ -148,6 +151,26 @@ def _lift_cells(lift: Lift) -> tuple[str, ...]:
         "-" if endless else f"{lift.relative_low:+.1%} to {lift.relative_high:+.1%}",
         f"{lift.p_value:.3g}",
     )
+
+
+def guardrail_table(guardrails: Sequence[GuardrailReport]) -> Table:
+    """One row for each guardrail and arm."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title="guardrails", title_justify="left", box=None, pad_edge=False)
+    for heading in ("guardrail", "arm", "state"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("trials", "estimate", "at any time"):
+        table.add_column(heading, justify="right", overflow="fold")
+    for one in guardrails:
+        state = f"paused since {moment(one.paused_since_ms)}" if one.state == "paused" else one.state
+        shown = number if one.kind == "max" else "{:+.1%}".format
+        early = math.isnan(one.estimate)
+        bounds = "" if early else f"{shown(one.low)} to {shown(one.high)}" if math.isfinite(one.low) else "-"
+        cells = (f"{one.trials:,}", "-" if early else shown(one.estimate), bounds)
+        table.add_row(escape(f"{one.metric} {one.kind} {one.limit:g}"), escape(one.arm), state, *cells)
+    return table
 
 
 def segment_table(segment: SegmentReport, bars: bool, blocks: bool) -> Table:

@@ -18,6 +18,7 @@ from bandits.state import Rows, Rules, State, Totals
 from bandits.subjects import NEVER
 from service.errors import CorruptError
 from service.experiment.compiled import Experiment, read
+from service.experiment.guardrails import guarded
 from service.learning.bounds import bounds_of
 from service.learning.reviews import FIELD, OLD_FIELDS, Reviews, reviewed
 from service.serving.snapshot import Slot, Snapshot
@@ -229,7 +230,7 @@ class Replica:
         return self._checkpoint(base=None)
 
     def heal(self) -> None:
-        """What is stored is no good: a checkpoint that replaces it whole is due."""
+        """What is stored is no good: one that replaces it whole is due."""
         self._sent.clear()
         self.cut = replace(self.whole(), heal=True)
 
@@ -292,11 +293,10 @@ def rules_of(experiment: Experiment) -> Rules:
     low, high = (round(v / metric.unit) for v in (metric.minimum, metric.maximum))
     return Rules(
         segments=len(experiment.segments.ids), arms=len(experiment.arms), metrics=len(experiment.metrics),
-        columns=experiment.design.columns, primary=metric.number, low=low, high=high,
-        horizon_ms=experiment.horizon_ms, products=experiment.design,
-        grid=experiment.numbers.grid, version=experiment.version, applied_ms=experiment.applied_at_ms,
+        columns=experiment.design.columns, primary=metric.number, low=low, high=high, horizon_ms=experiment.horizon_ms,
+        products=experiment.design, grid=experiment.numbers.grid, version=experiment.version, applied_ms=experiment.applied_at_ms,
         control=(experiment.holdout_share, experiment.holdout_uniform, experiment.default_arm),
-        windows=_windows(experiment),
+        windows=_windows(experiment), guarded=guarded(experiment),
     )  # fmt: skip
 
 

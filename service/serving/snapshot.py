@@ -63,6 +63,7 @@ class Slot:
     def packed(self) -> NDArray[np.float64]:
         """The posterior as kernels read it."""
         return self.posterior.packed
+
     def judged(self, crowding: float, counts: NDArray[np.int64], experiment: Experiment) -> Slot:
         """What reports say of it: how much its trials are worth, and whether `counts` (of all arms, over all time) are enough."""
         early = soon(counts[self.arms], experiment.primary.number)

@@ -108,6 +108,7 @@ MAX_ARGUMENTS = 8
 
 # Functions that take more, and why.
 MANY_ARGUMENTS: dict[str, str] = {
+    "bandits.guarded.add": "compiled: Numba takes arrays one by one",
     "bandits.subjects.add": "compiled: Numba takes arrays one by one",
     "bandits.fold.fold_rewards": "compiled: Numba takes arrays one by one",
     "bandits.fold.gather": "compiled: Numba takes arrays one by one",

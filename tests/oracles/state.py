@@ -10,7 +10,7 @@ import numpy as np
 
 from bandits.buckets import Bucket
 from bandits.cells import SQUARE_HIGH, SQUARE_LOW, column_offset, count_offset
-from bandits.state import Rows, Rules, State, Totals
+from bandits.state import Rules, State
 
 
 @dataclass(frozen=True)
@@ -171,27 +171,3 @@ def cells(state: State) -> dict[tuple[object, ...], int]:
     for b, s, k in np.argwhere(state.delays).tolist():
         out["delay", state.buckets[b].start, state.buckets[b].width, s, k] = int(state.delays[b, s, k])
     return {k: v for k, v in out.items() if v}
-
-
-def columns(rows: list[Row], width: int) -> Rows:
-    """The rows as the state takes them."""
-
-    def ints(values: list[int]) -> np.ndarray:
-        return np.array(values, np.int64)
-
-    x = np.array([r.x for r in rows], np.int16).reshape(len(rows), width)
-    return Rows(
-        ints([r.time for r in rows]), ints([r.segment for r in rows]), ints([r.arm for r in rows]),
-        ints([r.flags for r in rows]), ints([r.bucket for r in rows]), x,
-        np.array([r.propensity for r in rows], np.float64), ints([r.version for r in rows]),
-    )  # fmt: skip
-
-
-def add(state: State, rows: list[Row]) -> None:
-    """Fold trials and rewards into the state."""
-    width = state.rules.columns - 1
-    trials = [r for r in rows if r.metric is None]
-    rewards = [r for r in rows if r.metric is not None]
-    state.add_trials(columns(trials, width))
-    triples = np.array([(r.metric, r.old, r.new, r.exposes, max(r.entered - r.time, 0)) for r in rewards], np.int64)
-    state.add_rewards(columns(rewards, width), Totals(*triples.reshape(-1, 5).T.copy()))
