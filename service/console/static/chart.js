@@ -38,10 +38,17 @@ function draw(kept) {
   kept.plot = new uPlot({ ...size(kept.node, kept.data), ...kept.data.options() }, kept.data.columns, kept.node);
 }
 
+const MONTHS = 'Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec'.split(' ');
+function dated(seconds, step) {
+  const at = new Date(seconds * 1000);
+  const clock = step < 86400 && at.getUTCHours() + at.getUTCMinutes() > 0;
+  return clock ? at.toISOString().slice(11, 16) : `${at.getUTCDate()} ${MONTHS[at.getUTCMonth()]}`;
+}
+
 const FONT = '11px system-ui, sans-serif';
 export const axes = (show) => {
   const common = { stroke: ink('--soft'), font: FONT, grid: { stroke: ink('--line'), width: 1 }, ticks: { stroke: ink('--line'), width: 1, size: 4 } };
-  return [{ ...common, grid: { show: false } }, { ...common, size: 56, values: (_, splits) => splits.map((at) => (at === null ? '' : show(at))) }];
+  return [{ ...common, grid: { show: false }, space: 64, values: (_, splits, __, ___, step) => splits.map((at) => (at === null ? '' : dated(at, step))) }, { ...common, size: 56, values: (_, splits) => splits.map((at) => (at === null ? '' : show(at))) }];
 };
 
 export const frame = (rest) => ({
@@ -54,7 +61,7 @@ export const frame = (rest) => ({
 // Vertical lines where somebody changed something, numbered as in the list below the charts.
 export const marks = (changes) => ({
   hooks: {
-    draw: (plot) => {
+    draw: [(plot) => {
       const { ctx, bbox } = plot;
       ctx.save();
       ctx.strokeStyle = ink('--note');
@@ -71,6 +78,6 @@ export const marks = (changes) => ({
         ctx.fillText(String(changes.length - index), x + 3 * devicePixelRatio, bbox.top + 11 * devicePixelRatio);
       });
       ctx.restore();
-    },
+    }],
   },
 });

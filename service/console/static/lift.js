@@ -35,13 +35,13 @@ function drawing(timeline) {
     axes: axes(signed),
     scales: { y: { range: (_, low, high) => [Math.min(low, 0) - 0.05 * (high - low || 1), Math.max(high, 0) + 0.05 * (high - low || 1)] } },
     series: [
-      { value: (_, seconds) => (seconds ? new Date(seconds * 1000).toISOString().slice(0, 10) : '') },
+      { label: ' ', value: (_, seconds) => (seconds ? new Date(seconds * 1000).toISOString().slice(0, 10) : '') },
       { label: 'difference', stroke: ink('--accent'), width: 2, value: shown, points: { show: x.length < 20 } },
       { label: 'low', stroke: `${ink('--accent')}88`, width: 1, value: shown, points: { show: false } },
       { label: 'high', stroke: `${ink('--accent')}88`, width: 1, value: shown, points: { show: false } },
     ],
     bands: [{ series: [3, 2], fill: `${ink('--accent')}22` }],
-    hooks: { draw: (plot) => zero(plot) },
+    hooks: { draw: [zero] },
   });
   return { shape: 'lift', columns: [x, column('difference'), column('low'), column('high')], options };
 }

@@ -62,7 +62,7 @@ function stacked(arms, x, shares, tint, changes, shape) {
   const options = () => frame({
     scales: { y: { range: [0, 1] } },
     axes: axes((at) => `${Math.round(100 * at)} %`),
-    series: [{ value: when }, ...arms.map((arm, index) => ({
+    series: [{ label: ' ', value: when }, ...arms.map((arm, index) => ({
       label: arm, stroke: colour(tint(arm)), width: 1, fill: `${colour(tint(arm))}55`, points: { show: x.length < 3 },
       value: (_, __, ___, at) => (at === null || at === undefined ? '' : share(shares[index][at])),
     }))],
@@ -77,7 +77,7 @@ function lines(arms, x, best, tint, changes, shape) {
   const options = () => frame({
     scales: { y: { range: [0, 1] } },
     axes: axes((at) => `${Math.round(100 * at)} %`),
-    series: [{ value: when }, ...kept.map(({ arm }) => ({
+    series: [{ label: ' ', value: when }, ...kept.map(({ arm }) => ({
       label: arm, stroke: colour(tint(arm)), width: tint(arm) === 'grey' ? 1 : 2, points: { show: x.length < 3 },
       value: (_, found) => (found === null || found === undefined ? '' : chance(found)),
     }))],
