@@ -18,6 +18,7 @@ from bandits.expansion import Design, plain
 from bandits.fold import fold_rewards, fold_trials, gather
 from bandits.grid import Grid, grid_of
 from bandits.layout import FINE_GRID, X_SCALE
+from bandits.periods import Periods
 from bandits.posterior import Sums
 from bandits.subjects import NEVER, Subjects, cut, fill, grown
 
@@ -106,6 +107,7 @@ class State:
         self.counts = np.zeros((0, counts_size(rules.metrics)), np.int64)
         self.learn = np.zeros((0, learn_size(rules.columns)), np.int64)
         self.subjects = Subjects(rules)
+        self.periods = Periods(rules)
         self.grid: Grid = grid_of(rules.low, rules.high, rules.grid)
         self.rejected = 0  # rows that named a number the rules do not have; always 0 unless the log is damaged
         self._free: list[int] = []
@@ -124,6 +126,7 @@ class State:
         self.counts = grown(self.counts, (len(self.counts), counts_size(rules.metrics)))
         self.learn = grown(self.learn, (len(self.learn), learn_size(rules.columns)))
         self.subjects.adopt(old, rules)
+        self.periods.adopt(old, rules)
         self._due = 0
 
     # -- fold --------------------------------------------------------------------------------------------------
@@ -139,6 +142,7 @@ class State:
                 self._fit(rows.x), design.place, design.terms, self.rules.columns,
             )  # fmt: skip
             self.subjects.add_trials(rows, self.rules)
+            self.periods.add_trials(rows, self.rules)
 
     def add_rewards(self, rows: Rows, totals: Totals) -> None:
         """Fold reward rows."""
@@ -157,9 +161,11 @@ class State:
                 rules.primary, self.grid.packed, design.place, design.terms, rules.columns,
             )  # fmt: skip
             self.subjects.add_rewards(rows, totals, rules, self.grid.packed)
+            self.periods.add_rewards(rows, totals, rules)
 
     def settle(self, now_ms: int) -> None:
         """Merge the buckets that are due when the entry of this time is folded."""
+        self.periods.settle(now_ms, self.rules.horizon_ms)
         if now_ms < self._due:
             return
         self._rearrange(settle(self.buckets, now_ms, self.rules.horizon_ms))
@@ -280,7 +286,7 @@ class State:
 
     def fields(self) -> dict[str, bytes]:
         """The canonical serialisation, by field name. Trailing zeros are cut, so later columns change nothing."""
-        out = self.subjects.fields()
+        out = self.subjects.fields() | self.periods.fields()
         for b, s, a, row in self._blocks():
             start, width = self.buckets[b]
             out[f"c/{start}/{width}/{s}/{a}"] = _pair(self.counts[row], self.learn[row])
@@ -304,7 +310,7 @@ class State:
         return state
 
     def _restore_field(self, name: str, value: bytes, at: Mapping[Bucket, int]) -> None:
-        if self.subjects.restore(name, value):
+        if self.subjects.restore(name, value) or self.periods.restore(name, value):
             return
         kind, *rest = name.split("/")
         key = [int(p) for p in rest]

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from service import __version__
-from service.cli import decisions, doctor, experiments, explain, history, key, plan, report, rescue
+from service.cli import decisions, doctor, experiments, explain, history, key, plan, report, rescue, timeline
 from service.cli.connection import REACH, Reach
 from service.cli.mailing import mail
 from service.cli.store import archive, verify
@@ -113,6 +113,7 @@ app.command("delete")(experiments.delete)
 app.command("history")(history.history)
 app.command("rollback")(history.rollback)
 app.command("report")(report.report)
+app.command("timeline")(timeline.timeline)
 app.command("explain", context_settings=decisions.ANY_ID)(explain.explain)
 app.command("plan")(plan.plan)
 app.command("mail")(mail.mail)
@@ -128,6 +129,7 @@ app.command("restore")(rescue.restore)
 app.command("accept-loss")(rescue.accept_loss)
 app.command("select")(decisions.select)
 app.command("expose", context_settings=decisions.ANY_ID)(decisions.expose)
+app.command("journey", context_settings=decisions.ANY_ID)(decisions.journey)
 app.command("reward", context_settings=decisions.ANY_ID)(decisions.reward)
 
 

@@ -23,6 +23,7 @@ from service.management.warm_start import Way
 from service.pb.lever.v1 import experiment_pb2 as pb
 from service.pb.lever.v1 import experiment_pb2_grpc as pb_grpc
 from service.pb.lever.v1 import personalization_pb2 as decisions
+from service.rpc.answers.timeline import asked, history_event, timeline_message
 from service.rpc.personalization import FEATURES, TEXT_BYTES, TOKEN_CHARS
 from service.security.api_keys import HEADER, Access
 from service.serving.explainer import ArmReasons, Reasons
@@ -138,6 +139,10 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
             applied=warmed.applied, repeated=warmed.repeated, rewarded=warmed.rewarded, unknown_values=warmed.unknown
         )
 
+    def GetTimeline(self, request: pb.GetTimelineRequest, context: grpc.ServicerContext) -> pb.GetTimelineResponse:
+        """What happened when."""
+        return timeline_message(self._experiments.timeline(_named(request.name), asked(request)))
+
     def Explain(self, request: pb.ExplainRequest, context: grpc.ServicerContext) -> pb.ExplainResponse:
         """Why a visitor gets an arm."""
         _explainable(request)
@@ -150,15 +155,7 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
         if request.limit > HISTORY_MOST:
             raise InvalidError.field("limit", f"must be at most {HISTORY_MOST:,}")
         found = self._experiments.history(request.name, request.limit or HISTORY_USUAL)
-        return pb.GetHistoryResponse(
-            events=[
-                pb.HistoryEvent(
-                    at_ms=past.event.at_ms, by=past.event.by, what=past.event.what, experiment=past.event.experiment,
-                    version=past.event.version, detail=past.event.detail, config=past.text,
-                )
-                for past in found
-            ]
-        )  # fmt: skip
+        return pb.GetHistoryResponse(events=[history_event(past.event, past.text) for past in found])
 
     def ReadLog(self, request: pb.ReadLogRequest, context: grpc.ServicerContext) -> Iterator[Any]:
         """The log as rows; messages as bytes already, so that nothing is done here that could be done elsewhere."""

@@ -1,11 +1,21 @@
 from service.pb.lever.v1 import personalization_pb2 as _personalization_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class TimelineStep(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TIMELINE_STEP_UNSPECIFIED: _ClassVar[TimelineStep]
+    TIMELINE_STEP_HOUR: _ClassVar[TimelineStep]
+    TIMELINE_STEP_DAY: _ClassVar[TimelineStep]
+TIMELINE_STEP_UNSPECIFIED: TimelineStep
+TIMELINE_STEP_HOUR: TimelineStep
+TIMELINE_STEP_DAY: TimelineStep
 
 class Experiment(_message.Message):
     __slots__ = ("name", "uid", "version", "state", "config", "applied_at_ms", "arms", "algorithm", "warnings")
@@ -330,6 +340,76 @@ class ArmEffect(_message.Message):
     relative_high: float
     p_value: float
     def __init__(self, too_early: _Optional[str] = ..., difference: _Optional[float] = ..., standard_error: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., relative: _Optional[float] = ..., relative_low: _Optional[float] = ..., relative_high: _Optional[float] = ..., p_value: _Optional[float] = ...) -> None: ...
+
+class GetTimelineRequest(_message.Message):
+    __slots__ = ("name", "segment", "each_segment", "from_ms", "to_ms", "step")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    EACH_SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    FROM_MS_FIELD_NUMBER: _ClassVar[int]
+    TO_MS_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    segment: str
+    each_segment: bool
+    from_ms: int
+    to_ms: int
+    step: TimelineStep
+    def __init__(self, name: _Optional[str] = ..., segment: _Optional[str] = ..., each_segment: _Optional[bool] = ..., from_ms: _Optional[int] = ..., to_ms: _Optional[int] = ..., step: _Optional[_Union[TimelineStep, str]] = ...) -> None: ...
+
+class GetTimelineResponse(_message.Message):
+    __slots__ = ("name", "metric", "kept_from_ms", "periods", "series", "lifts", "changes", "stale")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FROM_MS_FIELD_NUMBER: _ClassVar[int]
+    PERIODS_FIELD_NUMBER: _ClassVar[int]
+    SERIES_FIELD_NUMBER: _ClassVar[int]
+    LIFTS_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    STALE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    metric: str
+    kept_from_ms: int
+    periods: _containers.RepeatedCompositeFieldContainer[TimelinePeriod]
+    series: _containers.RepeatedCompositeFieldContainer[TimelineSeries]
+    lifts: _containers.RepeatedCompositeFieldContainer[Lift]
+    changes: _containers.RepeatedCompositeFieldContainer[HistoryEvent]
+    stale: bool
+    def __init__(self, name: _Optional[str] = ..., metric: _Optional[str] = ..., kept_from_ms: _Optional[int] = ..., periods: _Optional[_Iterable[_Union[TimelinePeriod, _Mapping]]] = ..., series: _Optional[_Iterable[_Union[TimelineSeries, _Mapping]]] = ..., lifts: _Optional[_Iterable[_Union[Lift, _Mapping]]] = ..., changes: _Optional[_Iterable[_Union[HistoryEvent, _Mapping]]] = ..., stale: _Optional[bool] = ...) -> None: ...
+
+class TimelinePeriod(_message.Message):
+    __slots__ = ("start_ms", "end_ms")
+    START_MS_FIELD_NUMBER: _ClassVar[int]
+    END_MS_FIELD_NUMBER: _ClassVar[int]
+    start_ms: int
+    end_ms: int
+    def __init__(self, start_ms: _Optional[int] = ..., end_ms: _Optional[int] = ...) -> None: ...
+
+class TimelineSeries(_message.Message):
+    __slots__ = ("segment", "arm", "metric", "group", "trials", "rewarded", "reward_sum", "reward_square_sum", "traffic_share", "mean_propensity", "probability_best")
+    SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    ARM_FIELD_NUMBER: _ClassVar[int]
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    TRIALS_FIELD_NUMBER: _ClassVar[int]
+    REWARDED_FIELD_NUMBER: _ClassVar[int]
+    REWARD_SUM_FIELD_NUMBER: _ClassVar[int]
+    REWARD_SQUARE_SUM_FIELD_NUMBER: _ClassVar[int]
+    TRAFFIC_SHARE_FIELD_NUMBER: _ClassVar[int]
+    MEAN_PROPENSITY_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_BEST_FIELD_NUMBER: _ClassVar[int]
+    segment: str
+    arm: str
+    metric: str
+    group: str
+    trials: _containers.RepeatedScalarFieldContainer[int]
+    rewarded: _containers.RepeatedScalarFieldContainer[int]
+    reward_sum: _containers.RepeatedScalarFieldContainer[float]
+    reward_square_sum: _containers.RepeatedScalarFieldContainer[float]
+    traffic_share: _containers.RepeatedScalarFieldContainer[float]
+    mean_propensity: _containers.RepeatedScalarFieldContainer[float]
+    probability_best: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, segment: _Optional[str] = ..., arm: _Optional[str] = ..., metric: _Optional[str] = ..., group: _Optional[str] = ..., trials: _Optional[_Iterable[int]] = ..., rewarded: _Optional[_Iterable[int]] = ..., reward_sum: _Optional[_Iterable[float]] = ..., reward_square_sum: _Optional[_Iterable[float]] = ..., traffic_share: _Optional[_Iterable[float]] = ..., mean_propensity: _Optional[_Iterable[float]] = ..., probability_best: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class ExplainRequest(_message.Message):
     __slots__ = ("name", "context", "decision_id")
