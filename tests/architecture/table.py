@@ -124,6 +124,7 @@ MANY_ARGUMENTS: dict[str, str] = {
     "service.cli.decisions.select": "each is an option of the command",
     "service.cli.tables.evaluate.evaluate": "each is an option of the command",
     "service.cli.tables.warm_start.warm_start": "each is an option of the command",
+    "service.cli.mailing.feed.feed": "each is an option of the command",
     "service.cli.mailing.mail.mail": "each is an option of the command",
     "service.cli.plan.plan": "each is an option of the command",
     "service.cli.main.serve": "each is an option of the command",
