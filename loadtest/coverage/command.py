@@ -21,12 +21,9 @@ from numpy.typing import NDArray
 
 from bandits.policy import POLICIES, Policy, probabilities
 from bandits.posterior import Sums
-from bandits.stopping import LOSS, relative_loss
-from bandits.summary import Span, Summary, early, seen, summary
-from loadtest.coverage import effects, pauses
 from bandits.stopping import Verdict, verdict
 from bandits.summary import Seen, Span, Summary, early, seen, summary
-from loadtest.coverage import effects
+from loadtest.coverage import effects, pauses
 from loadtest.rig import report
 
 BASES = (0.001, 0.01, 0.05, 0.3)

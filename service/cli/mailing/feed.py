@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, console, print_json, word
+from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, console, print_json
 from service.cli.tables.csv_file import Columns, Decimal, Delimiter, Encoding, format_of, pairs_of, refused
 from service.cli.tables.waiting import waiting
+from service.remote.plain import word
 
 if TYPE_CHECKING:
     from service.cli.connection import Client
