@@ -248,6 +248,12 @@ class State:
         self.learn[row] = 0
         self._free.append(row)
 
+    def begin_periods(self, now_ms: int) -> None:
+        """Take over into `periods` what came before they were kept: it stands on the first day of its time bucket."""
+        for b, s, a, row in self._blocks():
+            self.periods.take_over(self.buckets[b].start, s, a, self.counts[row])
+        self.periods.take_over_lift(self.subjects, self.rules, now_ms)
+
     # -- reading -----------------------------------------------------------------------------------------------
 
     def sums(self, segment: int, weights: Weights | None = None) -> Sums:

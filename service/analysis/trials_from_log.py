@@ -18,7 +18,7 @@ from service.analysis.evaluation import MOST_CELLS, Trials
 from service.errors import PreconditionError
 from service.experiment.compiled import Experiment, read
 from service.learning.bounds import bounds_of
-from service.learning.replica import rules_of
+from service.learning.fold.rules import rules_of
 from service.store import rows as layout
 from service.store.contract import Entry
 from service.store.entries import rows_of

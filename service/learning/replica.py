@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bandits.cells import POLICY
 from bandits.effect import crowding
 from bandits.policy import POLICIES
 from bandits.posterior import Sums
-from bandits.state import Rows, Rules, State, Totals
-from bandits.subjects import NEVER
+from bandits.state import State, Totals
 from bandits.summary import thinned
 from service.errors import CorruptError
 from service.experiment.compiled import Experiment, read
 from service.learning.bounds import bounds_of
+from service.learning.fold.digests import digest, field_digest
+from service.learning.fold.entries import brings_trials, columns, count
+from service.learning.fold.rules import rules_of
 from service.learning.reviews import FIELD, OLD_FIELDS, Reviews, reviewed
 from service.serving.snapshot import Slot, Snapshot
 from service.store import rows as layout
@@ -28,8 +28,8 @@ from service.store.entries import joined
 
 CHECKPOINT_ROWS = 10_000  # rows between checkpoints at the least
 CHECKPOINT_SHARE = 64  # and at least a row for so many bytes of checkpoint
-FORMAT = b"2"
-READ_FORMATS = (b"1", FORMAT)  # "1" had no sums by propensity
+FORMAT = b"3"
+READ_FORMATS = (b"1", b"2", FORMAT)  # "1" had no sums by propensity, "2" none by hour and day
 
 
 class Replica:
@@ -86,8 +86,8 @@ class Replica:
                 self._configure(entry)
             else:
                 run.append(entry)
-                self.rows += _count(entry)
-            if _brings_trials(entry) and reviewed(self.experiment) and self.reviews.due(self.rows, entry.time):
+                self.rows += count(entry)
+            if brings_trials(entry) and reviewed(self.experiment) and self.reviews.due(self.rows, entry.time):
                 self._fold_run(run)
                 run = []
                 self._advance(entry)
@@ -151,13 +151,13 @@ class Replica:
         return packed
 
     def _fold_trials(self, entries: Sequence[Entry]) -> None:
-        rows = _columns(self._sound(entries))
+        rows = columns(self._sound(entries))
         self.state.add_trials(rows)
         self._changed.update(np.unique(rows.segment).tolist())
 
     def _fold_rewards(self, entries: Sequence[Entry]) -> None:
         packed = self._sound(entries)
-        rows = _columns(packed)
+        rows = columns(packed)
         totals = np.array([t for e in entries for t in e.totals], np.int64).reshape(-1, 3)
         arrived = np.repeat([e.time for e in entries], [len(e.totals) for e in entries]).astype(np.int64)
         metric = packed["metric"].astype(np.int64)
@@ -222,7 +222,7 @@ class Replica:
             self._sent.pop(name, None)
         if checkpoint.base is None:
             self._sent.clear()
-        self._sent.update({name: _digest(value) for name, value in checkpoint.fields.items()})
+        self._sent.update({name: field_digest(value) for name, value in checkpoint.fields.items()})
         self.cut = None
 
     def whole(self) -> Checkpoint:
@@ -251,7 +251,7 @@ class Replica:
 
     def _checkpoint(self, base: str | None) -> Checkpoint:
         fields = self.fields()
-        digests = {name: _digest(value) for name, value in fields.items()}
+        digests = {name: field_digest(value) for name, value in fields.items()}
         changed = {n: v for n, v in fields.items() if base is None or self._sent.get(n) != digests[n]}
         keep = self.touched - self.experiment.keep_ms
         return Checkpoint(
@@ -262,7 +262,7 @@ class Replica:
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         fields = dict(checkpoint.fields)
-        digests = {name: _digest(value) for name, value in fields.items()}
+        digests = {name: field_digest(value) for name, value in fields.items()}
         if digest(digests) != checkpoint.digest:
             raise CorruptError(f"the checkpoint of {self.uid} does not match its digest")
         try:
@@ -282,69 +282,8 @@ class Replica:
         self.cursor = checkpoint.id
         self.rows = checkpoint.rows
         self.touched = int(checkpoint.id.split("-")[0])
-        if form != FORMAT:
+        if form == READ_FORMATS[0]:
             self._state.subjects.begun = self.touched
+        if form != FORMAT:
+            self._state.begin_periods(self.touched)
         self._state.settle(self.touched)
-
-
-def rules_of(experiment: Experiment) -> Rules:
-    """What the fold needs of a configuration."""
-    metric = experiment.primary
-    low, high = (round(v / metric.unit) for v in (metric.minimum, metric.maximum))
-    return Rules(
-        segments=len(experiment.segments.ids), arms=len(experiment.arms), metrics=len(experiment.metrics),
-        columns=experiment.design.columns, primary=metric.number, low=low, high=high,
-        horizon_ms=experiment.horizon_ms, products=experiment.design,
-        grid=experiment.numbers.grid, version=experiment.version, applied_ms=experiment.applied_at_ms,
-        control=(experiment.holdout_share, experiment.holdout_uniform, experiment.default_arm),
-        windows=_windows(experiment),
-    )  # fmt: skip
-
-
-def _windows(experiment: Experiment) -> NDArray[np.int64]:
-    """i8[segments, arms, 2]: from and until when each arm may be drawn, milliseconds; 0 and 0: not at all."""
-    out = np.zeros((len(experiment.segments.ids), len(experiment.arms), 2), np.int64)
-    for arm in experiment.arms:
-        if arm.state == "active":
-            where = slice(None) if arm.segments is None else sorted(arm.segments)
-            out[where, arm.number] = (arm.start_ms or 0, NEVER if arm.end_ms is None else arm.end_ms)
-    return out
-
-
-def digest(digests: Mapping[str, bytes]) -> str:
-    """SHA-256 over the fields' names and digests in order; the same for the same state, however it came about."""
-    whole = hashlib.sha256()
-    for name in sorted(digests):
-        whole.update(name.encode() + b"\0" + digests[name])
-    return whole.hexdigest()
-
-
-def intact(checkpoint: Checkpoint) -> bool:
-    """Whether a whole checkpoint is what its digest says."""
-    return digest_of(checkpoint.fields) == checkpoint.digest
-
-
-def digest_of(fields: Mapping[str, bytes]) -> str:
-    """`digest` of the fields themselves."""
-    return digest({name: _digest(value) for name, value in fields.items()})
-
-
-def _digest(value: bytes) -> bytes:
-    return hashlib.sha256(value).digest()
-
-
-def _brings_trials(entry: Entry) -> bool:
-    """Whether trials come with it. Between flushes the log has rewards of trials that it does not have yet."""
-    return entry.trials is not None or any(exposes for _, _, exposes in entry.totals)
-
-
-def _count(entry: Entry) -> int:
-    """Rows of an entry."""
-    return len(entry.trials or entry.rewards or b"") // entry.stride if entry.stride else 0
-
-
-def _columns(packed: layout.Rows) -> Rows:
-    fields = (packed[name].astype(np.int64) for name in ("time", "segment", "arm", "flags", "bucket"))
-    time, segment, arm, flags, bucket = fields
-    version = packed["version"].astype(np.int64)
-    return Rows(time, segment, arm, flags, bucket, packed["x"], packed["propensity"].astype(np.float64), version)

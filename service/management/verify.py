@@ -14,7 +14,8 @@ from bandits.cells import GROUPS, REWARDED, TOTAL, count_offset
 from service.analysis.log_table import entries
 from service.errors import ConflictError, CorruptError
 from service.experiment.compiled import read
-from service.learning.replica import Replica, digest_of, intact
+from service.learning.fold.digests import digest_of, intact
+from service.learning.replica import Replica
 from service.management.recount import Recount
 from service.store.contract import START, Checkpoint, Checkpointed, Engine, Entry, Loaded, LostError, Store
 from service.store.scripts import order

@@ -10,7 +10,8 @@ import pytest
 
 from service.experiment.compiled import build, read
 from service.experiment.parse import parse
-from service.learning.replica import Replica, digest_of
+from service.learning.fold.digests import digest_of
+from service.learning.replica import Replica
 from service.store import rows as layout
 from service.store.contract import Checkpoint, Entry, Loaded
 
