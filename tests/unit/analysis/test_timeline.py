@@ -14,8 +14,8 @@ from service.rpc.answers.timeline import asked, timeline_message
 from service.server.assemble import Service, Tuning, build
 from service.store.memory import MemoryStore
 from service.telemetry.metrics import Metrics
+from tests.rig.shop import config, told, visit
 from tests.rig.stage import KEYS, choose, reward
-from tests.unit.analysis.test_lift import config, told, visit
 
 
 @pytest.fixture

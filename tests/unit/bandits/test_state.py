@@ -20,8 +20,9 @@ from bandits.cells import (
 from bandits.grid import PRODUCT, grid_of, taught
 from bandits.layout import COARSE_GRID as COARSE
 from bandits.layout import FINE_GRID as FINE
-from bandits.state import Rows, Rules, State, Totals, Weights
+from bandits.state import Rules, State, Weights
 from tests.oracles.state import OracleState, Row, cells, oracle_grid, oracle_shifts, shift
+from tests.rig.sums import add
 
 RULES = Rules(segments=3, arms=4, metrics=2, columns=5, primary=0, low=-20, high=50, horizon_ms=100_000)
 
@@ -45,27 +46,6 @@ def make_rows(seed: int, n: int, rules: Rules = RULES) -> list[Row]:
             )
         )  # fmt: skip
     return rows
-
-
-def columns(rows: list[Row], width: int) -> Rows:
-    def ints(values: list[int]) -> np.ndarray:
-        return np.array(values, np.int64)
-
-    x = np.array([r.x for r in rows], np.int16).reshape(len(rows), width)
-    return Rows(
-        ints([r.time for r in rows]), ints([r.segment for r in rows]), ints([r.arm for r in rows]),
-        ints([r.flags for r in rows]), ints([r.bucket for r in rows]), x,
-        np.array([r.propensity for r in rows], np.float64), ints([r.version for r in rows]),
-    )  # fmt: skip
-
-
-def add(state: State, rows: list[Row]) -> None:
-    width = state.rules.columns - 1
-    trials = [r for r in rows if r.metric is None]
-    rewards = [r for r in rows if r.metric is not None]
-    state.add_trials(columns(trials, width))
-    triples = np.array([(r.metric, r.old, r.new, r.exposes, max(r.entered - r.time, 0)) for r in rewards], np.int64)
-    state.add_rewards(columns(rewards, width), Totals(*triples.reshape(-1, 5).T.copy()))
 
 
 @pytest.mark.parametrize("seed", range(5))
