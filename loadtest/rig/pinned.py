@@ -39,6 +39,7 @@ class Stand:
     engine: Path  # socket of the store
     core: int  # the worker's
     other: int  # everybody else's
+    store: int  # the process id of the store, which is on the other
     web: str = ""  # of the web port, where one was asked for
     web_pid: int = 0  # on the worker's core too
 
@@ -63,11 +64,11 @@ def lever(*, web: bool = False) -> Iterator[Stand]:
     was = os.sched_getaffinity(0)
     with running(*(["--web-port", "0"] if web else [])) as server:
         try:
-            (worker,) = server.workers()
+            (worker,), (store,) = server.workers(), server.children("-server ")
             web_processes = server.children("service.server.http_worker")
             for task in [server.pid, *server.children(), os.getpid()]:
                 processes.pin(task, core if task == worker or task in web_processes else other)
-            made = Stand(server.address, server.http, worker, server.data / "engine.sock", core, other)
+            made = Stand(server.address, server.http, worker, server.data / "engine.sock", core, other, store)
             yield replace(made, web=server.web, web_pid=web_processes[0]) if web else made
         finally:
             os.sched_setaffinity(0, was)

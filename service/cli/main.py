@@ -127,6 +127,7 @@ app.command("restore")(rescue.restore)
 app.command("accept-loss")(rescue.accept_loss)
 app.command("select")(decisions.select)
 app.command("expose", context_settings=decisions.ANY_ID)(decisions.expose)
+app.command("journey", context_settings=decisions.ANY_ID)(decisions.journey)
 app.command("reward", context_settings=decisions.ANY_ID)(decisions.reward)
 
 

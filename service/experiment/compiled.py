@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bandits.credit import Credit
 from service.errors import CorruptError, InvalidError, Violation
 from service.experiment.doubts import lookalikes
 from service.experiment.encoder import Encoder
@@ -105,6 +106,8 @@ class Metric:
     scale: float
     live: bool
     client: bool
+    credit: Credit  # how a conversion's value is shared among several decisions,
+    credit_half_life_ms: int  # under time decay: what halves one's weight
 
     @property
     def floored(self) -> bool:
@@ -315,6 +318,8 @@ def _metric(place: int, spec: MetricSpec, live: bool) -> Metric:
         scale=max(abs(spec.min), abs(spec.max)),
         live=live,
         client=spec.client,
+        credit=Credit(spec.credit),
+        credit_half_life_ms=spec.credit_half_life_ms,
     )
 
 

@@ -93,6 +93,8 @@ class MetricSpec(msgspec.Struct, frozen=True):
     aggregate: str
     clip: bool
     client: bool = False
+    credit: str = "last"
+    credit_half_life_ms: int = 7 * 86_400_000
 
 
 class AlgorithmSpec(msgspec.Struct, frozen=True):

@@ -1,11 +1,15 @@
-"""Who is let in: by the API key in a call's metadata and the scope that a method takes."""
+"""Who is let in: by the API key in a call's metadata and the scope that a method takes. And how one is told who is not."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import grpc
+
 from service.errors import DeniedError, LeverError, UnauthenticatedError
+from service.rpc.pools import Here
+from service.rpc.status import Ending
 from service.security.api_keys import HEADER, Access
 
 Admit = Callable[[Any], LeverError | None]  # by a call's metadata: why it is not let in
@@ -34,6 +38,25 @@ def unknown() -> UnauthenticatedError:
 def denied(scope: str) -> DeniedError:
     """For callers whose key lacks the scope."""
     return DeniedError(f"this API key does not have the scope {scope!r}")
+
+
+def refusal(error: LeverError, count: Callable[[], None]) -> grpc.RpcMethodHandler[Any, Any]:
+    """A handler that answers every call with this error, cheaply.
+
+    As a stream whatever the method is, for on the wire that is the same: so the request is never read, let alone
+    decoded. And on grpc's thread: sending a status waits for nothing.
+    """
+    status = Ending.of(error)
+
+    def call(requests: Any, context: grpc.ServicerContext, send: Callable[[Any], None]) -> None:
+        count()
+        context.abort_with_status(status)
+
+    behaviour: Any = call
+    behaviour.experimental_non_blocking = True
+    behaviour.experimental_thread_pool = Here()
+    handler: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(behaviour)
+    return handler
 
 
 def _authorization(metadata: Any) -> str | None:

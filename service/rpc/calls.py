@@ -28,8 +28,8 @@ MESSAGE_S = 5.0  # a call's message is here by then
 class Method:
     """One method. Without a `pool` it is answered by the thread of the queue, so it must not wait for anything.
 
-    `full` gives the end of a call that is one too many. A method with `take` answers more than once: it gets the call
-    and its message, and `gone` tells it of the call's end.
+    `full` gives the end of a call that is one too many, which is where `crowded` says so. A method with `take` answers
+    later, or more than once: it gets the call and its message, and `gone` tells it of the call's end.
     """
 
     path: str
@@ -40,10 +40,11 @@ class Method:
     message_s: float = MESSAGE_S
     take: Callable[[FastUnary, Call, bytes], None] | None = None
     gone: Callable[[Call], None] | None = None
+    crowded: Callable[[], bool] | None = None
     told_end: bool = field(init=False)  # a call's end is asked for by itself, as it may come before the answer
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "told_end", self.pool is not None or self.take is not None)
+        object.__setattr__(self, "told_end", self.pool is not None or self.gone is not None)
 
 
 class Call:

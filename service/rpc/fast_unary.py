@@ -190,7 +190,7 @@ class FastUnary:
         """Ask for the call's message; or refuse the call, before it is read."""
         method, reading = call.method, self._reading
         ending = method.admit(call.metadata)
-        if ending is None and (len(self._ready) > self._most if method.pool is None else method.pool.full):
+        if ending is None and self._crowded(method):
             ending = method.full()
         if ending is not None:
             self.end(call, ending)
@@ -203,6 +203,11 @@ class FastUnary:
             call.left += 1
         call.core.start_server_batch((core.ReceiveMessageOperation(0),), (self._arrived, call))
         call.left += 1
+
+    def _crowded(self, method: Method) -> bool:
+        if method.crowded is not None:
+            return method.crowded()
+        return len(self._ready) > self._most if method.pool is None else method.pool.full
 
     def _arrived(self, call: Call, event: Any) -> None:
         """The message is here: answer, or put it in line. No message: it never comes."""
@@ -251,6 +256,13 @@ class FastUnary:
     def _answer(self, call: Call, message: bytes) -> None:
         try:
             self.end(call, call.method.answer(message, call.metadata, call.deadline, call.begun))
+        except Exception as error:  # noqa: BLE001
+            self._fail(call, error)
+
+    def tell(self, call: Call, made: bytes | Ending) -> None:
+        """Answer a call that was taken, from any thread."""
+        try:
+            self.end(call, made)
         except Exception as error:  # noqa: BLE001
             self._fail(call, error)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from time import perf_counter, time
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import grpc
 import structlog
@@ -19,11 +19,16 @@ from google.protobuf.message import DecodeError
 
 from service.errors import ExhaustedError, InvalidError, LeverError
 from service.rpc import admission
-from service.rpc.calls import MESSAGE_S, Metadata, Method
-from service.rpc.pools import Gate, Here, Pool
+from service.rpc.calls import MESSAGE_S, Call, Metadata, Method
+from service.rpc.pools import Gate, Pool
 from service.rpc.status import Ending, request_id
 from service.rpc.streams import Streams
+from service.serving.group_commit import Answers, GroupCommit, Late, Waiting
+from service.serving.rewarder import Event
 from service.telemetry.metrics import Metrics, Rpc
+
+if TYPE_CHECKING:
+    from service.rpc.fast_unary import FastUnary
 
 Unary = Callable[[Any, grpc.ServicerContext], Any]  # what answers one message
 Streaming = Callable[[Iterator[Any], grpc.ServicerContext], Iterator[Any]]  # what answers a stream of them
@@ -40,10 +45,6 @@ class Gone(Exception):  # noqa: N818  # nobody's error
     """The caller hung up while the call waited for a thread."""
 
 
-class Late(Exception):  # noqa: N818  # nobody's error
-    """The call's deadline passed while it waited for a thread."""
-
-
 _GONE = Ending(grpc.StatusCode.CANCELLED, "the caller went away")
 _LATE = Ending(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the work began")
 MALFORMED = object()  # stands for a request that does not decode
@@ -58,6 +59,14 @@ class Told:
     def invocation_metadata(self) -> Metadata:
         """As the caller sent it."""
         return self.metadata
+
+
+@dataclass(frozen=True, slots=True)
+class Single:
+    """A method of one event: how the event is read from the request, and the response made of what became of it."""
+
+    read: Callable[[Any], Event]
+    respond: Callable[[Answers], Any]  # raises what the call is to end with
 
 
 class Guard:
@@ -96,20 +105,6 @@ class Guard:
         behaviour: Callable[[Any, Any], Any] = _given(handler.unary_unary)
         start, end = rpc.start, rpc.end
         decode, encode = _reader(_given(handler.request_deserializer)), _given(handler.response_serializer)
-        denied = self._metrics.denied.hit
-
-        def enter(metadata: Metadata) -> Ending | None:
-            stranger = admit(metadata)
-            if stranger is not None:
-                ending = Ending.of(stranger)
-                denied((ending.code.name,))
-                return ending
-            if gate.open:
-                return None
-            start()
-            ending = Ending.of(gate.shut())
-            end(0.0, ending.code.name)
-            return ending
 
         def answer(data: bytes, metadata: Metadata, deadline: float, begun: float) -> bytes | Ending:
             start()
@@ -127,12 +122,69 @@ class Guard:
             end(perf_counter() - begun)
             return made
 
-        full = self.turned_away(pool)
+        enter, full = self._entrance(rpc, admit, gate), self.turned_away(pool)
         return Method(f"/{service}/{method}", enter, answer, full, None if at_once else pool, message_s)
+
+    def grouped(
+        self, service: str, method: str, handler: Handler[Any, Any], admit: admission.Admit, gate: Gate, pool: Pool,
+        single: Single, group: GroupCommit,
+    ) -> Method:  # fmt: skip
+        """The same for a method of one event, which is counted in a group; `pool` is where it would run without."""
+        rpc = Rpc(self._metrics, "unary", service, method)
+        start, end = rpc.start, rpc.end
+        decode, encode = _reader(_given(handler.request_deserializer)), _given(handler.response_serializer)
+        read, respond, put = single.read, single.respond, group.put
+
+        def take(queue: FastUnary, call: Call, data: bytes) -> None:
+            start()
+
+            def done(answers: Answers) -> None:
+                made: bytes | Ending
+                try:
+                    made, code = encode(respond(answers)), None
+                except Exception as error:  # noqa: BLE001  # as for every other call
+                    made = self._ending(error, call.metadata)
+                    code = made.code.name
+                end(perf_counter() - call.begun, code)
+                queue.tell(call, made)
+
+            try:
+                request = decode(data)
+                if request is MALFORMED:
+                    _malformed()
+                event = read(request)
+            except Exception as error:  # noqa: BLE001  # as above
+                done(error)
+            else:
+                put(Waiting((event,), call.deadline, done))
+
+        return Method(
+            f"/{service}/{method}", self._entrance(rpc, admit, gate), lambda *_: _LATE, self.turned_away(pool),
+            take=take, crowded=lambda: group.full,
+        )  # fmt: skip
+
+    def _entrance(self, rpc: Rpc, admit: admission.Admit, gate: Gate) -> Callable[[Metadata], Ending | None]:
+        """How a call ends that is not let in: for want of a key, or as the gate is shut."""
+        denied = self._metrics.denied.hit
+
+        def enter(metadata: Metadata) -> Ending | None:
+            stranger = admit(metadata)
+            if stranger is not None:
+                ending = Ending.of(stranger)
+                denied((ending.code.name,))
+                return ending
+            if gate.open:
+                return None
+            rpc.start()
+            ending = Ending.of(gate.shut())
+            rpc.end(0.0, ending.code.name)
+            return ending
+
+        return enter
 
     def shed(self, busy: Pool) -> Handler[Any, Any]:
         """A handler for when `busy` is full."""
-        return _refusal(_overloaded(busy), self.shedding(busy.name))
+        return admission.refusal(_overloaded(busy), self.shedding(busy.name))
 
     def turned_away(self, busy: Pool) -> Callable[[], Ending]:
         """The same for a FastUnary."""
@@ -153,12 +205,12 @@ class Guard:
     def unknown(self) -> Handler[Any, Any]:
         """A handler for callers without a good key."""
         hit = self._metrics.denied.hit
-        return _refusal(admission.unknown(), lambda: hit(("UNAUTHENTICATED",)))
+        return admission.refusal(admission.unknown(), lambda: hit(("UNAUTHENTICATED",)))
 
     def denied(self, scope: str) -> Handler[Any, Any]:
         """A handler for callers whose key lacks the scope."""
         hit = self._metrics.denied.hit
-        return _refusal(admission.denied(scope), lambda: hit(("PERMISSION_DENIED",)))
+        return admission.refusal(admission.denied(scope), lambda: hit(("PERMISSION_DENIED",)))
 
     def _unary(self, behaviour: Unary, rpc: Rpc, gate: Gate, pool: Pool) -> Unary:
         start, end, queued = rpc.start, rpc.end, pool.queued
@@ -228,25 +280,6 @@ class Guard:
 
 def _overloaded(busy: Pool) -> ExhaustedError:
     return ExhaustedError(f"overloaded: too many calls wait for {busy.name}", "OVERLOADED", RETRY_S)
-
-
-def _refusal(error: LeverError, count: Callable[[], None]) -> Handler[Any, Any]:
-    """A handler that answers every call with this error, cheaply.
-
-    As a stream whatever the method is, for on the wire that is the same: so the request is never read, let alone
-    decoded. And on grpc's thread: sending a status waits for nothing.
-    """
-    status = Ending.of(error)
-
-    def call(requests: Any, context: grpc.ServicerContext, send: Callable[[Any], None]) -> None:
-        count()
-        context.abort_with_status(status)
-
-    behaviour: Any = call
-    behaviour.experimental_non_blocking = True
-    behaviour.experimental_thread_pool = Here()
-    handler: Handler[Any, Any] = grpc.stream_stream_rpc_method_handler(behaviour)
-    return handler
 
 
 def _still_wanted(context: grpc.ServicerContext) -> None:

@@ -7,7 +7,7 @@ checked by the personalizer.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 
@@ -16,10 +16,12 @@ from service.experiment.features.column import Value
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1 import personalization_pb2_grpc as pb_grpc
 from service.rpc import batch
-from service.rpc.guard import Guard
+from service.rpc.guard import Guard, Single
 from service.rpc.status import code_of, duration, number_of, violations_of
+from service.serving.group_commit import Answers
+from service.serving.journey import Journey
 from service.serving.personalizer import Mode
-from service.serving.rewarder import RewardAnswer, RewardEvent
+from service.serving.rewarder import Exposure, RewardAnswer, RewardEvent
 from service.serving.subject import SURELY_SHORT, check_subject
 from service.serving.token import from_text
 from service.serving.use_cases import UseCases
@@ -27,6 +29,7 @@ from service.store.contract import Outcome
 
 SUBJECTS = 10_000
 EVENTS = 1_000  # rewards or exposures in one message
+TOUCHES = 64  # decisions of a journey
 EVENT_BYTES = 128
 NAME_BYTES = 128  # experiments, arms, metrics, features
 TEXT_BYTES = 1_024  # a category's value
@@ -35,7 +38,7 @@ FEATURES = 256
 ARMS = 1_000
 
 Request = TypeVar("Request")
-Event = TypeVar("Event")
+Read = TypeVar("Read")
 
 # Unset means normal.
 MODES: Mapping[int, Mode] = {0: Mode.NORMAL, 1: Mode.NORMAL, 2: Mode.PREVIEW, 3: Mode.UNCOUNTED}
@@ -49,6 +52,7 @@ class PersonalizationServicer(pb_grpc.PersonalizationServiceServicer):
         self._select_batch = use_cases.select_batch
         self._reward = use_cases.reward
         self._expose = use_cases.expose
+        self._journey = use_cases.journey
         self._incident = guard.incident
 
     def Select(self, request: pb.SelectRequest, context: grpc.ServicerContext) -> pb.SelectResponse:
@@ -110,10 +114,7 @@ class PersonalizationServicer(pb_grpc.PersonalizationServiceServicer):
 
     def Expose(self, request: pb.ExposeRequest, context: grpc.ServicerContext) -> pb.ExposeResponse:
         """A deferred decision was shown."""
-        (answer,) = self._expose([_token(request)])
-        if isinstance(answer, LeverError):
-            raise answer
-        return pb.ExposeResponse(outcome=int(answer))  # type: ignore[arg-type]  # as above
+        return self._alone("Expose", request)  # type: ignore[no-any-return]
 
     def ExposeBatch(self, request: pb.ExposeBatchRequest, context: grpc.ServicerContext) -> pb.ExposeBatchResponse:
         """Many exposures; what is wrong with one does not hinder the others."""
@@ -126,10 +127,34 @@ class PersonalizationServicer(pb_grpc.PersonalizationServiceServicer):
 
     def Reward(self, request: pb.RewardRequest, context: grpc.ServicerContext) -> pb.RewardResponse:
         """One reward, acknowledged once it is durable."""
-        (answer,) = self._reward([_event(request)])
-        if isinstance(answer, LeverError):
-            raise answer
-        return pb.RewardResponse(outcome=int(answer))  # type: ignore[arg-type]  # as above
+        return self._alone("Reward", request)  # type: ignore[no-any-return]
+
+    def _alone(self, method: str, request: Any) -> Any:
+        """Without a group."""
+        single = SINGLES[method]
+        return single.respond(self._reward([single.read(request)]))
+
+    def RewardJourney(
+        self, request: pb.RewardJourneyRequest, context: grpc.ServicerContext
+    ) -> pb.RewardJourneyResponse:
+        """A conversion that several decisions led to; its shares are acknowledged once they are durable."""
+        tokens = request.decision_ids
+        if not 1 <= len(tokens) <= TOUCHES:
+            raise InvalidError.field("decision_ids", f"must be 1 to {TOUCHES}, not {len(tokens):,}")
+        _size("metric", request.metric, NAME_BYTES)
+        _size("event_id", request.event_id, EVENT_BYTES)
+        if not request.event_id:
+            raise InvalidError.field("event_id", "must be given: it tells a retry from a second conversion")
+        value = request.value if request.HasField("value") else None
+        decisions = [_opaque(f"decision_ids[{i}]", text) for i, text in enumerate(tokens)]
+        credited = self._journey(Journey(decisions, value, request.event_id, request.metric))
+        answers = [one.answer for one in credited]
+        response = pb.RewardJourneyResponse(
+            values=[one.value for one in credited],
+            results=[_result(answer, "decision_ids", i) for i, answer in enumerate(answers)],
+        )
+        _set_delay(response, answers)
+        return response
 
     def StreamRewards(
         self, requests: Iterable[pb.StreamRewardsRequest], context: grpc.ServicerContext
@@ -198,6 +223,15 @@ def _token(request: pb.ExposeRequest | pb.RewardRequest) -> bytes:
     return from_text(text) if text else raw
 
 
+def _opaque(field: str, text: str) -> bytes:
+    if not text or len(text) > TOKEN_CHARS:
+        raise InvalidError.field(field, "is longer than any decision id" if text else "must be given")
+    try:
+        return from_text(text)
+    except InvalidError as error:
+        raise InvalidError.field(field, error.violations[0].message) from error
+
+
 def _event(request: pb.RewardRequest) -> RewardEvent:
     _size("metric", request.metric, NAME_BYTES)
     _size("event_id", request.event_id, EVENT_BYTES)
@@ -205,14 +239,35 @@ def _event(request: pb.RewardRequest) -> RewardEvent:
     return RewardEvent(_token(request), request.metric, value, request.event_id, retract=request.retract)
 
 
+def _exposure(request: pb.ExposeRequest) -> Exposure:
+    return Exposure(_token(request))
+
+
+def _only(answers: Answers) -> int:
+    """The number of the one outcome. Raises what it has in its place."""
+    if isinstance(answers, Exception):
+        raise answers
+    (answer,) = answers
+    if isinstance(answer, LeverError):
+        raise answer
+    return int(answer)
+
+
+# Methods of one event, which may be counted in a group with others.
+SINGLES: Mapping[str, Single] = {
+    "Reward": Single(_event, lambda answers: pb.RewardResponse(outcome=_only(answers))),  # type: ignore[arg-type]
+    "Expose": Single(_exposure, lambda answers: pb.ExposeResponse(outcome=_only(answers))),  # type: ignore[arg-type]
+}
+
+
 def _each(
     requests: Sequence[Request],
-    read: Callable[[Request], Event],
-    count: Callable[[Sequence[Event]], Sequence[RewardAnswer]],
+    read: Callable[[Request], Read],
+    count: Callable[[Sequence[Read]], Sequence[RewardAnswer]],
 ) -> list[RewardAnswer]:
     """An answer for each: what `read` finds wrong, or what became of it when all the others were counted together."""
     answers: list[RewardAnswer] = [Outcome.IGNORED] * len(requests)
-    events: list[Event] = []
+    events: list[Read] = []
     places: list[int] = []
     for index, request in enumerate(requests):
         try:
@@ -231,7 +286,10 @@ def _result(answer: RewardAnswer, field: str, index: int) -> pb.RewardResult:
     return pb.RewardResult(outcome=int(answer))  # type: ignore[arg-type]  # the numbers are those of the wire
 
 
-def _set_delay(response: pb.StreamRewardsResponse | pb.ExposeBatchResponse, answers: Sequence[RewardAnswer]) -> None:
+def _set_delay(
+    response: pb.StreamRewardsResponse | pb.ExposeBatchResponse | pb.RewardJourneyResponse,
+    answers: Sequence[RewardAnswer],
+) -> None:
     """How long to wait before what was refused for now is sent again: as long as the most patient of them says."""
     delays = [answer.retry_s for answer in answers if isinstance(answer, LeverError) and answer.retry_s is not None]
     if delays:

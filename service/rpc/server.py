@@ -26,12 +26,14 @@ from service.rpc.experiments import ExperimentServicer
 from service.rpc.fast_unary import available
 from service.rpc.guard import Guard, Handler
 from service.rpc.health import Health
-from service.rpc.personalization import PersonalizationServicer
+from service.rpc.personalization import SINGLES, PersonalizationServicer
 from service.rpc.pools import Gate, Pool
 from service.rpc.queues import Queues
 from service.rpc.streams import Streams
 from service.security.api_keys import Access
+from service.serving.group_commit import GroupCommit
 from service.serving.use_cases import UseCases
+from service.telemetry.faults import Faults
 from service.telemetry.metrics import Metrics
 
 MESSAGE_BYTES = 32 << 20
@@ -66,6 +68,7 @@ SCOPES = {
     "Select": "decide",
     "SelectBatch": "decide",
     "Reward": "reward",
+    "RewardJourney": "reward",
     "Expose": "reward",
     "ExposeBatch": "reward",
     "StreamRewards": "reward",
@@ -85,6 +88,7 @@ POOLS = {
     "Select": "choices",
     "SelectBatch": "batches",
     "Reward": "rewards",
+    "RewardJourney": "rewards",
     "Expose": "rewards",
     "ExposeBatch": "rewards",
     "StreamRewards": "streams",
@@ -161,6 +165,7 @@ class Server:
             # The last line only: pools refuse first, each for itself.
             maximum_concurrent_rpcs=limits.streams + len(self._pools) * (limits.waiting + 64),
         )
+        self._group = GroupCommit(use_cases.reward, limits.waiting, Faults(metrics, "grpc").note)
         self._queues = Queues(self._server, self._guard, metrics, limits.waiting) if available(self._server) else None
         for service, handlers in services.items():
             for method, handler in handlers.items():
@@ -180,6 +185,7 @@ class Server:
         """Take calls."""
         self._server.start()
         if self._queues is not None:
+            self._group.start()
             self._queues.start()
 
     def set_ready(self, *, ready: bool, why: str = "") -> None:
@@ -205,6 +211,7 @@ class Server:
         # What is still open now are health watches, which nobody ends; answers get a moment to leave.
         if not stopped.wait(0.25):
             self._server.stop(None)
+        self._group.stop()
         for pool in self._pools.values():
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -221,6 +228,10 @@ class Server:
         gate = self._gate if service in (PERSONALIZATION, EXPERIMENTS) else Gate(open=True)
         if handler.unary_unary is None:
             wrapped = self._guard.wrap_stream(service, method, handler, pool, gate, self._streams[name])
+        elif self._queues is not None and service == PERSONALIZATION and method in SINGLES:
+            enter, single = admission(self._access, scope), SINGLES[method]
+            self._queues.add(self._guard.grouped(service, method, handler, enter, gate, pool, single, self._group))
+            return
         elif self._queues is not None:
             at_once = name == HEALTH or (method == "Select" and not self._limits.choices)
             self._queues.add(

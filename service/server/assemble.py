@@ -13,6 +13,7 @@ from service.management.experiments import StoredExperiments
 from service.management.protocols import Experiments, Offline
 from service.security.secrets import Secrets
 from service.serving.explainer import Explainer
+from service.serving.journey import Journeys
 from service.serving.personalizer import Personalizer
 from service.serving.published import Published
 from service.serving.rewarder import Rewarder
@@ -82,5 +83,12 @@ def build(
     rewarder = Rewarder(store, directory, keys, clock, metrics, partial(feed.refresh, _NEWER_S))
     experiments = StoredExperiments(store, directory, feed, clock, Explainer(directory, keys, clock), tuning.state_max)
     return Service(
-        LocalUseCases(personalizer, rewarder), experiments, feed, directory, clock, metrics, store.journal, offline
+        LocalUseCases(personalizer, rewarder, Journeys(rewarder, store, clock)),
+        experiments,
+        feed,
+        directory,
+        clock,
+        metrics,
+        store.journal,
+        offline,
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from bandits.layout import DEFERRED, RETRACTION, UNCOUNTED
 from service.errors import DeniedError, InvalidError, LeverError, NotFoundError, PreconditionError, UnavailableError
@@ -13,13 +12,12 @@ from service.serving.published import Published
 from service.serving.store_clock import StoreClock
 from service.serving.token import Opened, TokenKeys
 from service.store import rows as layout
-from service.store.contract import Act, Aggregate, Claim, Outcome, Store, UnreachableError
+from service.store.contract import Act, Aggregate, Claim, Outcome, SpoiltError, Store, UnreachableError
 from service.store.rows import NO_METRIC
 from service.telemetry.metrics import Metrics
 
 DAY_MS = 86_400_000
 RewardAnswer = Outcome | LeverError
-Event = TypeVar("Event")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +30,25 @@ class RewardEvent:
     event_id: str = ""
     client: bool = False  # sent with a browser key, by anybody: only what is marked so, once and as 1
     retract: bool = False  # the event is taken back, or will not count once it comes
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """A deferred decision was shown; with `client` said by anybody, with a browser key."""
+
+    decision: bytes
+    client: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A part of a conversion that is settled already: the claim, and the experiment's uid."""
+
+    uid: str
+    claim: Claim
+
+
+Event = RewardEvent | Exposure
 
 
 class Rewarder:
@@ -53,23 +70,16 @@ class Rewarder:
         self._metrics = metrics
         self._refresh = refresh  # folds what is new before it returns; for tokens newer than our configuration
 
-    def reward(self, events: Sequence[RewardEvent]) -> list[RewardAnswer]:
-        """One answer for each event, in order; what is wrong with one does not hinder the others."""
-        return self._claimed(events, self._judge)
+    def reward(self, events: Sequence[Event | Share]) -> list[RewardAnswer]:
+        """One answer for each event, in order; what is wrong with one does not hinder the others.
 
-    def expose(self, decisions: Sequence[bytes], client: bool = False) -> list[RewardAnswer]:
-        """Make deferred decisions trials, an answer for each; with `client` only such as a browser key may speak of."""
-        return self._claimed(decisions, lambda decision: self._judge_exposure(decision, client))
-
-    def _claimed(
-        self, events: Sequence[Event], judge: Callable[[Event], tuple[str, Claim | Outcome]]
-    ) -> list[RewardAnswer]:
-        """What became of each event: its claim, in one call of the store for each experiment, or what `judge` says."""
+        All claims that they make go to the store in one round trip, a call of it for each experiment.
+        """
         answers: list[RewardAnswer | None] = [None] * len(events)
         claims: dict[str, list[tuple[int, Claim]]] = {}
         for i, event in enumerate(events):
             try:
-                uid, judged = judge(event)
+                uid, judged = self._judge(event)
             except LeverError as error:
                 answers[i] = error
                 continue
@@ -78,12 +88,24 @@ class Rewarder:
             else:
                 answers[i] = judged
                 self._count(uid, judged)
-        for uid, numbered in claims.items():
-            for i, answer in zip((i for i, _ in numbered), self._send(uid, [c for _, c in numbered]), strict=True):
+        sent = self._send([(uid, [claim for _, claim in numbered]) for uid, numbered in claims.items()])
+        for numbered, told in zip(claims.values(), sent, strict=True):
+            for (i, _), answer in zip(numbered, told, strict=True):
                 answers[i] = answer
         return [a for a in answers if a is not None]
 
-    def _open(self, decision: bytes) -> tuple[Opened, Experiment]:
+    def expose(self, decisions: Sequence[bytes], client: bool = False) -> list[RewardAnswer]:
+        """Make deferred decisions trials, an answer for each; with `client` only such as a browser key may speak of."""
+        return self.reward([Exposure(decision, client) for decision in decisions])
+
+    def _judge(self, event: Event | Share) -> tuple[str, Claim | Outcome]:
+        """The claim that the event makes, or its outcome where it makes none."""
+        if isinstance(event, RewardEvent):
+            return self._judge_reward(event)
+        return (event.uid, event.claim) if isinstance(event, Share) else self._judge_exposure(event)
+
+    def open(self, decision: bytes) -> tuple[Opened, Experiment]:
+        """What a raw token says, and its experiment, at least as new as the token."""
         token = self._keys.open(decision)
         exp = self._directory.known(token.uid).experiment
         if token.version > exp.version:
@@ -92,21 +114,20 @@ class Rewarder:
             exp = self._directory.known(token.uid).experiment
         return token, exp
 
-    def _judge_exposure(self, decision: bytes, client: bool) -> tuple[str, Claim | Outcome]:
-        token, exp = self._open(decision)
-        if client:
+    def _judge_exposure(self, event: Exposure) -> tuple[str, Claim | Outcome]:
+        token, exp = self.open(event.decision)
+        if event.client:
             _check_client(exp)
         if token.flags & UNCOUNTED:
             return exp.uid, Outcome.IGNORED
         if not token.flags & DEFERRED:
             return exp.uid, Outcome.DUPLICATE
         deadline = token.time + min(exp.horizon_ms, token.horizon_ms)
-        return exp.uid, _claim(token, NO_METRIC, 0, Aggregate.FIRST, b"", deadline, 0)
+        return exp.uid, claim_of(token, NO_METRIC, 0, Aggregate.FIRST, b"", deadline, 0)
 
-    def _judge(self, event: RewardEvent) -> tuple[str, Claim | Outcome]:
-        """The claim that the event makes, or its outcome where it makes none."""
-        token, exp = self._open(event.decision)
-        metric = _metric(exp, event.metric)
+    def _judge_reward(self, event: RewardEvent) -> tuple[str, Claim | Outcome]:
+        token, exp = self.open(event.decision)
+        metric = metric_of(exp, event.metric)
         if event.client:
             _check_client(exp, metric, event)
         if token.flags & UNCOUNTED:
@@ -119,31 +140,53 @@ class Rewarder:
         value = 0 if event.retract else metric.units(1.0 if event.value is None else event.value)
         deadline = token.time + min(metric.window_ms + metric.grace_ms, token.horizon_ms)
         event_id = event.event_id.encode()
-        claim = _claim(token, metric.number, value, metric.aggregate, event_id, deadline, metric.limit)
+        claim = claim_of(token, metric.number, value, metric.aggregate, event_id, deadline, metric.limit)
         if event.retract:
             claim = replace(claim, act=Act.RETRACT, row=layout.flagged(claim.row, RETRACTION))
         return exp.uid, replace(claim, floored=True) if metric.floored else claim
 
-    def _send(self, uid: str, claims: Sequence[Claim]) -> list[RewardAnswer]:
+    def _send(self, calls: Sequence[tuple[str, Sequence[Claim]]]) -> list[Sequence[RewardAnswer]]:
+        """The answers to the claims of each uid."""
         try:
-            self._reachable()
-            outcomes = self._store.claim(uid, widened(claims))
+            answers = self._claim([(uid, widened(claims)) for uid, claims in calls])
         except UnavailableError as error:
-            if isinstance(error, UnreachableError):
-                self._directory.away = True
-            self._metrics.rewards.add((self._name(uid), "UNAVAILABLE"), len(claims))
-            return [error] * len(claims)
+            answers = [error] * len(calls)
+        made: list[Sequence[RewardAnswer]] = []
+        for (uid, claims), answer in zip(calls, answers, strict=True):
+            if isinstance(answer, SpoiltError) and len(claims) > 1:  # it is of one claim: the others are not to suffer
+                made.append([one for (one,) in self._send([(uid, [claim]) for claim in claims])])
+            elif isinstance(answer, UnavailableError):
+                self._metrics.rewards.add((self._name(uid), "UNAVAILABLE"), len(claims))
+                made.append([answer] * len(claims))
+            else:
+                self._note(uid, claims, answer)
+                made.append([_refusal(outcome) or outcome for outcome in answer])
+        return made
+
+    def _claim(self, calls: Sequence[tuple[str, Sequence[Claim]]]) -> list[list[Outcome] | UnavailableError]:
+        if not calls:
+            return []
+        self._reachable()
+        try:
+            return self._store.claim_each(calls)
+        except UnreachableError:
+            self._directory.away = True
+            raise
+
+    def _note(self, uid: str, claims: Sequence[Claim], outcomes: Sequence[Outcome]) -> None:
+        """Count what became of the claims of one experiment."""
+        name, now = self._name(uid), self._clock.now_ms()
+        hit, observe = self._metrics.rewards.hit, self._metrics.reward_delay.observe
         for claim, outcome in zip(claims, outcomes, strict=True):
-            if outcome == Outcome.APPLIED and claim.metric == NO_METRIC:
-                self._metrics.rewards.hit((self._name(uid), "EXPOSED"))
-                continue
-            if outcome == Outcome.APPLIED and claim.act is Act.RETRACT:
-                self._metrics.rewards.hit((self._name(uid), Outcome.RETRACTED.name))
-                continue
-            self._count(uid, outcome)
-            if outcome == Outcome.APPLIED:
-                self._metrics.reward_delay.observe(max(self._clock.now_ms() - claim.time, 0) / 1000)
-        return [_refusal(o) or o for o in outcomes]
+            if outcome is not Outcome.APPLIED:
+                hit((name, outcome.name))
+            elif claim.metric == NO_METRIC:
+                hit((name, "EXPOSED"))
+            elif claim.act is Act.RETRACT:
+                hit((name, Outcome.RETRACTED.name))
+            else:
+                hit((name, outcome.name))
+                observe(max(now - claim.time, 0) / 1000)
 
     def _reachable(self) -> None:
         """Where somebody just waited for the store in vain, nobody else does before a poll has been answered."""
@@ -158,7 +201,8 @@ class Rewarder:
         return snapshot.experiment.name if snapshot else "deleted"
 
 
-def _metric(exp: Experiment, metric: str) -> Metric:
+def metric_of(exp: Experiment, metric: str) -> Metric:
+    """The metric of this id that still takes rewards, the primary one for ""; NotFoundError."""
     if not metric:
         return exp.primary
     number = exp.metric_numbers.get(metric)
@@ -179,9 +223,10 @@ def _check_client(exp: Experiment, metric: Metric | None = None, event: RewardEv
         raise DeniedError("a public key sends no value but 1; amounts need a secret key")
 
 
-def _claim(
+def claim_of(
     token: Opened, metric: int, value: int, aggregate: Aggregate, event: bytes, deadline: int, limit: int
 ) -> Claim:
+    """The claim of a token; `value` in units."""
     # Claims live as long as the decision's own horizon says, to the end of its day: never less than the deadline.
     expires = (token.time // DAY_MS + 1) * DAY_MS + token.horizon_ms + DAY_MS
     return Claim(

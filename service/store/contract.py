@@ -27,6 +27,15 @@ class LostError(UnavailableError):
 
     reason = "STORE_LOST_EXPERIMENT"
 
+    @classmethod
+    def of(cls, uid: str) -> LostError:
+        """The error of this experiment."""
+        return cls(f"the store does not know experiment {uid}")
+
+
+class SpoiltError(UnavailableError):
+    """What is kept of something that the call names is not what it should be; calls that do not name it go on."""
+
 
 class Outcome(enum.IntEnum):
     """What became of a reward or exposure; the numbers are those of the wire."""
@@ -272,6 +281,15 @@ class Store(Protocol):
         All are judged before any is written. Claims of one call may name the same decision; they are taken in
         order. A claim past its deadline, or of a decision before the experiment's epoch, is LATE: appended to the
         log as such, not counted.
+        """
+
+    def remember(self, word: str, proposal: bytes, expires: int) -> bytes:
+        """What is kept under `word`: `proposal` where nothing was, and then until `expires`."""
+
+    def claim_each(self, calls: Sequence[tuple[str, Sequence[Claim]]]) -> list[list[Outcome] | UnavailableError]:
+        """Several calls of `claim` by uid, in order and in one round trip: the outcomes of each, or why it has none.
+
+        Raises UnavailableError where that is so of all of them.
         """
 
     def checkpoint(self, uid: str, checkpoint: Checkpoint) -> Checkpointed:

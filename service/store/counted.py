@@ -21,13 +21,14 @@ from service.store.contract import (
     Outcome,
     Poll,
     Put,
+    SpoiltError,
     Store,
     UnreachableError,
 )
 from service.telemetry.metrics import Metrics
 
 CALLS = ("put", "load", "poll", "append", "reward", "checkpoint")
-KINDS = (UnreachableError, LostError, UnavailableError, CorruptError)
+KINDS = (UnreachableError, LostError, SpoiltError, UnavailableError, CorruptError)
 
 
 class Counted:
@@ -91,6 +92,20 @@ class Counted:
         """Store.claim."""
         with self._counted("reward"):
             return self._store.claim(uid, claims)
+
+    def remember(self, word: str, proposal: bytes, expires: int) -> bytes:
+        """Store.remember."""
+        with self._counted("reward"):
+            return self._store.remember(word, proposal, expires)
+
+    def claim_each(self, calls: Sequence[tuple[str, Sequence[Claim]]]) -> list[list[Outcome] | UnavailableError]:
+        """Store.claim_each. One call; each part of it that failed is counted."""
+        with self._counted("reward"):
+            answers = self._store.claim_each(calls)
+        for answer in answers:
+            if isinstance(answer, UnavailableError):
+                self._failed(("reward", type(answer).__name__))
+        return answers
 
     def checkpoint(self, uid: str, checkpoint: Checkpoint) -> Checkpointed:
         """Store.checkpoint."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from threading import RLock
 
 from service import __version__
-from service.errors import ConflictError, CorruptError
+from service.errors import ConflictError, CorruptError, UnavailableError
 from service.store.claims import Judgement, Totals, check_rows, stride_of
 from service.store.contract import (
     START,
@@ -35,10 +35,6 @@ HISTORY = 50  # configurations kept of each experiment
 
 def _now() -> int:
     return time.time_ns() // 1_000_000
-
-
-def _lost(uid: str) -> LostError:
-    return LostError(f"the store does not know experiment {uid}")
 
 
 def _id(at: tuple[int, int]) -> str:
@@ -71,6 +67,7 @@ class MemoryStore:
         self._registry: dict[str, str] = {}
         self._deleted: dict[str, int] = {}
         self._secrets: dict[str, bytes] = {}
+        self._words: dict[str, tuple[int, bytes]] = {}
         self.journal = MemoryJournal(clock)
 
     def put(self, put: Put) -> None:
@@ -91,7 +88,7 @@ class MemoryStore:
                 if experiment.version != put.expected:
                     raise ConflictError(f"{put.name} is at version {experiment.version}, not {put.expected}")
             elif put.expected != 0:
-                raise ConflictError(f"{put.name} was deleted") if put.uid in self._deleted else _lost(put.uid)
+                raise ConflictError(f"{put.name} was deleted") if put.uid in self._deleted else LostError.of(put.uid)
             else:
                 experiment = self._experiments[put.uid] = _Experiment(put.version, put.record)
             experiment.version, experiment.record = put.version, put.record
@@ -125,7 +122,7 @@ class MemoryStore:
     def _remove(self, put: Put) -> None:
         experiment = self._experiments.get(put.uid)
         if experiment is None and put.uid not in self._deleted and put.expected != 0:
-            raise _lost(put.uid)
+            raise LostError.of(put.uid)
         if experiment is not None and experiment.version != put.expected:
             raise ConflictError(f"{put.name} is at version {experiment.version}, not {put.expected}")
         self._deleted.setdefault(put.uid, self._clock())
@@ -210,6 +207,23 @@ class MemoryStore:
                 self._add(experiment, Entry("", stride, rewards=b"".join(late), late=True))
             return [j.outcome for j in judged]
 
+    def remember(self, word: str, proposal: bytes, expires: int) -> bytes:
+        """Store.remember."""
+        with self._lock:
+            if self._words.get(word, (-1, b""))[0] < self._clock():
+                self._words[word] = (expires, proposal)
+            return self._words[word][1]
+
+    def claim_each(self, calls: Sequence[tuple[str, Sequence[Claim]]]) -> list[list[Outcome] | UnavailableError]:
+        """Store.claim_each."""
+        answers: list[list[Outcome] | UnavailableError] = []
+        for uid, claims in calls:
+            try:
+                answers.append(self.claim(uid, claims))
+            except UnavailableError as error:
+                answers.append(error)
+        return answers
+
     def checkpoint(self, uid: str, checkpoint: Checkpoint) -> Checkpointed:
         """Store.checkpoint. Once two readers differed at one id, every answer is DIVERGED."""
         with self._lock:
@@ -257,7 +271,7 @@ class MemoryStore:
     def _find(self, uid: str) -> _Experiment:
         experiment = self._experiments.get(uid)
         if experiment is None:
-            raise _lost(uid)
+            raise LostError.of(uid)
         return experiment
 
     def _add(self, experiment: _Experiment, entry: Entry) -> None:
@@ -291,7 +305,7 @@ class MemoryStore:
     def forget(self) -> None:
         """Lose everything, as FLUSHALL does."""
         with self._lock:
-            for kept in (self._experiments, self._registry, self._deleted, self._secrets):
+            for kept in (self._experiments, self._registry, self._deleted, self._secrets, self._words):
                 kept.clear()
 
     def versions(self, uid: str) -> Mapping[int, bytes]:

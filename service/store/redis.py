@@ -12,7 +12,7 @@ from typing import Any
 
 import redis
 
-from service.errors import ConflictError, CorruptError
+from service.errors import ConflictError, CorruptError, UnavailableError
 from service.store.claims import check_rows, stride_of
 from service.store.contract import (
     START,
@@ -39,6 +39,7 @@ from service.store.scripts import (
     decode_claim,
     engine_facts,
     info_lines,
+    outcomes_of,
     pairs,
     registry_of,
     seed_arguments,
@@ -102,7 +103,7 @@ class RedisStore:
         tagged = [keys.config(put.uid), keys.history(put.uid), keys.log(put.uid)]
         answer = _text(self._wire.run(self._put, tagged, put.version, put.expected, put.record, HISTORY))
         if answer == "LOST":
-            raise ConflictError(f"{put.name} was deleted") if self._was_deleted(put.uid) else _lost(put.uid)
+            raise ConflictError(f"{put.name} was deleted") if self._was_deleted(put.uid) else LostError.of(put.uid)
         if answer.startswith("CONFLICT"):
             raise ConflictError(f"{put.name} is at version {answer.split()[1]}, not {put.expected}")
         if put.expected == 0:
@@ -135,7 +136,7 @@ class RedisStore:
         if answer.startswith("CONFLICT"):
             raise ConflictError(f"{put.name} is at version {answer.split()[1]}, not {put.expected}")
         if answer == "GONE" and put.expected != 0 and not self._was_deleted(put.uid):
-            raise _lost(put.uid)
+            raise LostError.of(put.uid)
         self._wire.run(self._unregister, [keys.names, keys.deleted], put.name, put.uid)
         self._wire.ask(("UNLINK", *keys.all(put.uid)))
 
@@ -157,7 +158,7 @@ class RedisStore:
                 raise CorruptError(f"experiment {uid}: {reply}") from reply
         config, history = (dict(pairs(reply)) for reply in replies[:2])
         if not config:
-            raise _lost(uid)
+            raise LostError.of(uid)
         try:
             versions = {int(version): record for version, record in sorted(history.items(), key=lambda i: int(i[0]))}
             record, epoch = config[b"record"], int(config.get(b"epoch", 0))
@@ -244,18 +245,32 @@ class RedisStore:
     def append(self, uid: str, writer: str, sequence: int, stride: int, trials: bytes, horizon: int) -> int:
         """Store.append. ValueError if `trials` is not a whole number of rows."""
         check_rows(trials, stride)
-        keys = self._keys
-        tagged = [keys.config(uid), keys.log(uid), keys.watermarks(uid)]
+        tagged = [self._keys.config(uid), self._keys.log(uid), self._keys.watermarks(uid)]
         return int(self._known(uid, self._wire.run(self._append, tagged, writer, sequence, stride, trials, horizon)))
 
     def claim(self, uid: str, claims: Sequence[Claim]) -> list[Outcome]:
         """Store.claim. ValueError for more than MAX_CLAIMS claims or rows of different sizes."""
-        if not claims:
-            return []
-        stride = stride_of(claims)
-        shards, arguments = claim_call(self._keys, uid, claims)
-        tagged = [self._keys.config(uid), self._keys.log(uid), *shards]
-        return [Outcome(n) for n in self._known(uid, self._wire.run(self._claim, tagged, stride, *arguments))]
+        (answer,) = self.claim_each([(uid, claims)])
+        if isinstance(answer, UnavailableError):
+            raise answer
+        return answer
+
+    def claim_each(self, calls: Sequence[tuple[str, Sequence[Claim]]]) -> list[list[Outcome] | UnavailableError]:
+        """Store.claim_each. ValueError as of `claim`."""
+        asked = []
+        for uid, claims in calls:
+            if claims:
+                shards, arguments = claim_call(self._keys, uid, claims)
+                tagged = [self._keys.config(uid), self._keys.log(uid), *shards]
+                asked.append((tagged, (stride_of(claims), *arguments)))
+        replies = iter(self._wire.run_each(self._claim, asked) if asked else ())
+        return [outcomes_of(uid, next(replies)) if claims else [] for uid, claims in calls]
+
+    def remember(self, word: str, proposal: bytes, expires: int) -> bytes:
+        """Store.remember."""
+        key = self._keys.word(word)
+        _, kept = self._wire.ask(("SET", key, proposal, "NX", "PXAT", expires), ("GET", key))
+        return bytes(kept) if kept is not None else proposal  # it expired between the two
 
     def checkpoint(self, uid: str, checkpoint: Checkpoint) -> Checkpointed:
         """Store.checkpoint. Once two readers differed at one id, every answer is DIVERGED."""
@@ -271,7 +286,7 @@ class RedisStore:
 
     def _known(self, uid: str, answer: Any) -> Any:
         if answer == b"LOST":
-            raise _lost(uid)
+            raise LostError.of(uid)
         return answer
 
     # Engine
@@ -333,7 +348,3 @@ class RedisStore:
 
 def _text(value: bytes) -> str:
     return value.decode()
-
-
-def _lost(uid: str) -> LostError:
-    return LostError(f"the store does not know experiment {uid}")

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service.errors import CorruptError
+from service.errors import CorruptError, UnavailableError
 from service.store.claims import EXACT, digest
-from service.store.contract import START, Act, Checkpoint, Claim, Held, Seed
+from service.store.contract import START, Act, Checkpoint, Claim, Held, LostError, Outcome, Seed
 from service.store.entries import unsealed
 
 DAY_MS = 86_400_000
@@ -72,6 +72,10 @@ class Keys:
     def once(self, word: str) -> str:
         """Set for as long as an event that several servers see must not be kept again."""
         return f"{self.prefix}:once:{word}"
+
+    def word(self, word: str) -> str:
+        """String: what several calls must agree on."""
+        return f"{self.prefix}:word:{word}"
 
     def config(self, uid: str) -> str:
         """Hash: version, record, deleting."""
@@ -149,6 +153,13 @@ def claim_call(keys: Keys, uid: str, claims: Sequence[Claim]) -> tuple[list[str]
         )
     rows = b"".join(claim.row for claim in claims)
     return [*shards, *overflows], [rows, b"".join(packed), b"".join(packed_decisions)]
+
+
+def outcomes_of(uid: str, reply: Any) -> list[Outcome] | UnavailableError:
+    """What claim.lua answered, or the error in its place."""
+    if isinstance(reply, UnavailableError):
+        return reply
+    return LostError.of(uid) if reply == b"LOST" else [Outcome(number) for number in reply]
 
 
 def pairs(reply: Any) -> Iterable[tuple[Any, Any]]:

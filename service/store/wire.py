@@ -12,7 +12,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from service.errors import UnavailableError
-from service.store.contract import UnreachableError
+from service.store.contract import SpoiltError, UnreachableError
 from service.store.scripts import Script
 
 MAX_CONNECTIONS = 512
@@ -28,6 +28,8 @@ _KINDS: list[tuple[type[redis.RedisError], str]] = [  # subclasses before their 
 _WORD = re.compile(r"\b(OOM|READONLY|LOADING|[A-Z]{4,})\b")
 
 
+# What an engine says of a key of another type, and a script of a value that is none of ours.
+_OF_A_KEY = re.compile(r"WRONGTYPE|attempt to |bad argument #|Invalid stream ID|bad data format")
 _FORBIDDEN = re.compile(r"unknown command|no permissions|NOPERM", re.IGNORECASE)
 _CLUSTER = (
     redis.exceptions.MovedError, redis.exceptions.AskError, redis.exceptions.ClusterDownError,
@@ -41,7 +43,7 @@ NO_CLUSTER = (
 
 
 def unavailable(error: redis.RedisError) -> UnavailableError:
-    """The error as callers know it; UnreachableError where there was no answer at all."""
+    """The error as callers know it: UnreachableError where there was no answer at all, SpoiltError where it is of a key."""
     if isinstance(error, _CLUSTER):
         return UnavailableError(f"store: {NO_CLUSTER}", CLUSTER)
     if isinstance(error, redis.ResponseError) and _FORBIDDEN.search(str(error)):
@@ -50,6 +52,8 @@ def unavailable(error: redis.RedisError) -> UnavailableError:
         if isinstance(error, kind):
             silent = name in {"timeout", "connection"}
             return (UnreachableError if silent else UnavailableError)(f"store: {name}: {error}")
+    if _OF_A_KEY.search(str(error)):
+        return SpoiltError(f"store: {error}")
     word = _WORD.search(str(error))
     return UnavailableError(f"store: {word.group() if word else 'error'}: {error}")
 
@@ -81,14 +85,24 @@ class Wire:
 
     def run(self, script: Script, keys: Sequence[str], *arguments: Any) -> Any:
         """The reply of a script; it is loaded first where the engine does not know it (any more)."""
-        command = ("EVALSHA", script.sha, len(keys), *keys, *arguments)
+        (reply,) = self.run_each(script, ((keys, arguments),))
+        if isinstance(reply, UnavailableError):
+            raise reply
+        return reply
+
+    def run_each(self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
+        """The reply of a script to each (keys, arguments), all in one round trip; UnavailableError in place of an error."""
+        commands = [("EVALSHA", script.sha, len(keys), *keys, *arguments) for keys, arguments in calls]
         try:
-            replies = self._exchange((command,))
-            if isinstance(replies[0], redis.exceptions.NoScriptError):
-                replies = self._exchange((("SCRIPT", "LOAD", script.text), command))
-            return checked(replies)[-1]
+            replies = self._exchange(commands)
+            unknown = [i for i, reply in enumerate(replies) if isinstance(reply, redis.exceptions.NoScriptError)]
+            if unknown:
+                loaded, *again = self._exchange((("SCRIPT", "LOAD", script.text), *(commands[i] for i in unknown)))
+                for i, reply in zip(unknown, again, strict=True):
+                    replies[i] = loaded if isinstance(loaded, redis.RedisError) else reply
         except redis.RedisError as error:
             raise unavailable(error) from error
+        return [unavailable(reply) if isinstance(reply, redis.RedisError) else reply for reply in replies]
 
     def _exchange(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         connection = self._pool.get_connection()

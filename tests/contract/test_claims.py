@@ -12,7 +12,7 @@ from dataclasses import replace
 import pytest
 
 from service.store.claims import MAX_CLAIMS
-from service.store.contract import Act, Aggregate, Claim, Entry, Outcome, Store
+from service.store.contract import Act, Aggregate, Claim, Entry, LostError, Outcome, Store
 from service.store.memory import MemoryStore
 from service.store.rows import NO_METRIC
 from tests.rig.rows import HOUR, REWARD_SIZE, claim, create, exposure, log, now, widened
@@ -304,3 +304,21 @@ def test_a_memory_store_forgets_claims_that_have_expired() -> None:
     again = replace(claim(clock[0]), time=1_000_000)
     assert store.claim("u", [again]) == [APPLIED]
     assert store.claim("u", [again]) == [DUPLICATE]
+
+
+def test_calls_of_several_experiments_are_each_for_itself(store: Store) -> None:
+    create(store, "v")
+    t = now(store)
+    calls = [
+        ("u", [claim(t, 1), claim(t, 2)]),
+        ("gone", [claim(t, 3)]),
+        ("v", [claim(t, 1)]),
+        ("u", []),
+        ("u", [claim(t, 2)]),
+    ]
+    first, lost, other, none, again = store.claim_each(calls)
+    assert (first, other, none, again) == ([APPLIED, APPLIED], [APPLIED], [], [DUPLICATE])
+    assert isinstance(lost, LostError)
+    assert len(totals(store)) == 2
+    assert len(totals(store, "v")) == 1
+    assert store.claim_each([]) == []

@@ -11,7 +11,7 @@ import pytest
 from service.server.assemble import Service, Tuning, build
 from service.serving.rewarder import RewardEvent
 from service.serving.store_clock import StoreClock
-from service.store.contract import Outcome
+from service.store.contract import Outcome, SpoiltError
 from service.store.memory import MemoryStore
 from service.telemetry.metrics import Metrics
 from tests.rig.ground import CONFIG, Ground
@@ -140,3 +140,21 @@ def _token(text: str) -> bytes:
     from service.serving.token import from_text
 
     return from_text(text)
+
+
+def test_claims_that_are_spoilt_in_the_store_are_nobody_elses_trouble(ground: Ground) -> None:
+    first, second = ground.service(), ground.service()
+    spoilt, good = ground.choose(first, 20), ground.choose(second, 20)
+    ground.settle()
+    assert ground.click(first, spoilt[:1]) == [APPLIED]
+    with ground.raw as raw:
+        (shard,) = raw.scan_iter(f"{ground.world.prefix}:*:c:*")
+        raw.delete(shard)
+        raw.sadd(shard, "not ours")
+    mixed = [token for pair in zip(spoilt, good, strict=True) for token in pair]
+    answers = ground.click(second, mixed)
+    assert {type(answer) for answer in answers[::2]} == {SpoiltError}
+    assert answers[1::2] == [APPLIED] * 20
+    with ground.raw as raw:
+        raw.delete(shard)
+    assert ground.click(second, good) == [DUPLICATE] * 20

@@ -15,7 +15,7 @@ import pytest
 
 from service.http.app import WebApp
 from service.http.backend import Backend
-from service.serving.rewarder import RewardAnswer, RewardEvent
+from service.serving.rewarder import Exposure, RewardAnswer, RewardEvent
 from service.store.contract import Outcome
 from service.store.embedded import Embedded
 from service.telemetry.metrics import Metrics
@@ -88,18 +88,18 @@ def test_without_the_store_choices_go_on_and_rewards_may_be_sent_again(tmp_path:
 class Rewards(Standin):
     """Use cases of which only rewards matter."""
 
-    def __init__(self, reward: Callable[[Sequence[RewardEvent]], list[RewardAnswer]]) -> None:
+    def __init__(self, reward: Callable[[Sequence[RewardEvent | Exposure]], list[RewardAnswer]]) -> None:
         super().__init__()
         self._answers = reward
 
-    def reward(self, events: Sequence[RewardEvent]) -> list[RewardAnswer]:
+    def reward(self, events: Sequence[RewardEvent | Exposure]) -> list[RewardAnswer]:
         return self._answers(events)
 
 
 def test_a_store_that_is_slow_is_told_of() -> None:
     begun, go = threading.Event(), threading.Event()
 
-    def reward(events: Sequence[RewardEvent]) -> list[RewardAnswer]:
+    def reward(events: Sequence[RewardEvent | Exposure]) -> list[RewardAnswer]:
         begun.set()
         go.wait(20)
         return [Outcome.APPLIED] * len(events)
@@ -121,7 +121,7 @@ def test_a_store_that_is_slow_is_told_of() -> None:
 
 
 def test_a_fault_of_ours_has_a_number_and_no_story(capfd: pytest.CaptureFixture[str]) -> None:
-    def reward(_: Sequence[RewardEvent]) -> list[RewardAnswer]:
+    def reward(_: Sequence[RewardEvent | Exposure]) -> list[RewardAnswer]:
         raise ZeroDivisionError("a secret of the inside")
 
     app = WebApp(Backend(Rewards(reward), open=True), None, Metrics(), threads=1)

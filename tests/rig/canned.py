@@ -105,6 +105,9 @@ class Canned(experiment_pb2_grpc.ExperimentServiceServicer, personalization_pb2_
     def ExposeBatch(self, request: Any, context: Any) -> Any:
         return self._answer("expose_batch", request, context)
 
+    def RewardJourney(self, request: Any, context: Any) -> Any:
+        return self._answer("journey", request, context)
+
     def Reward(self, request: Any, context: Any) -> Any:
         return self._answer("reward", request, context)
 

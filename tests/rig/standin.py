@@ -21,8 +21,9 @@ from service.rpc.server import Limits, Server
 from service.security.api_keys import Access
 from service.serving.batch import BatchDecision
 from service.serving.explainer import ArmReasons, Part, Reasons
+from service.serving.journey import Credited, Journey
 from service.serving.personalizer import Decision, Mode, Reason
-from service.serving.rewarder import RewardEvent
+from service.serving.rewarder import Exposure, RewardEvent
 from service.store.contract import Event, Outcome
 from service.telemetry.metrics import Metrics
 
@@ -52,6 +53,10 @@ class Standin:
             self.entered.release()
             assert self.release.wait(20)
 
+    def journey(self, journey: Journey) -> list[Credited]:
+        self.asked.append((journey,))
+        return [Credited(1.0, Outcome.APPLIED) for _ in journey.decisions]
+
     def select(
         self, experiment: str, subject: str, context: Mapping[str, Value], arms: Sequence[str],
         previous: str, deferred: bool, mode: Mode,
@@ -71,13 +76,16 @@ class Standin:
             np.zeros(n, np.int64), ("default",), np.full(n, 1), bytes(n), False, 3,
         )  # fmt: skip
 
-    def reward(self, events: Sequence[RewardEvent]) -> list[Outcome | LeverError]:
+    def reward(self, events: Sequence[RewardEvent | Exposure]) -> list[Outcome | LeverError]:
         self.asked.append(tuple(events))
-        if any(event.metric == "broken" for event in events):
-            raise RAISES["broken"]
-        if any(event.metric == "hold" for event in events):
-            self._maybe_raise("hold")
-        return [self.answers.get(event.metric, Outcome.APPLIED) for event in events]
+        return [self._answer(event) for event in events]
+
+    def _answer(self, event: RewardEvent | Exposure) -> Outcome | LeverError:
+        if isinstance(event, Exposure):
+            return self.answers.get(event.decision.decode("latin-1"), Outcome.DUPLICATE)
+        if event.metric in ("broken", "hold"):
+            self._maybe_raise(event.metric)
+        return self.answers.get(event.metric, Outcome.APPLIED)
 
     def expose(self, decisions: Sequence[bytes], client: bool = False) -> list[Outcome | LeverError]:
         self.asked.append(tuple(decisions))

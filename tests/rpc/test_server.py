@@ -18,7 +18,7 @@ from service.errors import LeverError
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
 from service.rpc.server import PERSONALIZATION, STORE, Limits
-from service.serving.rewarder import RewardEvent
+from service.serving.rewarder import Exposure, RewardEvent
 from service.store.contract import Outcome
 from service.telemetry.metrics import Metrics
 from tests.rig.standin import Standin, served
@@ -95,7 +95,8 @@ def test_each_kind_of_call_runs_in_its_own_pool() -> None:
         def _maybe_raise(self, experiment: str) -> None:
             names[experiment] = threading.current_thread().name
 
-        def reward(self, events: Sequence[RewardEvent]) -> list[Outcome | LeverError]:
+        def reward(self, events: Sequence[RewardEvent | Exposure]) -> list[Outcome | LeverError]:
+            assert isinstance(events[0], RewardEvent)
             names[events[0].metric] = threading.current_thread().name
             return super().reward(events)
 
@@ -107,7 +108,7 @@ def test_each_kind_of_call_runs_in_its_own_pool() -> None:
         stream.ask(1, "stream")
         stream.close()
     assert {key: name.split("_")[0] for key, name in names.items()} == {
-        "one": "lever-choices", "unary": "rewards", "stream": "streams",
+        "one": "lever-choices", "unary": "lever-group-commit", "stream": "streams",
     }  # fmt: skip
 
 
@@ -119,8 +120,7 @@ def test_idle_streams_and_hanging_rewards_cost_no_choice_its_thread() -> None:
         streams = [Open(channel) for _ in range(8)]
         assert [stream.ask(5) for stream in streams] == [5] * 8
         hanging = [threads.submit(stub.Reward, pb.RewardRequest(decision_id="abcd", metric="hold")) for _ in range(2)]
-        for _ in hanging:
-            assert standin.entered.acquire(timeout=20)
+        assert standin.entered.acquire(timeout=20)
         answer = stub.Select(pb.SelectRequest(experiment="hero", subject="ann"), timeout=20)
         assert answer.arm == "calm"
         standin.release.set()

@@ -1207,6 +1207,144 @@ func (x *RewardResponse) GetOutcome() Outcome {
 	return Outcome_OUTCOME_UNSPECIFIED
 }
 
+// RewardJourneyRequest reports one conversion and the decisions that led to it.
+type RewardJourneyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The decisions, as Select returned them, in any order: 1 to 64, of one experiment or of several.
+	DecisionIds []string `protobuf:"bytes,1,rep,name=decision_ids,json=decisionIds,proto3" json:"decision_ids,omitempty"`
+	// Id of the metric, in each experiment; empty means each one's primary one.
+	Metric string `protobuf:"bytes,2,opt,name=metric,proto3" json:"metric,omitempty"`
+	// What the conversion is worth, not negative; absent means 1. Shares are whole multiples of the metric's unit and sum to it.
+	Value *float64 `protobuf:"fixed64,3,opt,name=value,proto3,oneof" json:"value,omitempty"`
+	// Names the conversion. The same call again counts every share once, whatever failed before; other decisions or another
+	// value under the same event_id are FAILED_PRECONDITION (ANOTHER_JOURNEY). At most 128 bytes.
+	EventId       string `protobuf:"bytes,4,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RewardJourneyRequest) Reset() {
+	*x = RewardJourneyRequest{}
+	mi := &file_lever_v1_personalization_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RewardJourneyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RewardJourneyRequest) ProtoMessage() {}
+
+func (x *RewardJourneyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_lever_v1_personalization_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RewardJourneyRequest.ProtoReflect.Descriptor instead.
+func (*RewardJourneyRequest) Descriptor() ([]byte, []int) {
+	return file_lever_v1_personalization_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *RewardJourneyRequest) GetDecisionIds() []string {
+	if x != nil {
+		return x.DecisionIds
+	}
+	return nil
+}
+
+func (x *RewardJourneyRequest) GetMetric() string {
+	if x != nil {
+		return x.Metric
+	}
+	return ""
+}
+
+func (x *RewardJourneyRequest) GetValue() float64 {
+	if x != nil && x.Value != nil {
+		return *x.Value
+	}
+	return 0
+}
+
+func (x *RewardJourneyRequest) GetEventId() string {
+	if x != nil {
+		return x.EventId
+	}
+	return ""
+}
+
+// RewardJourneyResponse answers it.
+type RewardJourneyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Each decision's share, in the order sent. Past its window a decision gets none while another of its experiment can count.
+	Values []float64 `protobuf:"fixed64,1,rep,packed,name=values,proto3" json:"values,omitempty"`
+	// What became of each share; IGNORED where it is 0. Code 14 or 8: send the whole call again.
+	Results []*RewardResult `protobuf:"bytes,2,rep,name=results,proto3" json:"results,omitempty"`
+	// Where shares were refused for now: how long to wait before sending the call again.
+	RetryDelay    *durationpb.Duration `protobuf:"bytes,3,opt,name=retry_delay,json=retryDelay,proto3" json:"retry_delay,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RewardJourneyResponse) Reset() {
+	*x = RewardJourneyResponse{}
+	mi := &file_lever_v1_personalization_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RewardJourneyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RewardJourneyResponse) ProtoMessage() {}
+
+func (x *RewardJourneyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_lever_v1_personalization_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RewardJourneyResponse.ProtoReflect.Descriptor instead.
+func (*RewardJourneyResponse) Descriptor() ([]byte, []int) {
+	return file_lever_v1_personalization_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RewardJourneyResponse) GetValues() []float64 {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *RewardJourneyResponse) GetResults() []*RewardResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+func (x *RewardJourneyResponse) GetRetryDelay() *durationpb.Duration {
+	if x != nil {
+		return x.RetryDelay
+	}
+	return nil
+}
+
 // StreamRewardsRequest carries many rewards.
 type StreamRewardsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1220,7 +1358,7 @@ type StreamRewardsRequest struct {
 
 func (x *StreamRewardsRequest) Reset() {
 	*x = StreamRewardsRequest{}
-	mi := &file_lever_v1_personalization_proto_msgTypes[12]
+	mi := &file_lever_v1_personalization_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1232,7 +1370,7 @@ func (x *StreamRewardsRequest) String() string {
 func (*StreamRewardsRequest) ProtoMessage() {}
 
 func (x *StreamRewardsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_lever_v1_personalization_proto_msgTypes[12]
+	mi := &file_lever_v1_personalization_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1245,7 +1383,7 @@ func (x *StreamRewardsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamRewardsRequest.ProtoReflect.Descriptor instead.
 func (*StreamRewardsRequest) Descriptor() ([]byte, []int) {
-	return file_lever_v1_personalization_proto_rawDescGZIP(), []int{12}
+	return file_lever_v1_personalization_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StreamRewardsRequest) GetRewards() []*RewardRequest {
@@ -1278,7 +1416,7 @@ type RewardResult struct {
 
 func (x *RewardResult) Reset() {
 	*x = RewardResult{}
-	mi := &file_lever_v1_personalization_proto_msgTypes[13]
+	mi := &file_lever_v1_personalization_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1290,7 +1428,7 @@ func (x *RewardResult) String() string {
 func (*RewardResult) ProtoMessage() {}
 
 func (x *RewardResult) ProtoReflect() protoreflect.Message {
-	mi := &file_lever_v1_personalization_proto_msgTypes[13]
+	mi := &file_lever_v1_personalization_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1303,7 +1441,7 @@ func (x *RewardResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RewardResult.ProtoReflect.Descriptor instead.
 func (*RewardResult) Descriptor() ([]byte, []int) {
-	return file_lever_v1_personalization_proto_rawDescGZIP(), []int{13}
+	return file_lever_v1_personalization_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RewardResult) GetOutcome() Outcome {
@@ -1342,7 +1480,7 @@ type StreamRewardsResponse struct {
 
 func (x *StreamRewardsResponse) Reset() {
 	*x = StreamRewardsResponse{}
-	mi := &file_lever_v1_personalization_proto_msgTypes[14]
+	mi := &file_lever_v1_personalization_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1354,7 +1492,7 @@ func (x *StreamRewardsResponse) String() string {
 func (*StreamRewardsResponse) ProtoMessage() {}
 
 func (x *StreamRewardsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_lever_v1_personalization_proto_msgTypes[14]
+	mi := &file_lever_v1_personalization_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1367,7 +1505,7 @@ func (x *StreamRewardsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamRewardsResponse.ProtoReflect.Descriptor instead.
 func (*StreamRewardsResponse) Descriptor() ([]byte, []int) {
-	return file_lever_v1_personalization_proto_rawDescGZIP(), []int{14}
+	return file_lever_v1_personalization_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StreamRewardsResponse) GetResults() []*RewardResult {
@@ -1481,7 +1619,18 @@ const file_lever_v1_personalization_proto_rawDesc = "" +
 	"\aretract\x18\x06 \x01(\bR\aretractB\b\n" +
 	"\x06_value\"=\n" +
 	"\x0eRewardResponse\x12+\n" +
-	"\aoutcome\x18\x01 \x01(\x0e2\x11.lever.v1.OutcomeR\aoutcome\"e\n" +
+	"\aoutcome\x18\x01 \x01(\x0e2\x11.lever.v1.OutcomeR\aoutcome\"\x91\x01\n" +
+	"\x14RewardJourneyRequest\x12!\n" +
+	"\fdecision_ids\x18\x01 \x03(\tR\vdecisionIds\x12\x16\n" +
+	"\x06metric\x18\x02 \x01(\tR\x06metric\x12\x19\n" +
+	"\x05value\x18\x03 \x01(\x01H\x00R\x05value\x88\x01\x01\x12\x19\n" +
+	"\bevent_id\x18\x04 \x01(\tR\aeventIdB\b\n" +
+	"\x06_value\"\x9d\x01\n" +
+	"\x15RewardJourneyResponse\x12\x16\n" +
+	"\x06values\x18\x01 \x03(\x01R\x06values\x120\n" +
+	"\aresults\x18\x02 \x03(\v2\x16.lever.v1.RewardResultR\aresults\x12:\n" +
+	"\vretry_delay\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\n" +
+	"retryDelay\"e\n" +
 	"\x14StreamRewardsRequest\x121\n" +
 	"\arewards\x18\x01 \x03(\v2\x17.lever.v1.RewardRequestR\arewards\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\"i\n" +
@@ -1515,13 +1664,14 @@ const file_lever_v1_personalization_proto_rawDesc = "" +
 	"\x11OUTCOME_DUPLICATE\x10\x02\x12\x10\n" +
 	"\fOUTCOME_LATE\x10\x03\x12\x13\n" +
 	"\x0fOUTCOME_IGNORED\x10\x04\x12\x15\n" +
-	"\x11OUTCOME_RETRACTED\x10\x052\xbd\x03\n" +
+	"\x11OUTCOME_RETRACTED\x10\x052\x8f\x04\n" +
 	"\x16PersonalizationService\x12;\n" +
 	"\x06Select\x12\x17.lever.v1.SelectRequest\x1a\x18.lever.v1.SelectResponse\x12J\n" +
 	"\vSelectBatch\x12\x1c.lever.v1.SelectBatchRequest\x1a\x1d.lever.v1.SelectBatchResponse\x12;\n" +
 	"\x06Expose\x12\x17.lever.v1.ExposeRequest\x1a\x18.lever.v1.ExposeResponse\x12J\n" +
 	"\vExposeBatch\x12\x1c.lever.v1.ExposeBatchRequest\x1a\x1d.lever.v1.ExposeBatchResponse\x12;\n" +
-	"\x06Reward\x12\x17.lever.v1.RewardRequest\x1a\x18.lever.v1.RewardResponse\x12T\n" +
+	"\x06Reward\x12\x17.lever.v1.RewardRequest\x1a\x18.lever.v1.RewardResponse\x12P\n" +
+	"\rRewardJourney\x12\x1e.lever.v1.RewardJourneyRequest\x1a\x1f.lever.v1.RewardJourneyResponse\x12T\n" +
 	"\rStreamRewards\x12\x1e.lever.v1.StreamRewardsRequest\x1a\x1f.lever.v1.StreamRewardsResponse(\x010\x01B\x1e\n" +
 	"\blever.v1P\x01Z\x10lever/v1;leverv1b\x06proto3"
 
@@ -1538,7 +1688,7 @@ func file_lever_v1_personalization_proto_rawDescGZIP() []byte {
 }
 
 var file_lever_v1_personalization_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_lever_v1_personalization_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_lever_v1_personalization_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_lever_v1_personalization_proto_goTypes = []any{
 	(Mode)(0),                     // 0: lever.v1.Mode
 	(Reason)(0),                   // 1: lever.v1.Reason
@@ -1555,14 +1705,16 @@ var file_lever_v1_personalization_proto_goTypes = []any{
 	(*ExposeBatchResponse)(nil),   // 12: lever.v1.ExposeBatchResponse
 	(*RewardRequest)(nil),         // 13: lever.v1.RewardRequest
 	(*RewardResponse)(nil),        // 14: lever.v1.RewardResponse
-	(*StreamRewardsRequest)(nil),  // 15: lever.v1.StreamRewardsRequest
-	(*RewardResult)(nil),          // 16: lever.v1.RewardResult
-	(*StreamRewardsResponse)(nil), // 17: lever.v1.StreamRewardsResponse
-	nil,                           // 18: lever.v1.SelectRequest.ContextEntry
-	(*durationpb.Duration)(nil),   // 19: google.protobuf.Duration
+	(*RewardJourneyRequest)(nil),  // 15: lever.v1.RewardJourneyRequest
+	(*RewardJourneyResponse)(nil), // 16: lever.v1.RewardJourneyResponse
+	(*StreamRewardsRequest)(nil),  // 17: lever.v1.StreamRewardsRequest
+	(*RewardResult)(nil),          // 18: lever.v1.RewardResult
+	(*StreamRewardsResponse)(nil), // 19: lever.v1.StreamRewardsResponse
+	nil,                           // 20: lever.v1.SelectRequest.ContextEntry
+	(*durationpb.Duration)(nil),   // 21: google.protobuf.Duration
 }
 var file_lever_v1_personalization_proto_depIdxs = []int32{
-	18, // 0: lever.v1.SelectRequest.context:type_name -> lever.v1.SelectRequest.ContextEntry
+	20, // 0: lever.v1.SelectRequest.context:type_name -> lever.v1.SelectRequest.ContextEntry
 	0,  // 1: lever.v1.SelectRequest.mode:type_name -> lever.v1.Mode
 	1,  // 2: lever.v1.SelectResponse.reason:type_name -> lever.v1.Reason
 	6,  // 3: lever.v1.SelectBatchRequest.context:type_name -> lever.v1.FeatureColumn
@@ -1570,31 +1722,35 @@ var file_lever_v1_personalization_proto_depIdxs = []int32{
 	1,  // 5: lever.v1.SelectBatchResponse.reasons:type_name -> lever.v1.Reason
 	2,  // 6: lever.v1.ExposeResponse.outcome:type_name -> lever.v1.Outcome
 	9,  // 7: lever.v1.ExposeBatchRequest.exposures:type_name -> lever.v1.ExposeRequest
-	16, // 8: lever.v1.ExposeBatchResponse.results:type_name -> lever.v1.RewardResult
-	19, // 9: lever.v1.ExposeBatchResponse.retry_delay:type_name -> google.protobuf.Duration
+	18, // 8: lever.v1.ExposeBatchResponse.results:type_name -> lever.v1.RewardResult
+	21, // 9: lever.v1.ExposeBatchResponse.retry_delay:type_name -> google.protobuf.Duration
 	2,  // 10: lever.v1.RewardResponse.outcome:type_name -> lever.v1.Outcome
-	13, // 11: lever.v1.StreamRewardsRequest.rewards:type_name -> lever.v1.RewardRequest
-	2,  // 12: lever.v1.RewardResult.outcome:type_name -> lever.v1.Outcome
-	16, // 13: lever.v1.StreamRewardsResponse.results:type_name -> lever.v1.RewardResult
-	19, // 14: lever.v1.StreamRewardsResponse.retry_delay:type_name -> google.protobuf.Duration
-	3,  // 15: lever.v1.SelectRequest.ContextEntry.value:type_name -> lever.v1.FeatureValue
-	4,  // 16: lever.v1.PersonalizationService.Select:input_type -> lever.v1.SelectRequest
-	7,  // 17: lever.v1.PersonalizationService.SelectBatch:input_type -> lever.v1.SelectBatchRequest
-	9,  // 18: lever.v1.PersonalizationService.Expose:input_type -> lever.v1.ExposeRequest
-	11, // 19: lever.v1.PersonalizationService.ExposeBatch:input_type -> lever.v1.ExposeBatchRequest
-	13, // 20: lever.v1.PersonalizationService.Reward:input_type -> lever.v1.RewardRequest
-	15, // 21: lever.v1.PersonalizationService.StreamRewards:input_type -> lever.v1.StreamRewardsRequest
-	5,  // 22: lever.v1.PersonalizationService.Select:output_type -> lever.v1.SelectResponse
-	8,  // 23: lever.v1.PersonalizationService.SelectBatch:output_type -> lever.v1.SelectBatchResponse
-	10, // 24: lever.v1.PersonalizationService.Expose:output_type -> lever.v1.ExposeResponse
-	12, // 25: lever.v1.PersonalizationService.ExposeBatch:output_type -> lever.v1.ExposeBatchResponse
-	14, // 26: lever.v1.PersonalizationService.Reward:output_type -> lever.v1.RewardResponse
-	17, // 27: lever.v1.PersonalizationService.StreamRewards:output_type -> lever.v1.StreamRewardsResponse
-	22, // [22:28] is the sub-list for method output_type
-	16, // [16:22] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	18, // 11: lever.v1.RewardJourneyResponse.results:type_name -> lever.v1.RewardResult
+	21, // 12: lever.v1.RewardJourneyResponse.retry_delay:type_name -> google.protobuf.Duration
+	13, // 13: lever.v1.StreamRewardsRequest.rewards:type_name -> lever.v1.RewardRequest
+	2,  // 14: lever.v1.RewardResult.outcome:type_name -> lever.v1.Outcome
+	18, // 15: lever.v1.StreamRewardsResponse.results:type_name -> lever.v1.RewardResult
+	21, // 16: lever.v1.StreamRewardsResponse.retry_delay:type_name -> google.protobuf.Duration
+	3,  // 17: lever.v1.SelectRequest.ContextEntry.value:type_name -> lever.v1.FeatureValue
+	4,  // 18: lever.v1.PersonalizationService.Select:input_type -> lever.v1.SelectRequest
+	7,  // 19: lever.v1.PersonalizationService.SelectBatch:input_type -> lever.v1.SelectBatchRequest
+	9,  // 20: lever.v1.PersonalizationService.Expose:input_type -> lever.v1.ExposeRequest
+	11, // 21: lever.v1.PersonalizationService.ExposeBatch:input_type -> lever.v1.ExposeBatchRequest
+	13, // 22: lever.v1.PersonalizationService.Reward:input_type -> lever.v1.RewardRequest
+	15, // 23: lever.v1.PersonalizationService.RewardJourney:input_type -> lever.v1.RewardJourneyRequest
+	17, // 24: lever.v1.PersonalizationService.StreamRewards:input_type -> lever.v1.StreamRewardsRequest
+	5,  // 25: lever.v1.PersonalizationService.Select:output_type -> lever.v1.SelectResponse
+	8,  // 26: lever.v1.PersonalizationService.SelectBatch:output_type -> lever.v1.SelectBatchResponse
+	10, // 27: lever.v1.PersonalizationService.Expose:output_type -> lever.v1.ExposeResponse
+	12, // 28: lever.v1.PersonalizationService.ExposeBatch:output_type -> lever.v1.ExposeBatchResponse
+	14, // 29: lever.v1.PersonalizationService.Reward:output_type -> lever.v1.RewardResponse
+	16, // 30: lever.v1.PersonalizationService.RewardJourney:output_type -> lever.v1.RewardJourneyResponse
+	19, // 31: lever.v1.PersonalizationService.StreamRewards:output_type -> lever.v1.StreamRewardsResponse
+	25, // [25:32] is the sub-list for method output_type
+	18, // [18:25] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_lever_v1_personalization_proto_init() }
@@ -1608,13 +1764,14 @@ func file_lever_v1_personalization_proto_init() {
 		(*FeatureValue_Flag)(nil),
 	}
 	file_lever_v1_personalization_proto_msgTypes[10].OneofWrappers = []any{}
+	file_lever_v1_personalization_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_lever_v1_personalization_proto_rawDesc), len(file_lever_v1_personalization_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -222,6 +222,28 @@ class RewardResponse(_message.Message):
     outcome: Outcome
     def __init__(self, outcome: _Optional[_Union[Outcome, str]] = ...) -> None: ...
 
+class RewardJourneyRequest(_message.Message):
+    __slots__ = ("decision_ids", "metric", "value", "event_id")
+    DECISION_IDS_FIELD_NUMBER: _ClassVar[int]
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    decision_ids: _containers.RepeatedScalarFieldContainer[str]
+    metric: str
+    value: float
+    event_id: str
+    def __init__(self, decision_ids: _Optional[_Iterable[str]] = ..., metric: _Optional[str] = ..., value: _Optional[float] = ..., event_id: _Optional[str] = ...) -> None: ...
+
+class RewardJourneyResponse(_message.Message):
+    __slots__ = ("values", "results", "retry_delay")
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    RETRY_DELAY_FIELD_NUMBER: _ClassVar[int]
+    values: _containers.RepeatedScalarFieldContainer[float]
+    results: _containers.RepeatedCompositeFieldContainer[RewardResult]
+    retry_delay: _duration_pb2.Duration
+    def __init__(self, values: _Optional[_Iterable[float]] = ..., results: _Optional[_Iterable[_Union[RewardResult, _Mapping]]] = ..., retry_delay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
+
 class StreamRewardsRequest(_message.Message):
     __slots__ = ("rewards", "sequence")
     REWARDS_FIELD_NUMBER: _ClassVar[int]
