@@ -23,7 +23,7 @@ from bandits.cells import HELD, POLICY, REWARDED, SQUARE_HIGH, SQUARE_LOW, TOTAL
 from bandits.pages import Key, Pages
 
 if TYPE_CHECKING:
-    from bandits.state import Rows, Rules, Totals
+    from bandits.rows import Rows, Rules, Totals
     from bandits.subjects import Subjects
 
 Ints = NDArray[np.int64]
@@ -105,6 +105,17 @@ class Periods:
         """Where rows of an hour are kept: its own page, or that of its day."""
         day = (hour - hour % DAY, DAY)
         return day if day in self.arms else (hour, HOUR)
+
+    def follow(self, other: Periods) -> None:
+        """Count in the same eras as the other."""
+        self.eras, self.begun = list(other.eras), other.begun
+
+    def shift(self, other: Periods, sign: int) -> None:
+        """Add the other's sums (sign 1) or take them away (-1)."""
+        for mine, its in ((self.arms, other.arms), (self.days, other.days)):
+            for key in its:
+                mine.add(key, its.page(key), sign)
+        self._due = 0
 
     def _eras_of(self, rows: Rows) -> Ints | None:
         """i8[n]: the number of each row's era, -1 without a holdout; None where there never was one."""

@@ -25,7 +25,7 @@ from service.experiment.parse_settings import warnings_of
 from service.experiment.products import design_of
 from service.experiment.segments import Segments
 from service.experiment.served import unservable, winner_learned
-from service.experiment.spec import ArmSpec, MetricSpec, Spec
+from service.experiment.spec import ArmSpec, ExclusionSpec, MetricSpec, Spec
 from service.experiment.state_bound import check_state, room_for_products
 from service.store.contract import Aggregate
 from service.text.fields import nearest
@@ -52,6 +52,8 @@ class Record(msgspec.Struct, frozen=True):
     spec: Spec
     numbers: Numbers
     by: str = ""
+    exclusions: tuple[ExclusionSpec, ...] = ()
+    excluded: int = 0  # exclusions that there ever were
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -178,6 +180,8 @@ class Experiment:
     design: Design
     spec: Spec
     numbers: Numbers
+    exclusions: tuple[ExclusionSpec, ...]
+    excluded: int
 
     def eligible(self, segment: int, now_ms: int) -> tuple[int, ...]:
         """Numbers of the arms that may be drawn in the segment now, ascending."""
@@ -226,7 +230,8 @@ def build(
     check_state(numbers, spec.lines, state_max)
     kept = msgspec.structs.replace(spec, lines={})
     version = 1 if old is None else old.version + 1
-    return msgspec.json.encode(Record(FORMAT, uid, version, now_ms, text, kept, numbers, by))
+    exclusions, excluded = (old.exclusions, old.excluded) if old is not None else ((), 0)
+    return msgspec.json.encode(Record(FORMAT, uid, version, now_ms, text, kept, numbers, by, exclusions, excluded))
 
 
 @lru_cache(maxsize=32)
@@ -294,6 +299,8 @@ def _compile(record: Record) -> Experiment:
         design=design_of(numbers.columns, numbers.features, numbers.products),
         spec=spec,
         numbers=numbers,
+        exclusions=record.exclusions,
+        excluded=record.excluded,
     )
 
 

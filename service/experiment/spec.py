@@ -131,3 +131,12 @@ class Spec(msgspec.Struct, frozen=True):
     keep_bytes: int
     client: bool = False
     lines: dict[str, int] = {}
+
+
+class ExclusionSpec(msgspec.Struct, frozen=True):
+    """Decisions that do not count: from `from_ms` until before `to_ms`, of these arm numbers or, without any, of all."""
+
+    number: int
+    from_ms: int
+    to_ms: int
+    arms: tuple[int, ...] = ()

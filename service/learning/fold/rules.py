@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from bandits.rows import NEVER
 from bandits.state import Rules
-from bandits.subjects import NEVER
 from service.experiment.compiled import Experiment
 
 

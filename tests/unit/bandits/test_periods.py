@@ -15,31 +15,10 @@ from bandits.pages import Pages, pack, unpack
 from bandits.periods import DAY, HOUR, HOURS_MS, ODDS
 from bandits.state import Rules, State
 from tests.oracles.state import Row
-from tests.rig.sums import add
+from tests.rig.sums import NOW, add, make_rows
 
 RULES = Rules(segments=2, arms=3, metrics=2, columns=1, primary=0, low=-20, high=50, horizon_ms=DAY)
 HELD = RULES._replace(control=(0.1, False, 0))
-NOW = 40 * DAY
-
-
-def make_rows(seed: int, n: int, versions: int = 1) -> list[Row]:
-    """Random trials, exposures and rewards of every group over 40 days."""
-    rng = random.Random(seed)
-    rows = []
-    for _ in range(n):
-        time, kind = rng.randrange(NOW), rng.choice(["trial", "reward", "expose"])
-        rows.append(
-            Row(
-                time, rng.randrange(2), rng.randrange(3), rng.choice([0, 0, 1, 8, 4]), rng.randrange(256), (),
-                metric={"trial": None, "reward": rng.randrange(2), "expose": -1}[kind],
-                old=rng.choice([0, 7, -3]) if kind == "reward" else 0,
-                new=rng.choice([0, 1, 49, -30, 2**31 - 1]) if kind == "reward" else 0,
-                exposes=1 if kind == "expose" else rng.choice([0, 0, 1, -1]) if kind == "reward" else 0,
-                entered=time + rng.randrange(DAY), propensity=rng.choice([1.0, 0.3, 1e-6, rng.random(), 0.0]),
-                version=rng.randrange(versions),
-            )
-        )  # fmt: skip
-    return rows
 
 
 def folded(rules: Rules, rows: list[Row], cuts: int = 1) -> State:
