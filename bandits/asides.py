@@ -76,13 +76,13 @@ class Asides:
 
     def exclude(self, state: State, exclusion: Exclusion, aside: State) -> None:
         """Take `aside`, all of the exclusion's rows so far, out of the experiment's state."""
-        state.shift(aside, -1)
+        state.add(aside, -1)
         self.states[exclusion.number] = aside
         self.exclusions = (*self.exclusions, exclusion)
 
     def include(self, state: State, number: int) -> None:
         """Take an exclusion back."""
-        state.shift(self.states.pop(number), 1)
+        state.add(self.states.pop(number), 1)
         self.exclusions = tuple(one for one in self.exclusions if one.number != number)
 
     def fields(self) -> dict[str, bytes]:

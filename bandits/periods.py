@@ -110,7 +110,7 @@ class Periods:
         """Count in the same eras as the other."""
         self.eras, self.begun = list(other.eras), other.begun
 
-    def shift(self, other: Periods, sign: int) -> None:
+    def add(self, other: Periods, sign: int) -> None:
         """Add the other's sums (sign 1) or take them away (-1)."""
         for mine, its in ((self.arms, other.arms), (self.days, other.days)):
             for key in its:

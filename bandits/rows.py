@@ -32,6 +32,7 @@ class Rules(NamedTuple):
     applied_ms: int = 0  # when it came
     control: tuple[float, bool, int] = (0.0, False, 0)  # the holdout's share, whether it is uniform, the default arm
     windows: Ints | None = None  # i8[segments, arms, 2]: ms from and until which an arm may be drawn; None: always
+    guarded: tuple[int, ...] = ()  # of each metric, bits dropped of its totals (bandits/guarded.py); (): no guardrails
 
     @property
     def design(self) -> Design:

@@ -14,6 +14,7 @@ from bandits.buckets import Bucket, containing, fine_width, next_settle, settle
 from bandits.cells import DELAY_BINS, counts_size, learn_size
 from bandits.fold import fold_rewards, fold_trials, gather
 from bandits.grid import Grid, grid_of
+from bandits.guarded import Guarded
 from bandits.layout import X_SCALE
 from bandits.periods import Periods
 from bandits.posterior import Sums
@@ -37,6 +38,7 @@ class State:
         self.learn = np.zeros((0, learn_size(rules.columns)), np.int64)
         self.subjects = Subjects(rules)
         self.periods = Periods(rules)
+        self.guarded = Guarded(rules)
         self.grid: Grid = grid_of(rules.low, rules.high, rules.grid)
         self.rejected = 0  # rows that named a number the rules do not have; always 0 unless the log is damaged
         self._free: list[int] = []
@@ -54,7 +56,7 @@ class State:
         self.delays = grown(self.delays, (len(self.buckets), rules.segments, DELAY_BINS))
         self.counts = grown(self.counts, (len(self.counts), counts_size(rules.metrics)))
         self.learn = grown(self.learn, (len(self.learn), learn_size(rules.columns)))
-        self.subjects.adopt(old, rules)
+        self.guarded.adopt(self.subjects.adopt(old, rules), old, rules)
         self.periods.adopt(old, rules)
         self._due = 0
 
@@ -72,6 +74,7 @@ class State:
             )  # fmt: skip
             self.subjects.add_trials(rows, self.rules)
             self.periods.add_trials(rows, self.rules)
+            self.guarded.add_trials(rows, self.subjects.windows)
 
     def add_rewards(self, rows: Rows, totals: Totals) -> None:
         """Fold reward rows."""
@@ -91,6 +94,7 @@ class State:
             )  # fmt: skip
             self.subjects.add_rewards(rows, totals, rules, self.grid.packed)
             self.periods.add_rewards(rows, totals, rules)
+            self.guarded.add_rewards(rows, totals, self.subjects.windows)
 
     def settle(self, now_ms: int) -> None:
         """Merge the buckets that are due when the entry of this time is folded."""
@@ -166,7 +170,7 @@ class State:
             for s, a in zip(*np.nonzero(index[source] >= 0), strict=True):
                 self._move(int(index[source, s, a]), (int(at), int(s), int(a)))
 
-    def shift(self, other: State, sign: int) -> None:
+    def add(self, other: State, sign: int) -> None:
         """Add the sums of another state under the same rules (sign 1), or take away what is part of this one (-1)."""
         if sign > 0:
             buckets = settle([*self.buckets, *other.buckets], -(2**62), self.rules.horizon_ms)
@@ -185,8 +189,9 @@ class State:
                 self._free.append(int(mine))
         for b, bucket in enumerate(other.buckets):
             self.delays[at[bucket]] += sign * other.delays[b]
-        self.subjects.shift(other.subjects, sign)
-        self.periods.shift(other.periods, sign)
+        self.subjects.add(other.subjects, sign)
+        self.guarded.add(other.guarded, sign)
+        self.periods.add(other.periods, sign)
         self.tidy()
 
     def tidy(self) -> None:
@@ -200,6 +205,7 @@ class State:
         out = State(self.rules)
         out._rearrange(self.buckets)
         out.subjects.follow(self.subjects)
+        out.guarded.follow(self.guarded)
         out.periods.follow(self.periods)
         return out
 
@@ -258,7 +264,7 @@ class State:
 
     def fields(self) -> dict[str, bytes]:
         """The canonical serialisation, by field name. Trailing zeros are cut, so later columns change nothing."""
-        out = self.subjects.fields() | self.periods.fields()
+        out = self.subjects.fields() | self.guarded.fields() | self.periods.fields()
         for b, s, a, row in self._blocks():
             start, width = self.buckets[b]
             out[f"c/{start}/{width}/{s}/{a}"] = _pair(self.counts[row], self.learn[row])
@@ -282,7 +288,7 @@ class State:
         return state
 
     def _restore_field(self, name: str, value: bytes, at: Mapping[Bucket, int]) -> None:
-        if self.subjects.restore(name, value) or self.periods.restore(name, value):
+        if any(part.restore(name, value) for part in (self.subjects, self.guarded, self.periods)):
             return
         kind, *rest = name.split("/")
         key = [int(p) for p in rest]

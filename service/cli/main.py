@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from service import __version__
-from service.cli import decisions, doctor, experiments, explain, history, key, plan, report, rescue, timeline
+from service.cli import decisions, doctor, exclude, experiments, explain, history, key, plan, report, rescue, timeline
 from service.cli.connection import REACH, Reach
+from service.cli.mailing import mail
 from service.cli.store import archive, verify
 from service.cli.tables import evaluate, log, warm_start
 from service.process.kernel_cache import use_kernel_cache
@@ -113,8 +114,10 @@ app.command("history")(history.history)
 app.command("rollback")(history.rollback)
 app.command("report")(report.report)
 app.command("timeline")(timeline.timeline)
+app.command("exclude")(exclude.exclude)
 app.command("explain", context_settings=decisions.ANY_ID)(explain.explain)
 app.command("plan")(plan.plan)
+app.command("mail")(mail.mail)
 app.command("log")(log.log)
 app.command("evaluate")(evaluate.evaluate)
 app.command("warm-start")(warm_start.warm_start)

@@ -19,13 +19,14 @@ from bandits.credit import Credit
 from service.errors import CorruptError, InvalidError, Violation
 from service.experiment.doubts import lookalikes
 from service.experiment.encoder import Encoder
+from service.experiment.guardrails import Pause, Pauses
 from service.experiment.numbering import Numbers, number, with_products
 from service.experiment.parse_arms import total_limit
 from service.experiment.parse_settings import warnings_of
 from service.experiment.products import design_of
 from service.experiment.segments import Segments
 from service.experiment.served import unservable, winner_learned
-from service.experiment.spec import ArmSpec, ExclusionSpec, MetricSpec, Spec
+from service.experiment.spec import ArmSpec, ExclusionSpec, GuardrailSpec, MetricSpec, Spec
 from service.experiment.state_bound import check_state, room_for_products
 from service.store.contract import Aggregate
 from service.text.fields import nearest
@@ -52,17 +53,9 @@ class Record(msgspec.Struct, frozen=True):
     spec: Spec
     numbers: Numbers
     by: str = ""
+    pauses: Pauses = Pauses()
     exclusions: tuple[ExclusionSpec, ...] = ()
     excluded: int = 0  # exclusions that there ever were
-
-
-class Written(msgspec.Struct, frozen=True):
-    """What a Record says of itself; read without compiling it."""
-
-    version: int
-    applied_at_ms: int
-    text: str
-    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +173,8 @@ class Experiment:
     design: Design
     spec: Spec
     numbers: Numbers
+    guardrails: tuple[GuardrailSpec, ...]
+    pauses: Pauses
     exclusions: tuple[ExclusionSpec, ...]
     excluded: int
 
@@ -196,7 +191,12 @@ class Experiment:
         settings = warnings_of(POLICIES[given.name], given.settings)
         told = self.holdout_share or self.algorithm in _STEADY or self.state == "ended"
         lift = () if told else (NO_HOLDOUT,)
-        return (*(f"algorithm.{said}" for said in settings), *lookalikes(self.spec.features), *lift)
+        return (
+            *(f"algorithm.{said}" for said in settings),
+            *lookalikes(self.spec.features),
+            *lift,
+            *self.pauses.warnings,
+        )
 
     def live(self, now_ms: int) -> bool:
         """Whether it chooses now: active and inside its dates."""
@@ -212,9 +212,10 @@ class Experiment:
 
 
 def build(
-    spec: Spec, text: str, uid: str, now_ms: int, old: Experiment | None, state_max: int = 256 << 20, by: str = ""
-) -> bytes:
-    """The record of the next version: `old`'s version + 1, or 1, written `by` a key of that name.
+    spec: Spec, text: str, uid: str, now_ms: int, old: Experiment | None, state_max: int = 256 << 20, by: str = "",
+    pausing: Mapping[str, Pause] | None = None,
+) -> bytes:  # fmt: skip
+    """The record of the next version: `old`'s version + 1, or 1, written `by` a key of that name, or a guardrail.
 
     Raises InvalidError for what the file alone does not show: a default arm or winner that is not there at some time,
     changes that are refused, too many numbers with those of dropped things, a state that could outgrow `state_max` bytes.
@@ -230,8 +231,10 @@ def build(
     check_state(numbers, spec.lines, state_max)
     kept = msgspec.structs.replace(spec, lines={})
     version = 1 if old is None else old.version + 1
+    pauses = (Pauses() if old is None else old.pauses).carried(pausing or {}, spec.arms)
     exclusions, excluded = (old.exclusions, old.excluded) if old is not None else ((), 0)
-    return msgspec.json.encode(Record(FORMAT, uid, version, now_ms, text, kept, numbers, by, exclusions, excluded))
+    made = Record(FORMAT, uid, version, now_ms, text, kept, numbers, by, pauses, exclusions, excluded)
+    return msgspec.json.encode(made)
 
 
 @lru_cache(maxsize=32)
@@ -247,14 +250,6 @@ def read(record: bytes) -> Experiment:
             raise CorruptError(f"an experiment's record has format {decoded.format}, not {FORMAT}")
         return _compile(decoded)
     except (msgspec.MsgspecError, LookupError, StopIteration, UnicodeDecodeError) as error:
-        raise CorruptError(f"an experiment's record does not decode: {error}") from error
-
-
-def written(record: bytes) -> Written:
-    """When and by whom a record was written, and its text. CorruptError if it does not decode."""
-    try:
-        return msgspec.json.decode(record, type=Written)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise CorruptError(f"an experiment's record does not decode: {error}") from error
 
 
@@ -299,6 +294,8 @@ def _compile(record: Record) -> Experiment:
         design=design_of(numbers.columns, numbers.features, numbers.products),
         spec=spec,
         numbers=numbers,
+        guardrails=spec.guardrails,
+        pauses=record.pauses,
         exclusions=record.exclusions,
         excluded=record.excluded,
     )

@@ -10,6 +10,7 @@ import msgspec
 from bandits.asides import Exclusion
 from service.errors import InvalidError, NotFoundError
 from service.experiment.compiled import FORMAT, Experiment, Record
+from service.experiment.guardrails import Pauses
 from service.experiment.spec import ExclusionSpec
 
 MOST = 16  # at a time
@@ -60,7 +61,6 @@ def exclusion(spec: ExclusionSpec) -> Exclusion:
 
 
 def _record(current: Experiment, exclusions: tuple[ExclusionSpec, ...], made: int, now_ms: int, by: str) -> bytes:
-    version = current.version + 1
-    return msgspec.json.encode(
-        Record(FORMAT, current.uid, version, now_ms, current.text, current.spec, current.numbers, by, exclusions, made)
-    )
+    pauses = Pauses(current.pauses.paused)
+    head = (FORMAT, current.uid, current.version + 1, now_ms, current.text, current.spec, current.numbers, by)
+    return msgspec.json.encode(Record(*head, pauses, exclusions, made))

@@ -14,7 +14,6 @@ from bandits.effect import crowding
 from bandits.policy import POLICIES
 from bandits.posterior import Sums
 from bandits.state import State
-from bandits.summary import thinned
 from service.errors import CorruptError
 from service.experiment.compiled import Experiment, read
 from service.learning.fold.aside import aside_of, exclusions_of
@@ -180,7 +179,7 @@ class Replica:
                 sums = state.sums(segment, self.reviews.weights(state, experiment, segment, self.touched))
                 side = self.reviews.side(experiment, state.rules, segment)
                 slot = Slot.derive(segment, arms, policy, experiment.settings, sums, experiment.priors, side)
-                self._slots[segment] = replace(slot, seen=thinned(slot.seen, self._crowding(segment, sums)))
+                self._slots[segment] = slot.judged(self._crowding(segment, sums), state.lifetime(segment), experiment)
         self._changed.clear()
         slots = tuple(self._slots[s] for s in range(state.rules.segments))
         return Snapshot(experiment, slots, self.cursor, experiment.next_change(now_ms), self._winners(slots))
@@ -193,7 +192,7 @@ class Replica:
         for slot in slots:
             known = self._leaders.get(slot.segment)
             if known is None or known[0] is not slot:
-                learns = not experiment.segments.serves_default[slot.segment]
+                learns = experiment.segments.draws(slot.segment)
                 leader = slot.leader(experiment.primary) if learns else None
                 self._leaders[slot.segment] = (slot, experiment.default_arm if leader is None else leader)
         return tuple(self._leaders[slot.segment][1] for slot in slots)
@@ -233,7 +232,7 @@ class Replica:
         return self._checkpoint(base=None)
 
     def heal(self) -> None:
-        """What is stored is no good: a checkpoint that replaces it whole is due."""
+        """What is stored is no good: one that replaces it whole is due."""
         self._sent.clear()
         self.cut = replace(self.whole(), heal=True)
 

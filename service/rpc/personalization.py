@@ -18,6 +18,7 @@ from service.pb.lever.v1 import personalization_pb2_grpc as pb_grpc
 from service.rpc import batch
 from service.rpc.guard import Guard, Single
 from service.rpc.status import code_of, duration, number_of, violations_of
+from service.serving.frozen import BYTES as FROZEN_BYTES
 from service.serving.group_commit import Answers
 from service.serving.journey import Journey
 from service.serving.personalizer import Mode
@@ -108,7 +109,7 @@ class PersonalizationServicer(pb_grpc.PersonalizationServiceServicer):
             raise InvalidError.field("context", f"has more than {FEATURES} features")
         decisions = self._select_batch(
             request.experiment, subjects, batch.columns(request.context, len(subjects)), _arms(request.arms),
-            request.deferred, mode,
+            request.deferred, mode, _frozen(request),
         )  # fmt: skip
         return batch.answer(decisions)
 
@@ -181,6 +182,13 @@ class PersonalizationServicer(pb_grpc.PersonalizationServiceServicer):
             return [error] * len(events)
         except Exception as error:  # noqa: BLE001  # a fault of ours in one message does not end the stream
             return [self._incident(error)] * len(events)
+
+
+def _frozen(request: pb.SelectBatchRequest) -> bytes | None:
+    """What a batch is chosen from: given, or b"" to be given back, or None."""
+    if len(request.frozen) > FROZEN_BYTES:
+        raise InvalidError.field("frozen", "is longer than any frozen snapshot")
+    return request.frozen or (b"" if request.freeze else None)
 
 
 def _mode(number: int) -> Mode:

@@ -19,8 +19,9 @@ from bandits.policy import decide
 from service.errors import InvalidError, NotFoundError, PreconditionError
 from service.experiment.compiled import Experiment
 from service.experiment.features.column import Value
+from service.serving.frozen import Odds
 from service.serving.published import Published
-from service.serving.snapshot import Slot, Snapshot
+from service.serving.snapshot import Snapshot
 from service.serving.store_clock import StoreClock
 from service.serving.subject import Hasher, Identity, decision_unit, sticky_unit
 from service.serving.token import NONCE, WHAT, Namer, Opened, TokenKeys, from_text, to_text, whose
@@ -242,7 +243,7 @@ def arm_numbers(exp: Experiment, arms: Sequence[str]) -> frozenset[int]:
     return frozenset(exp.arm_numbers[arm] for arm in arms)
 
 
-def eligible(slot: Slot, subset: frozenset[int]) -> NDArray[np.int64]:
+def eligible(slot: Odds, subset: frozenset[int]) -> NDArray[np.int64]:
     """The slot's eligible arms that are in the subset, ascending."""
     return slot.arms[[a in subset for a in slot.arms.tolist()]]
 

@@ -35,8 +35,9 @@ class UseCases(Protocol):
         arms: Sequence[str],
         deferred: bool,
         mode: Mode,
+        frozen: bytes | None = None,
     ) -> BatchDecision:
-        """Choose for many subjects. Raises as `select`; a batch has no previews and repeats no decisions."""
+        """Choose for many subjects, from a frozen snapshot if one is given; see batch.select_batch."""
 
     def reward(self, events: Sequence[Event]) -> list[RewardAnswer]:
         """One answer for each event, in order; what is wrong with one does not hinder the others."""
@@ -66,6 +67,7 @@ class LocalUseCases:
         arms: Sequence[str],
         deferred: bool,
         mode: Mode,
+        frozen: bytes | None = None,
     ) -> BatchDecision:
         """UseCases.select_batch."""
-        return select_batch(self._personalizer, experiment, subjects, columns, arms, deferred, mode)
+        return select_batch(self._personalizer, experiment, subjects, columns, arms, deferred, mode, frozen)

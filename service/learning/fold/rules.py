@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from bandits.rows import NEVER
 from bandits.state import Rules
 from service.experiment.compiled import Experiment
+from service.experiment.guardrails import guarded
 
 
 def rules_of(experiment: Experiment) -> Rules:
@@ -20,7 +21,7 @@ def rules_of(experiment: Experiment) -> Rules:
         horizon_ms=experiment.horizon_ms, products=experiment.design,
         grid=experiment.numbers.grid, version=experiment.version, applied_ms=experiment.applied_at_ms,
         control=(experiment.holdout_share, experiment.holdout_uniform, experiment.default_arm),
-        windows=_windows(experiment),
+        windows=_windows(experiment), guarded=guarded(experiment),
     )  # fmt: skip
 
 

@@ -14,8 +14,7 @@ from service.rpc.answers.timeline import asked, timeline_message
 from service.server.assemble import Service, Tuning, build
 from service.store.memory import MemoryStore
 from service.telemetry.metrics import Metrics
-from tests.rig.shop import config, told, visit
-from tests.rig.stage import KEYS, choose, reward
+from tests.rig.stage import KEYS, choose, reward, shop, told, visit
 
 
 @pytest.fixture
@@ -36,7 +35,7 @@ def one(found: Timeline, arm: str, group: str, metric: str = "order", segment: s
 
 
 def test_a_timeline_ends_where_the_report_is(service: Service) -> None:
-    service.experiments.put(config(0.4), 0)
+    service.experiments.put(shop(0.4), 0)
     visit(service, 0, 600)
     found, report = past(service), told(service)
     new = one(found, "new", "policy")
@@ -80,7 +79,7 @@ def test_chances_end_where_the_report_is(service: Service) -> None:
 
 
 def test_too_early_is_said_as_in_the_report(service: Service) -> None:
-    service.experiments.put(config(0.4), 0)
+    service.experiments.put(shop(0.4), 0)
     choose(service, "shop", "ann")
     service.feed.flushed(60.0)
     service.feed.refresh(60.0)
@@ -90,7 +89,7 @@ def test_too_early_is_said_as_in_the_report(service: Service) -> None:
 
 
 def test_segments_apart_add_up_to_all_of_them(service: Service) -> None:
-    service.experiments.put(config(0.4), 0)
+    service.experiments.put(shop(0.4), 0)
     visit(service, 0, 200)
     whole, apart = past(service), past(service, each_segment=True)
     assert {series.segment for series in apart.series} == {"default", "paid"}
@@ -105,7 +104,7 @@ def test_segments_apart_add_up_to_all_of_them(service: Service) -> None:
 
 
 def test_periods_are_hours_or_days_and_what_came_before_still_counts(service: Service) -> None:
-    service.experiments.put(config(0.4), 0)
+    service.experiments.put(shop(0.4), 0)
     visit(service, 0, 200)
     hours, days = past(service, step=Step.HOUR), past(service, step=Step.DAY)
     assert {p.end_ms - p.start_ms for p in hours.periods} == {HOUR}
@@ -125,7 +124,7 @@ def test_periods_are_hours_or_days_and_what_came_before_still_counts(service: Se
     ],
 )
 def test_what_cannot_be_shown_is_refused_by_name(service: Service, what: dict[str, object], field: str) -> None:
-    service.experiments.put(config(0.4), 0)
+    service.experiments.put(shop(0.4), 0)
     with pytest.raises(InvalidError) as caught:
         past(service, **what)
     assert [violation.field for violation in caught.value.violations] == [field]
@@ -134,7 +133,7 @@ def test_what_cannot_be_shown_is_refused_by_name(service: Service, what: dict[st
 def test_over_the_wire(service: Service) -> None:
     from service.pb.lever.v1 import experiment_pb2 as pb
 
-    service.experiments.put(config(0.4), 0)
+    service.experiments.put(shop(0.4), 0)
     visit(service, 0, 100)
     found = service.experiments.timeline("shop", asked(pb.GetTimelineRequest(step=pb.TIMELINE_STEP_DAY)))
     message = timeline_message(found)

@@ -16,7 +16,7 @@ from bandits.periods import DAY
 from bandits.rows import Rules
 from bandits.state import State
 from tests.oracles.state import Row
-from tests.rig.sums import NOW, add, columns_of, make_rows
+from tests.rig.folding import NOW, add, columns_of, long_rows
 
 HELD = Rules(
     segments=2, arms=3, metrics=2, columns=1, primary=0, low=-20, high=50, horizon_ms=DAY, control=(0.1, False, 0)
@@ -83,7 +83,7 @@ def folded(rows: list[Row], steps: list[int], adopts: int, exclusion: Exclusion 
 def test_excluded_is_never_happened_and_taken_back_is_never_excluded(
     seed: int, start: int, length: int, arms: tuple[int, ...], adopts: int, restarts: bool
 ) -> None:
-    rows, steps = make_rows(seed, 120, versions=3), [0, 30, 60, 90, 120]
+    rows, steps = long_rows(seed, 120, versions=3), [0, 30, 60, 90, 120]
     random.Random(seed).shuffle(rows)
     early = steps[min(adopts, 4)]  # whose configuration is not known yet
     rows = [replace(row, version=row.version % 2) if i < early else row for i, row in enumerate(rows)]
@@ -108,7 +108,7 @@ def test_excluded_is_never_happened_and_taken_back_is_never_excluded(
 
 
 def test_exclusions_beside_one_another_come_back_in_any_order() -> None:
-    rows = make_rows(4, 200)
+    rows = long_rows(4, 200)
     whole = folded(rows, [0, 50, 100, 150, 200], 9)
     made = Replayed()
     made.fold(rows, NOW)
@@ -131,7 +131,7 @@ def test_what_overlaps() -> None:
 
 def test_sums_of_an_exclusion_that_is_not_known_are_refused() -> None:
     made = Replayed()
-    made.fold(make_rows(1, 20), NOW)
+    made.fold(long_rows(1, 20), NOW)
     made.exclude(Exclusion(3, 0, NOW), NOW)
     with pytest.raises(ValueError, match="3"):
         Asides.restore(HELD, (), made.asides.fields())

@@ -652,7 +652,12 @@ type SelectBatchRequest struct {
 	// The choices become trials by Expose or by their first reward.
 	Deferred bool `protobuf:"varint,5,opt,name=deferred,proto3" json:"deferred,omitempty"`
 	// Whether these choices count. PREVIEW is not possible in a batch.
-	Mode          Mode `protobuf:"varint,6,opt,name=mode,proto3,enum=lever.v1.Mode" json:"mode,omitempty"`
+	Mode Mode `protobuf:"varint,6,opt,name=mode,proto3,enum=lever.v1.Mode" json:"mode,omitempty"`
+	// Return what these choices are made from, so that further batches can be made from the same: a mailing of many calls.
+	Freeze bool `protobuf:"varint,7,opt,name=freeze,proto3" json:"freeze,omitempty"`
+	// Choose from this, as an earlier answer of any server returned it, whatever was learned since. FAILED_PRECONDITION,
+	// SNAPSHOT_CHANGED, where the configuration or what is eligible has changed since: freeze anew.
+	Frozen        []byte `protobuf:"bytes,8,opt,name=frozen,proto3" json:"frozen,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -729,6 +734,20 @@ func (x *SelectBatchRequest) GetMode() Mode {
 	return Mode_MODE_UNSPECIFIED
 }
 
+func (x *SelectBatchRequest) GetFreeze() bool {
+	if x != nil {
+		return x.Freeze
+	}
+	return false
+}
+
+func (x *SelectBatchRequest) GetFrozen() []byte {
+	if x != nil {
+		return x.Frozen
+	}
+	return nil
+}
+
 // SelectBatchResponse holds one element per subject in every column.
 type SelectBatchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -754,8 +773,10 @@ type SelectBatchResponse struct {
 	Stale bool `protobuf:"varint,10,opt,name=stale,proto3" json:"stale,omitempty"`
 	// Version of the experiment's configuration that was used.
 	ExperimentVersion uint64 `protobuf:"varint,11,opt,name=experiment_version,json=experimentVersion,proto3" json:"experiment_version,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Where `freeze` asked for it: what these choices were made from, sealed. At most 8 MB.
+	Frozen        []byte `protobuf:"bytes,12,opt,name=frozen,proto3" json:"frozen,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SelectBatchResponse) Reset() {
@@ -863,6 +884,13 @@ func (x *SelectBatchResponse) GetExperimentVersion() uint64 {
 		return x.ExperimentVersion
 	}
 	return 0
+}
+
+func (x *SelectBatchResponse) GetFrozen() []byte {
+	if x != nil {
+		return x.Frozen
+	}
+	return nil
 }
 
 // ExposeRequest reports that a deferred decision was shown.
@@ -1573,7 +1601,7 @@ const file_lever_v1_personalization_proto_rawDesc = "" +
 	"\x05flags\x18\x05 \x01(\fR\x05flags\x12\x1e\n" +
 	"\n" +
 	"dictionary\x18\x06 \x03(\tR\n" +
-	"dictionary\"\xd7\x01\n" +
+	"dictionary\"\x87\x02\n" +
 	"\x12SelectBatchRequest\x12\x1e\n" +
 	"\n" +
 	"experiment\x18\x01 \x01(\tR\n" +
@@ -1582,7 +1610,9 @@ const file_lever_v1_personalization_proto_rawDesc = "" +
 	"\acontext\x18\x03 \x03(\v2\x17.lever.v1.FeatureColumnR\acontext\x12\x12\n" +
 	"\x04arms\x18\x04 \x03(\tR\x04arms\x12\x1a\n" +
 	"\bdeferred\x18\x05 \x01(\bR\bdeferred\x12\"\n" +
-	"\x04mode\x18\x06 \x01(\x0e2\x0e.lever.v1.ModeR\x04mode\"\xf6\x02\n" +
+	"\x04mode\x18\x06 \x01(\x0e2\x0e.lever.v1.ModeR\x04mode\x12\x16\n" +
+	"\x06freeze\x18\a \x01(\bR\x06freeze\x12\x16\n" +
+	"\x06frozen\x18\b \x01(\fR\x06frozen\"\x8e\x03\n" +
 	"\x13SelectBatchResponse\x12!\n" +
 	"\fdecision_ids\x18\x01 \x03(\fR\vdecisionIds\x12\x12\n" +
 	"\x04arms\x18\x02 \x03(\rR\x04arms\x12\x17\n" +
@@ -1596,7 +1626,8 @@ const file_lever_v1_personalization_proto_rawDesc = "" +
 	"\aholdout\x18\t \x01(\fR\aholdout\x12\x14\n" +
 	"\x05stale\x18\n" +
 	" \x01(\bR\x05stale\x12-\n" +
-	"\x12experiment_version\x18\v \x01(\x04R\x11experimentVersion\"L\n" +
+	"\x12experiment_version\x18\v \x01(\x04R\x11experimentVersion\x12\x16\n" +
+	"\x06frozen\x18\f \x01(\fR\x06frozen\"L\n" +
 	"\rExposeRequest\x12\x1f\n" +
 	"\vdecision_id\x18\x01 \x01(\tR\n" +
 	"decisionId\x12\x1a\n" +

@@ -131,23 +131,27 @@ class FeatureColumn(_message.Message):
     def __init__(self, feature: _Optional[str] = ..., present: _Optional[bytes] = ..., numbers: _Optional[_Iterable[float]] = ..., texts: _Optional[_Iterable[int]] = ..., flags: _Optional[bytes] = ..., dictionary: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SelectBatchRequest(_message.Message):
-    __slots__ = ("experiment", "subjects", "context", "arms", "deferred", "mode")
+    __slots__ = ("experiment", "subjects", "context", "arms", "deferred", "mode", "freeze", "frozen")
     EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
     SUBJECTS_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
     ARMS_FIELD_NUMBER: _ClassVar[int]
     DEFERRED_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
+    FREEZE_FIELD_NUMBER: _ClassVar[int]
+    FROZEN_FIELD_NUMBER: _ClassVar[int]
     experiment: str
     subjects: _containers.RepeatedScalarFieldContainer[str]
     context: _containers.RepeatedCompositeFieldContainer[FeatureColumn]
     arms: _containers.RepeatedScalarFieldContainer[str]
     deferred: bool
     mode: Mode
-    def __init__(self, experiment: _Optional[str] = ..., subjects: _Optional[_Iterable[str]] = ..., context: _Optional[_Iterable[_Union[FeatureColumn, _Mapping]]] = ..., arms: _Optional[_Iterable[str]] = ..., deferred: _Optional[bool] = ..., mode: _Optional[_Union[Mode, str]] = ...) -> None: ...
+    freeze: bool
+    frozen: bytes
+    def __init__(self, experiment: _Optional[str] = ..., subjects: _Optional[_Iterable[str]] = ..., context: _Optional[_Iterable[_Union[FeatureColumn, _Mapping]]] = ..., arms: _Optional[_Iterable[str]] = ..., deferred: _Optional[bool] = ..., mode: _Optional[_Union[Mode, str]] = ..., freeze: _Optional[bool] = ..., frozen: _Optional[bytes] = ...) -> None: ...
 
 class SelectBatchResponse(_message.Message):
-    __slots__ = ("decision_ids", "arms", "arm_ids", "payloads_json", "propensities", "segments", "segment_ids", "reasons", "holdout", "stale", "experiment_version")
+    __slots__ = ("decision_ids", "arms", "arm_ids", "payloads_json", "propensities", "segments", "segment_ids", "reasons", "holdout", "stale", "experiment_version", "frozen")
     DECISION_IDS_FIELD_NUMBER: _ClassVar[int]
     ARMS_FIELD_NUMBER: _ClassVar[int]
     ARM_IDS_FIELD_NUMBER: _ClassVar[int]
@@ -159,6 +163,7 @@ class SelectBatchResponse(_message.Message):
     HOLDOUT_FIELD_NUMBER: _ClassVar[int]
     STALE_FIELD_NUMBER: _ClassVar[int]
     EXPERIMENT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    FROZEN_FIELD_NUMBER: _ClassVar[int]
     decision_ids: _containers.RepeatedScalarFieldContainer[bytes]
     arms: _containers.RepeatedScalarFieldContainer[int]
     arm_ids: _containers.RepeatedScalarFieldContainer[str]
@@ -170,7 +175,8 @@ class SelectBatchResponse(_message.Message):
     holdout: bytes
     stale: bool
     experiment_version: int
-    def __init__(self, decision_ids: _Optional[_Iterable[bytes]] = ..., arms: _Optional[_Iterable[int]] = ..., arm_ids: _Optional[_Iterable[str]] = ..., payloads_json: _Optional[_Iterable[str]] = ..., propensities: _Optional[_Iterable[float]] = ..., segments: _Optional[_Iterable[int]] = ..., segment_ids: _Optional[_Iterable[str]] = ..., reasons: _Optional[_Iterable[_Union[Reason, str]]] = ..., holdout: _Optional[bytes] = ..., stale: _Optional[bool] = ..., experiment_version: _Optional[int] = ...) -> None: ...
+    frozen: bytes
+    def __init__(self, decision_ids: _Optional[_Iterable[bytes]] = ..., arms: _Optional[_Iterable[int]] = ..., arm_ids: _Optional[_Iterable[str]] = ..., payloads_json: _Optional[_Iterable[str]] = ..., propensities: _Optional[_Iterable[float]] = ..., segments: _Optional[_Iterable[int]] = ..., segment_ids: _Optional[_Iterable[str]] = ..., reasons: _Optional[_Iterable[_Union[Reason, str]]] = ..., holdout: _Optional[bytes] = ..., stale: _Optional[bool] = ..., experiment_version: _Optional[int] = ..., frozen: _Optional[bytes] = ...) -> None: ...
 
 class ExposeRequest(_message.Message):
     __slots__ = ("decision_id", "decision")
