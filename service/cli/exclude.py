@@ -25,7 +25,7 @@ def exclude(
     ] = "",
     last: Annotated[str, typer.Option("--to", metavar="TIME", help="First moment after it; now, if not given.")] = "",
     arm: Annotated[list[str] | None, typer.Option(help="An arm, may be repeated; all, if not given.")] = None,
-    undo: Annotated[int, typer.Option(min=1, help="Number of an exclusion to take back.")] = 0,
+    undo: Annotated[int | None, typer.Option(min=1, help="Number of an exclusion to take back.")] = None,
     server: Server = LOCAL,
     as_json: AsJson = False,
 ) -> None:
@@ -37,9 +37,9 @@ def exclude(
     from service.pb.lever.v1.experiment_pb2 import ExcludeRequest, GetReportRequest, IncludeRequest
 
     if undo and (first or last or arm):
-        raise typer.BadParameter("takes no other options", param_hint="--undo")
+        raise _wrong("--undo", "takes no other options")
     if not first and (last or arm):
-        raise typer.BadParameter("must be given", param_hint="--from")
+        raise _wrong("--from", "must be given")
     with connect(server) as client:
         if undo:
             request = IncludeRequest(name=experiment, number=undo)
@@ -57,8 +57,13 @@ def _ms(text: str, option: str) -> int:
     try:
         time = dt.datetime.fromisoformat(text)
     except ValueError:
-        raise typer.BadParameter(f"{text!r} is no time like 2026-11-20T14:00", param_hint=option) from None
+        raise _wrong(option, f"{text!r} is no time like 2026-11-20T14:00") from None
     return round((time if time.tzinfo else time.replace(tzinfo=dt.UTC)).timestamp() * 1000)
+
+
+def _wrong(option: str, why: str) -> typer.Exit:
+    typer.echo(f"error: {option}: {why}", err=True)
+    return typer.Exit(2)
 
 
 def _tell(one: Exclusion, what: str, as_json: bool) -> None:

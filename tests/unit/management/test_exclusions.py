@@ -20,6 +20,14 @@ from service.telemetry.metrics import Metrics
 from tests.rig.stage import KEYS, choose, reward, shop, told, visit
 
 FAR = 2**53
+SHOP_OF_TWO = """
+experiment: shop
+arms: [{id: old}, {id: new}]
+default_arm: old
+holdout: {share: 0.2}
+features: {paid: {type: flag}, mobile: {type: flag}}
+metrics: [{id: order, primary: true, window: 1h}]
+"""
 
 
 @pytest.fixture
@@ -162,4 +170,27 @@ def test_what_the_log_no_longer_has_cannot_be_excluded(service: Service, store: 
         service.experiments.exclude("shop", Excluded(1, FAR))
     assert [violation.field for violation in caught.value.violations] == ["from_ms"]
     assert service.experiments.get("shop").version == 1
+    assert sums(service) == before
+
+
+def test_rows_are_taken_out_as_they_were_learned_from(service: Service) -> None:
+    """Products of features came with a later configuration: rows of before have none, and none is taken out."""
+    text = SHOP_OF_TWO + "algorithm: {name: ALGORITHM}\n"
+    service.experiments.put(text.replace("ALGORITHM", "linear_ts"), 0)
+    for step, first in enumerate((0, 100)):
+        for i in range(first, first + 100):
+            made = choose(service, "shop", f"s{i}", context={"paid": i % 3 == 0, "mobile": i % 2 == 0})
+            if i % 4 == 0:
+                reward(service, made, metric="order", value=1.0)
+        service.feed.flushed(60.0)
+        service.feed.refresh(60.0)
+        if step == 0:
+            service.experiments.put(text.replace("ALGORITHM", "auto"), 1)
+    products = service.experiments.get("shop").numbers.products
+    before = sums(service)
+    service.experiments.exclude("shop", Excluded(1, FAR))
+    left = [name for name in sums(service) if name[0] in "cdstl"]
+    assert products
+    assert left == []
+    service.experiments.include("shop", 1)
     assert sums(service) == before
