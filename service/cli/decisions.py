@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, plain, print_json, word
+from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, print_json
 from service.cli.experiments import Name
+from service.remote.plain import plain, word
 
 if TYPE_CHECKING:
     from service.cli.connection import Client

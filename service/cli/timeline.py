@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, console, plain, print_json
+from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, console, print_json
 from service.cli.experiments import Name, moment
 from service.cli.report import number
+from service.remote.plain import plain
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from service.errors import InvalidError
+from service.experiment.guardrails import read_guardrails
 from service.experiment.parse_arms import check_priors, read_algorithm, read_arms, read_metrics
 from service.experiment.parse_context import read_features, read_segments
 from service.experiment.served import LEARNED
@@ -69,6 +70,7 @@ def _experiment(root: Item, problems: Problems) -> Spec:
     check_priors(fields, arms, metrics)
     algorithm = read_algorithm(fields, arms, features, metrics)
     share, uniform = _holdout(fields)
+    guardrails = read_guardrails(fields, metrics, share)
     sticky = fields.duration("sticky", 1, 400 * DAY_MS)
     half_life = fields.duration("half_life", 1, _YEARS)
     keep_ms, keep_bytes = _log(fields)
@@ -95,6 +97,7 @@ def _experiment(root: Item, problems: Problems) -> Spec:
         keep_ms=keep_ms,
         keep_bytes=keep_bytes,
         client=client,
+        guardrails=tuple(guardrails),
         lines=problems.lines,
     )
 

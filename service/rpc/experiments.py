@@ -12,6 +12,7 @@ import structlog
 from bandits.ope import Estimate
 from service.analysis.arm_effect import ArmEffect
 from service.analysis.evaluation import Evaluation
+from service.analysis.guardrails import GuardrailReport
 from service.analysis.lift import BucketSums, Lift, SampleRatio
 from service.analysis.report import ArmReport, Stop, Total
 from service.errors import InvalidError, PreconditionError, UnavailableError
@@ -32,6 +33,7 @@ from service.text.csv_format import MOST_BYTES, Format
 
 CONFIG_BYTES = 1 << 20
 ANYONE = "anyone: no keys are asked for"
+Reported = ArmReport | Lift | BucketSums | SampleRatio | Total | ArmEffect | Stop | GuardrailReport
 HISTORY_USUAL = 100
 HISTORY_MOST = 10_000
 
@@ -114,7 +116,7 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
             ],
             headline=report.headline,
             lifts=[_lift(one) for one in report.lifts],
-            totals=_totals(report.totals),
+            totals=_totals(report.totals), guardrails=[pb.GuardrailReport(**_fields(one)) for one in report.guardrails],
             sample_ratio=pb.SampleRatio(**_fields(report.sample_ratio)) if report.sample_ratio else None,
         )  # fmt: skip
 
@@ -251,7 +253,7 @@ def _lift(lift: Lift) -> pb.Lift:
     return pb.Lift(**named, buckets=pb.BucketSums(**_fields(buckets)) if buckets else None)
 
 
-def _fields(one: ArmReport | Lift | BucketSums | SampleRatio | Total | ArmEffect | Stop) -> dict[str, Any]:
+def _fields(one: Reported) -> dict[str, Any]:
     """One name for one thing: a report's fields are the message's."""
     return {field.name: getattr(one, field.name) for field in fields(one)}
 
@@ -287,11 +289,19 @@ def _reasons(reasons: Reasons) -> pb.ExplainResponse:
         name=reasons.experiment, version=reasons.version, segment=reasons.segment,
         reason=reasons.reason,  # type: ignore[arg-type]  # the numbers are those of the wire
         arms=[_arm_reasons(arm) for arm in reasons.arms], arm=reasons.arm, propensity=reasons.propensity, at_ms=reasons.at_ms,
+        served=reasons.served,
     )  # fmt: skip
 
 
 def _arm_reasons(arm: ArmReasons) -> pb.ArmReasons:
     parts = [pb.ReasonPart(features=part.features, effect=part.effect) for part in arm.parts]
     return pb.ArmReasons(
-        arm=arm.arm, probability=arm.probability, mean=arm.mean, deviation=arm.deviation, base=arm.base, parts=parts
+        arm=arm.arm,
+        probability=arm.probability,
+        mean=arm.mean,
+        deviation=arm.deviation,
+        base=arm.base,
+        parts=parts,
+        low=arm.low,
+        high=arm.high,
     )

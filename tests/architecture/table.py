@@ -19,6 +19,7 @@ PACKAGES: dict[str, frozenset[str]] = {
         "service.security": "service.errors service.text",
         "service.process": "service.errors service.logs service.security",
         "service.telemetry": "service.process",
+        "service.remote": "service.errors",
         "service.store": "service service.errors service.telemetry",
         "service.doctor": "service service.errors service.process service.security service.store",
         "service.experiment": "bandits service.errors service.store service.text",
@@ -34,21 +35,24 @@ PACKAGES: dict[str, frozenset[str]] = {
             "service.serving service.store service.text"
         ),
         "service.http": (
-            "service service.errors service.experiment service.logs service.process service.security service.serving "
+            "service service.errors service.experiment service.process service.security service.serving "
             "service.store service.telemetry"
+        ),
+        "service.console": (
+            "service service.errors service.http service.pb service.remote service.security service.telemetry service.text"
         ),
         "service.rpc": (
             "bandits service.analysis service.errors service.experiment service.management service.pb service.process "
             "service.security service.serving service.store service.telemetry service.text"
         ),
         "service.server": (
-            "bandits service service.errors service.http service.learning service.logs service.management service.pb "
-            "service.process service.rpc service.security service.serving service.store service.telemetry "
+            "bandits service service.console service.errors service.http service.learning service.logs service.management service.pb "
+            "service.process service.remote service.rpc service.security service.serving service.store service.telemetry "
             "service.text"
         ),
         "service.cli": (
             "bandits service service.analysis service.doctor service.errors service.experiment service.management "
-            "service.pb service.process service.security service.server service.store service.text"
+            "service.pb service.process service.remote service.security service.server service.store service.text"
         ),
         "service.__main__": "service.cli",
         "loadtest": "",
@@ -75,7 +79,8 @@ LIBRARIES: dict[tuple[str, ...], tuple[str, ...]] = {
         "loadtest.speed.extras",  # measures the floor
     ),
     ("grpc", "grpc_health", "grpc_reflection", "grpc_status", "google"): (
-        "service.rpc", "service.security.certificates", "service.server", "service.cli", "lever_client",
+        "service.rpc", "service.security.certificates", "service.server", "service.remote", "service.console.worker", "service.cli",
+        "lever_client",
         "loadtest.rig", "loadtest.endurance", "loadtest.replay", "loadtest.speed",
     ),
     ("uvicorn", "httptools", "starlette", "uvloop"): ("service.http", "service.server", "loadtest.rig"),
@@ -103,6 +108,7 @@ MAX_ARGUMENTS = 8
 
 # Functions that take more, and why.
 MANY_ARGUMENTS: dict[str, str] = {
+    "bandits.guarded.add": "compiled: Numba takes arrays one by one",
     "bandits.subjects.add": "compiled: Numba takes arrays one by one",
     "bandits.fold.fold_rewards": "compiled: Numba takes arrays one by one",
     "bandits.fold.gather": "compiled: Numba takes arrays one by one",

@@ -13,13 +13,14 @@ from typing import Any
 
 import grpc
 
-from service.cli.connection import Client, fault
+from service.cli.connection import Client
 from service.cli.mailing.bulk import MESSAGE, TIMEOUT_S, Exposing
 from service.cli.mailing.journal import Journal, Mark, Snapshot
 from service.cli.mailing.patience import Calling, Results, insist, settle
 from service.cli.mailing.recipients import Portion
 from service.errors import InvalidError
 from service.pb.lever.v1 import personalization_pb2 as pb
+from service.remote.fault import fault
 from service.text.csv_cells import csv_cells, csv_line
 
 OWN = ("decision_id", "propensity", "holdout", "segment", "arm")  # columns of the choices, beside payload and copies

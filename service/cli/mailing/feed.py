@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
-from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, console, print_json, word
+from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, console, print_json
 from service.cli.tables.csv_file import Columns, Decimal, Delimiter, Encoding, format_of, pairs_of, refused
 from service.cli.tables.waiting import waiting
 
@@ -128,6 +128,7 @@ class _Feed:
 
     def _count(self, event: str, line: int, result: pb.RewardResult) -> None:
         from service.pb.lever.v1 import personalization_pb2 as pb
+        from service.remote.plain import word
 
         if result.code:
             self._reject(line, event, result.message)

@@ -8,8 +8,8 @@ from typing import Protocol, TypeVar
 
 import grpc
 
-from service.cli.connection import fault
 from service.pb.lever.v1 import personalization_pb2 as pb
+from service.remote.fault import fault
 
 Event = TypeVar("Event")
 Answer_co = TypeVar("Answer_co", covariant=True)

@@ -15,7 +15,7 @@ from bandits.pages import Pages, pack, unpack
 from bandits.periods import DAY, HOUR, HOURS_MS, ODDS
 from bandits.state import Rules, State
 from tests.oracles.state import Row
-from tests.unit.bandits.test_state import add
+from tests.rig.folding import add
 
 RULES = Rules(segments=2, arms=3, metrics=2, columns=1, primary=0, low=-20, high=50, horizon_ms=DAY)
 HELD = RULES._replace(control=(0.1, False, 0))

@@ -118,7 +118,7 @@ class GetReportRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class GetReportResponse(_message.Message):
-    __slots__ = ("name", "version", "algorithm", "metric", "segments", "log_id", "stale", "headline", "lifts", "sample_ratio", "totals")
+    __slots__ = ("name", "version", "algorithm", "metric", "segments", "log_id", "stale", "headline", "lifts", "sample_ratio", "totals", "guardrails")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ALGORITHM_FIELD_NUMBER: _ClassVar[int]
@@ -130,6 +130,7 @@ class GetReportResponse(_message.Message):
     LIFTS_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATIO_FIELD_NUMBER: _ClassVar[int]
     TOTALS_FIELD_NUMBER: _ClassVar[int]
+    GUARDRAILS_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     algorithm: str
@@ -141,7 +142,34 @@ class GetReportResponse(_message.Message):
     lifts: _containers.RepeatedCompositeFieldContainer[Lift]
     sample_ratio: SampleRatio
     totals: _containers.RepeatedCompositeFieldContainer[Total]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., algorithm: _Optional[str] = ..., metric: _Optional[str] = ..., segments: _Optional[_Iterable[_Union[SegmentReport, _Mapping]]] = ..., log_id: _Optional[str] = ..., stale: _Optional[bool] = ..., headline: _Optional[str] = ..., lifts: _Optional[_Iterable[_Union[Lift, _Mapping]]] = ..., sample_ratio: _Optional[_Union[SampleRatio, _Mapping]] = ..., totals: _Optional[_Iterable[_Union[Total, _Mapping]]] = ...) -> None: ...
+    guardrails: _containers.RepeatedCompositeFieldContainer[GuardrailReport]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., algorithm: _Optional[str] = ..., metric: _Optional[str] = ..., segments: _Optional[_Iterable[_Union[SegmentReport, _Mapping]]] = ..., log_id: _Optional[str] = ..., stale: _Optional[bool] = ..., headline: _Optional[str] = ..., lifts: _Optional[_Iterable[_Union[Lift, _Mapping]]] = ..., sample_ratio: _Optional[_Union[SampleRatio, _Mapping]] = ..., totals: _Optional[_Iterable[_Union[Total, _Mapping]]] = ..., guardrails: _Optional[_Iterable[_Union[GuardrailReport, _Mapping]]] = ...) -> None: ...
+
+class GuardrailReport(_message.Message):
+    __slots__ = ("metric", "kind", "limit", "arm", "state", "trials", "estimate", "low", "high", "level", "paused_since_ms")
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    ARM_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    TRIALS_FIELD_NUMBER: _ClassVar[int]
+    ESTIMATE_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_SINCE_MS_FIELD_NUMBER: _ClassVar[int]
+    metric: str
+    kind: str
+    limit: float
+    arm: str
+    state: str
+    trials: int
+    estimate: float
+    low: float
+    high: float
+    level: float
+    paused_since_ms: int
+    def __init__(self, metric: _Optional[str] = ..., kind: _Optional[str] = ..., limit: _Optional[float] = ..., arm: _Optional[str] = ..., state: _Optional[str] = ..., trials: _Optional[int] = ..., estimate: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., level: _Optional[float] = ..., paused_since_ms: _Optional[int] = ...) -> None: ...
 
 class Lift(_message.Message):
     __slots__ = ("metric", "segment", "policy_trials", "policy_reward_sum", "holdout_trials", "holdout_reward_sum", "too_early", "difference", "standard_error", "low", "high", "relative", "relative_standard_error", "relative_low", "relative_high", "p_value", "fixed_low", "fixed_high", "incremental", "incremental_standard_error", "from_ms", "to_ms", "buckets")
@@ -284,7 +312,7 @@ class Outage(_message.Message):
     def __init__(self, from_ms: _Optional[int] = ..., seen_ms: _Optional[int] = ...) -> None: ...
 
 class ArmReport(_message.Message):
-    __slots__ = ("arm", "state", "trials", "rewarded", "reward_sum", "mean", "credible_low", "credible_high", "probability_best", "expected_loss", "traffic_share", "holdout_trials", "holdout_reward_sum", "posterior_mean", "metrics", "effect")
+    __slots__ = ("arm", "state", "trials", "rewarded", "reward_sum", "mean", "credible_low", "credible_high", "probability_best", "expected_loss", "traffic_share", "holdout_trials", "holdout_reward_sum", "posterior_mean", "metrics", "effect", "eligible")
     ARM_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     TRIALS_FIELD_NUMBER: _ClassVar[int]
@@ -301,6 +329,7 @@ class ArmReport(_message.Message):
     POSTERIOR_MEAN_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
     EFFECT_FIELD_NUMBER: _ClassVar[int]
+    ELIGIBLE_FIELD_NUMBER: _ClassVar[int]
     arm: str
     state: str
     trials: int
@@ -317,7 +346,8 @@ class ArmReport(_message.Message):
     posterior_mean: float
     metrics: _containers.RepeatedCompositeFieldContainer[Total]
     effect: ArmEffect
-    def __init__(self, arm: _Optional[str] = ..., state: _Optional[str] = ..., trials: _Optional[int] = ..., rewarded: _Optional[int] = ..., reward_sum: _Optional[float] = ..., mean: _Optional[float] = ..., credible_low: _Optional[float] = ..., credible_high: _Optional[float] = ..., probability_best: _Optional[float] = ..., expected_loss: _Optional[float] = ..., traffic_share: _Optional[float] = ..., holdout_trials: _Optional[int] = ..., holdout_reward_sum: _Optional[float] = ..., posterior_mean: _Optional[float] = ..., metrics: _Optional[_Iterable[_Union[Total, _Mapping]]] = ..., effect: _Optional[_Union[ArmEffect, _Mapping]] = ...) -> None: ...
+    eligible: bool
+    def __init__(self, arm: _Optional[str] = ..., state: _Optional[str] = ..., trials: _Optional[int] = ..., rewarded: _Optional[int] = ..., reward_sum: _Optional[float] = ..., mean: _Optional[float] = ..., credible_low: _Optional[float] = ..., credible_high: _Optional[float] = ..., probability_best: _Optional[float] = ..., expected_loss: _Optional[float] = ..., traffic_share: _Optional[float] = ..., holdout_trials: _Optional[int] = ..., holdout_reward_sum: _Optional[float] = ..., posterior_mean: _Optional[float] = ..., metrics: _Optional[_Iterable[_Union[Total, _Mapping]]] = ..., effect: _Optional[_Union[ArmEffect, _Mapping]] = ..., eligible: _Optional[bool] = ...) -> None: ...
 
 class ArmEffect(_message.Message):
     __slots__ = ("too_early", "difference", "standard_error", "low", "high", "relative", "relative_low", "relative_high", "p_value")
@@ -429,7 +459,7 @@ class ExplainRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ..., context: _Optional[_Mapping[str, _personalization_pb2.FeatureValue]] = ..., decision_id: _Optional[str] = ...) -> None: ...
 
 class ExplainResponse(_message.Message):
-    __slots__ = ("name", "version", "segment", "reason", "arms", "arm", "propensity", "at_ms")
+    __slots__ = ("name", "version", "segment", "reason", "arms", "arm", "propensity", "at_ms", "served")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     SEGMENT_FIELD_NUMBER: _ClassVar[int]
@@ -438,6 +468,7 @@ class ExplainResponse(_message.Message):
     ARM_FIELD_NUMBER: _ClassVar[int]
     PROPENSITY_FIELD_NUMBER: _ClassVar[int]
     AT_MS_FIELD_NUMBER: _ClassVar[int]
+    SERVED_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     segment: str
@@ -446,23 +477,28 @@ class ExplainResponse(_message.Message):
     arm: str
     propensity: float
     at_ms: int
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., segment: _Optional[str] = ..., reason: _Optional[_Union[_personalization_pb2.Reason, str]] = ..., arms: _Optional[_Iterable[_Union[ArmReasons, _Mapping]]] = ..., arm: _Optional[str] = ..., propensity: _Optional[float] = ..., at_ms: _Optional[int] = ...) -> None: ...
+    served: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., segment: _Optional[str] = ..., reason: _Optional[_Union[_personalization_pb2.Reason, str]] = ..., arms: _Optional[_Iterable[_Union[ArmReasons, _Mapping]]] = ..., arm: _Optional[str] = ..., propensity: _Optional[float] = ..., at_ms: _Optional[int] = ..., served: _Optional[str] = ...) -> None: ...
 
 class ArmReasons(_message.Message):
-    __slots__ = ("arm", "probability", "mean", "deviation", "base", "parts")
+    __slots__ = ("arm", "probability", "mean", "deviation", "base", "parts", "low", "high")
     ARM_FIELD_NUMBER: _ClassVar[int]
     PROBABILITY_FIELD_NUMBER: _ClassVar[int]
     MEAN_FIELD_NUMBER: _ClassVar[int]
     DEVIATION_FIELD_NUMBER: _ClassVar[int]
     BASE_FIELD_NUMBER: _ClassVar[int]
     PARTS_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
     arm: str
     probability: float
     mean: float
     deviation: float
     base: float
     parts: _containers.RepeatedCompositeFieldContainer[ReasonPart]
-    def __init__(self, arm: _Optional[str] = ..., probability: _Optional[float] = ..., mean: _Optional[float] = ..., deviation: _Optional[float] = ..., base: _Optional[float] = ..., parts: _Optional[_Iterable[_Union[ReasonPart, _Mapping]]] = ...) -> None: ...
+    low: float
+    high: float
+    def __init__(self, arm: _Optional[str] = ..., probability: _Optional[float] = ..., mean: _Optional[float] = ..., deviation: _Optional[float] = ..., base: _Optional[float] = ..., parts: _Optional[_Iterable[_Union[ReasonPart, _Mapping]]] = ..., low: _Optional[float] = ..., high: _Optional[float] = ...) -> None: ...
 
 class ReasonPart(_message.Message):
     __slots__ = ("features", "effect")

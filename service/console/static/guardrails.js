@@ -1,0 +1,2 @@
+// Guardrails of a report, where it has some.
+export const guardrails = () => null;
