@@ -18,6 +18,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "loadtest.endurance.faults",
         "kills, cuts and freezes under load: is anything acknowledged lost or counted twice?",
     ),
+    "mail": (
+        "loadtest.mailing.command",
+        "a million recipients from CSV to CSV, killed at random: is everybody chosen for once?",
+    ),
     "replay": (
         "loadtest.replay.command",
         "real logs of a fashion shop through the live server: what is learning worth?",
