@@ -22,6 +22,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "loadtest.mailing.command",
         "a million recipients from CSV to CSV, killed at random: is everybody chosen for once?",
     ),
+    "cluster": (
+        "loadtest.endurance.cluster",
+        "primaries of a cluster are killed in turn, a slot moves: is anything acknowledged lost?",
+    ),
     "replay": (
         "loadtest.replay.command",
         "real logs of a fashion shop through the live server: what is learning worth?",

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from service import __version__
-from service.cli import decisions, doctor, experiments, explain, history, key, plan, report, rescue, timeline
+from service.cli import decisions, demo, doctor, experiments, explain, history, key, plan, report, rescue, timeline
 from service.cli.connection import REACH, Reach
 from service.cli.mailing import feed, mail
 from service.cli.store import archive, verify
@@ -106,6 +106,7 @@ def serve(
     raise typer.Exit(run(resolved))
 
 
+app.command("demo")(demo.demo)
 app.command("apply")(experiments.apply)
 app.command("list")(experiments.list_)
 app.command("show")(experiments.show)

@@ -142,12 +142,8 @@ class Experiment:
         settings = warnings_of(POLICIES[given.name], given.settings)
         told = self.holdout_share or self.algorithm in _STEADY or self.state == "ended"
         lift = () if told else (NO_HOLDOUT,)
-        return (
-            *(f"algorithm.{said}" for said in settings),
-            *lookalikes(self.spec.features),
-            *lift,
-            *self.pauses.warnings,
-        )
+        said = (f"algorithm.{one}" for one in settings)
+        return (*said, *lookalikes(self.spec.features), *lift, *self.pauses.warnings)
 
     def live(self, now_ms: int) -> bool:
         """Whether it chooses now: active and inside its dates."""

@@ -14,6 +14,7 @@ from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, co
 from service.cli.mailing.webhooks import System, to_csv
 from service.cli.tables.csv_file import Columns, Decimal, Delimiter, Encoding, format_of, pairs_of, refused
 from service.cli.tables.waiting import waiting
+from service.remote.plain import word
 
 if TYPE_CHECKING:
     from service.cli.connection import Client
@@ -138,7 +139,6 @@ class _Feed:
 
     def _count(self, event: str, line: int, result: pb.RewardResult) -> None:
         from service.pb.lever.v1 import personalization_pb2 as pb
-        from service.remote.plain import word
 
         if result.code:
             self._reject(line, event, result.message)
