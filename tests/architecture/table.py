@@ -63,6 +63,7 @@ PACKAGES: dict[str, frozenset[str]] = {
         "loadtest.rig": "service.pb",
         "loadtest.engines": "loadtest.rig",
         "loadtest.endurance": "loadtest.engines loadtest.rig service.management service.pb service.security service.serving service.store",
+        "loadtest.mailing": "loadtest.rig service.pb",
         "loadtest.replay": "bandits loadtest.rig service.pb service.process",
         "loadtest.coverage": "bandits loadtest.rig",
         "loadtest.speed": (
@@ -87,7 +88,7 @@ LIBRARIES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("grpc", "grpc_health", "grpc_reflection", "grpc_status", "google"): (
         "service.rpc", "service.security.certificates", "service.server", "service.remote", "service.console.worker",
         "service.demo.shop", "service.cli", "lever_client",
-        "loadtest.rig", "loadtest.endurance", "loadtest.replay", "loadtest.speed",
+        "loadtest.rig", "loadtest.endurance", "loadtest.mailing", "loadtest.replay", "loadtest.speed",
     ),
     ("uvicorn", "httptools", "starlette", "uvloop"): ("service.http", "service.server", "loadtest.rig"),
     ("prometheus_client",): ("service.telemetry", "service.http.operator_port", "service.doctor.server"),
