@@ -85,7 +85,7 @@ def visits(made: Site, key: str) -> str:
             request = pb.SelectRequest(experiment="shop", subject=f"visitor-{visitor}", context=context)
             choice = stub.Select(request, timeout=20, metadata=metadata)
             last = choice.decision_id
-            if draw.random() < {"calm": 0.25, "loud": 0.6, "slow": 0.1}[choice.arm]:
+            if draw.random() < {"calm": 0.35, "loud": 0.6, "slow": 0.45}[choice.arm]:
                 value = 2.5 * draw.randrange(1, 4) + (5 if plan == "paid" else 0)
                 stub.Reward(
                     pb.RewardRequest(decision_id=last, value=value, metric="order"), timeout=20, metadata=metadata

@@ -14,7 +14,7 @@ export function overTime({ past, report }, place) {
   return h('section', { key: 'time', 'aria-labelledby': 'time' },
     h('h2', { id: 'time' }, 'Over time'),
     periods.length < 2
-      ? h('p', { class: 'quiet', key: 'soon' }, `Nothing to compare yet: all trials are of the ${step(periods[0])} that began ${moment(periods[0].start_ms)}.`)
+      ? h('p', { class: 'quiet', key: 'soon' }, `Nothing to compare yet: all trials are of the ${step(periods[0])} that began `, value(past, ['periods', 0, 'start_ms'], (ms) => time(ms)), '.')
       : [drawings(past, report, place, changes), numbers(past, report)],
     h('ol', { class: 'marks', key: 'marks', reversed: true, 'aria-label': 'Changes, marked in the charts' }, changes.slice(0, 8).map((one) =>
       h('li', { key: one.at_ms }, time(one.at_ms), ` ${one.what}, version ${one.version}, by ${one.by || 'anyone'}`))));
