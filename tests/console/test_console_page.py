@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
+from loadtest.rig.server import Server
 from service.console.files import files
 from tests.rig.clients import node as nodes
 from tests.rig.programs import program
+from tests.rig.site import Site
 from tests.rig.told import Told
 
 # Texts with a digit that are no number of an answer.
@@ -26,22 +28,22 @@ NAMED = re.compile(
 
 
 @pytest.fixture(scope="module")
-def seen(told: Told, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def seen(told: Told, unlocked: Server, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What the browser saw."""
     folder = nodes.workspace(tmp_path_factory.mktemp("console-page"))
     return dict(
         nodes.run(
             folder, "console.mjs",
-            {"executable": program("chromium"), "base": f"http://{told.site.http}", "decision": told.decision,
+            {"executable": program("chromium"), "base": f"http://{told.site.http}", "past": f"http://{unlocked.http}", "decision": told.decision,
              "keys": {"read": told.read, "everything": told.everything}, "shots": os.environ.get("LEVER_SCREENSHOTS", "")},
             seconds=200,
         )
     )  # fmt: skip
 
 
-def test_nothing_goes_wrong_and_no_request_leaves_the_host(told: Told, seen: dict[str, Any]) -> None:
+def test_nothing_goes_wrong_and_no_request_leaves_the_host(told: Told, unlocked: Server, seen: dict[str, Any]) -> None:
     assert seen["errors"] == []
-    assert set(seen["hosts"]) == {f"http://{told.site.http}"}
+    assert set(seen["hosts"]) == {f"http://{told.site.http}", f"http://{unlocked.http}"}
 
 
 def test_axe_finds_nothing_serious(seen: dict[str, Any]) -> None:
@@ -61,9 +63,9 @@ def test_a_key_that_may_only_read_is_offered_nothing_to_change(seen: dict[str, A
     assert (seen["reader"], seen["readerMayTurn"]) == ({"buttons": 0, "cookies": 0}, 0)
 
 
-@pytest.mark.parametrize("view", ["list", "report", "paid", "quiet", "why"])
-def test_every_number_is_that_of_the_answer(told: Told, seen: dict[str, Any], view: str) -> None:
-    answers = _answers(told, view)
+@pytest.mark.parametrize("view", ["list", "report", "paid", "quiet", "why", "past"])
+def test_every_number_is_that_of_the_answer(told: Told, unlocked: Server, seen: dict[str, Any], view: str) -> None:
+    answers = _past(unlocked) if view == "past" else _answers(told, view)
     numbers = seen["views"][view]["numbers"]
     for one in numbers:
         root, *path = one["of"].split("/")
@@ -73,10 +75,16 @@ def test_every_number_is_that_of_the_answer(told: Told, seen: dict[str, Any], vi
         assert one["value"] == ("" if value is None else one["value"]), one
         assert _same(one["value"], value), (one, value)
         assert _reads(one["text"], value), (one, value)
-    least = {"list": 4, "report": 60, "paid": 60, "quiet": 0, "why": 4}
+    least = {"list": 2, "report": 60, "paid": 60, "quiet": 0, "why": 4, "past": 200}
     assert len(numbers) >= least[view]
     loose = [text for text in seen["views"][view]["loose"] if re.search(r"\d", NAMED.sub("", text))]
     assert loose == []
+
+
+def test_the_past_is_drawn(seen: dict[str, Any]) -> None:
+    assert seen["drawn"] == [True] * len(seen["drawn"])
+    assert len(seen["drawn"]) >= 2
+    assert seen["openTo"] == "read only"
 
 
 def test_the_sentence_comes_first(told: Told, seen: dict[str, Any]) -> None:
@@ -110,6 +118,21 @@ def test_uplot_is_the_one_that_was_published() -> None:
         ours = Path(__file__).resolve().parents[2] / "service/console/static/vendor" / name
         assert ours.read_bytes() == (published / path).read_bytes()
     assert "vendor/uPlot.esm.js" in files()
+
+
+def _past(unlocked: Server) -> dict[str, Any]:
+    """What the server without keys says of the segment that most come to."""
+
+    def get(path: str) -> Any:
+        return (
+            Site("", unlocked.address, unlocked.http)
+            .call("GET", f"/console/api/experiments/homepage-hero/{path}", address=unlocked.http)
+            .json
+        )
+
+    report = get("report")
+    most = max(report["segments"], key=lambda one: sum(arm["trials"] for arm in one["arms"]))
+    return {"report": report, "timeline": get(f"timeline?segment={most['segment']}")}
 
 
 def _answers(told: Told, view: str) -> dict[str, Any]:

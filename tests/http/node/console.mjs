@@ -4,7 +4,7 @@ import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { chromium } from 'playwright-core';
 
-const { executable, base, keys, decision, shots } = JSON.parse(process.argv[2]);
+const { executable, base, past, keys, decision, shots } = JSON.parse(process.argv[2]);
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const browser = await chromium.launch({
   executablePath: executable,
@@ -113,6 +113,26 @@ for (const [size, options] of Object.entries(SIZES)) {
     if (await sized.evaluate(() => document.documentElement.scrollWidth > innerWidth)) told.wide.push(`${name} ${size}`);
     if (shots) await sized.screenshot({ path: `${shots}/${name}-${size}.png`, fullPage: true });
   }
+  await sized.close();
+}
+
+// Three days of a shop, shown without keys: its charts are drawn, and say what the table below them says.
+for (const [size, options] of Object.entries(SIZES)) {
+  const sized = await open(options);
+  await sized.goto(`${past}/#/e/homepage-hero`);
+  await sized.waitForFunction(() => document.querySelectorAll('.chart canvas').length >= 2);
+  if (size === 'desktop') {
+    told.drawn = await sized.evaluate(() => [...document.querySelectorAll('.chart canvas')].map((canvas) => {
+      const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+      return data.some((one) => one > 0);
+    }));
+    told.openTo = await sized.textContent('.who');
+    await sized.click('.figures summary');
+    await sized.waitForSelector('.figures table');
+    told.views.past = await read(sized);
+  }
+  await judged(sized, `past ${size}`);
+  if (await sized.evaluate(() => document.documentElement.scrollWidth > innerWidth)) told.wide.push(`past ${size}`);
   await sized.close();
 }
 
