@@ -89,7 +89,7 @@ def test_the_past_is_drawn(seen: dict[str, Any]) -> None:
 
 def test_the_sentence_comes_first(told: Told, seen: dict[str, Any]) -> None:
     sentence = told.get("experiments/shop/report")["headline"]
-    lines = [line for line in seen["views"]["report"]["text"].split("\n") if line.strip()]
+    lines = [line for line in seen["views"]["report"]["text"].replace("\xa0", " ").split("\n") if line.strip()]
     assert sentence in lines
     assert lines.index(sentence) < lines.index("Arms")
 
@@ -163,7 +163,7 @@ def _reads(text: str, value: Any) -> bool:
     if value is None:
         return text in {"–", "too early"}
     if isinstance(value, str):
-        return text == value
+        return text.replace("\xa0", " ") == value
     if text.endswith(" UTC"):
         at = dt.datetime.strptime(text, "%Y-%m-%d %H:%M UTC").replace(tzinfo=dt.UTC)
         return bool(0 <= value / 1000 - at.timestamp() < 60)
