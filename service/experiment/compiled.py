@@ -110,6 +110,7 @@ class Metric:
     client: bool
     credit: Credit  # how a conversion's value is shared among several decisions,
     credit_half_life_ms: int  # under time decay: what halves one's weight
+    min_delay_ms: int  # what comes sooner is no person's
 
     @property
     def floored(self) -> bool:
@@ -329,6 +330,7 @@ def _metric(place: int, spec: MetricSpec, live: bool) -> Metric:
         client=spec.client,
         credit=Credit(spec.credit),
         credit_half_life_ms=spec.credit_half_life_ms,
+        min_delay_ms=spec.min_delay_ms,
     )
 
 
