@@ -99,6 +99,12 @@ class Feed:
             if self._waiting():
                 time.sleep(0.05)
 
+    def turn(self) -> None:
+        """A turn of both threads in the caller's own, for a feed that was not started: what was decided is stored and folded."""
+        self._poll()
+        self._flush()
+        self._poll()
+
     # -- what others ask ---------------------------------------------------------------------------------------
 
     @property

@@ -52,6 +52,7 @@ class Outcome(enum.IntEnum):
     LATE = 3
     IGNORED = 4
     RETRACTED = 5  # the event was taken back before it came: not counted
+    TOO_SOON = 6  # within the metric's min_delay: not counted, and no store is asked
     TOO_MANY_EVENTS = -1  # the 65th distinct event of a decision and metric: refused, nothing written
     TOTAL_OUT_OF_RANGE = -2  # the new total would leave what a cell can hold: refused, nothing written
     NOTHING_TO_LOWER = -3  # a refund where the total is at its bound: refused, nothing written

@@ -50,8 +50,12 @@ PACKAGES: dict[str, frozenset[str]] = {
             "service.process service.remote service.rpc service.security service.serving service.store service.telemetry "
             "service.text"
         ),
+        "service.demo": (
+            "service.analysis service.errors service.experiment service.logs service.management service.pb "
+            "service.security service.server service.serving service.store service.telemetry"
+        ),
         "service.cli": (
-            "bandits service service.analysis service.doctor service.errors service.experiment service.management "
+            "bandits service service.analysis service.demo service.doctor service.errors service.experiment service.management "
             "service.pb service.process service.remote service.security service.server service.store service.text"
         ),
         "service.__main__": "service.cli",
@@ -83,8 +87,8 @@ LIBRARIES: dict[tuple[str, ...], tuple[str, ...]] = {
         "loadtest.speed.extras",  # measures the floor
     ),
     ("grpc", "grpc_health", "grpc_reflection", "grpc_status", "google"): (
-        "service.rpc", "service.security.certificates", "service.server", "service.remote", "service.console.worker", "service.cli",
-        "lever_client",
+        "service.rpc", "service.security.certificates", "service.server", "service.remote", "service.console.worker",
+        "service.demo.shop", "service.cli", "lever_client",
         "loadtest.rig", "loadtest.endurance", "loadtest.replay", "loadtest.speed",
     ),
     ("uvicorn", "httptools", "starlette", "uvloop"): ("service.http", "service.server", "loadtest.rig"),
@@ -122,6 +126,7 @@ MANY_ARGUMENTS: dict[str, str] = {
     "service.cli.decisions.select": "each is an option of the command",
     "service.cli.tables.evaluate.evaluate": "each is an option of the command",
     "service.cli.tables.warm_start.warm_start": "each is an option of the command",
+    "service.cli.mailing.feed.feed": "each is an option of the command",
     "service.cli.mailing.mail.mail": "each is an option of the command",
     "service.cli.plan.plan": "each is an option of the command",
     "service.cli.main.serve": "each is an option of the command",
