@@ -64,6 +64,9 @@ PACKAGES: dict[str, frozenset[str]] = {
         "loadtest.engines": "loadtest.rig",
         "loadtest.endurance": "loadtest.engines loadtest.rig service.management service.pb service.security service.serving service.store",
         "loadtest.mailing": "loadtest.rig service.pb",
+        "loadtest.endurance": (
+            "loadtest.engines loadtest.rig service.management service.pb service.security service.serving service.store"
+        ),
         "loadtest.replay": "bandits loadtest.rig service.pb service.process",
         "loadtest.coverage": "bandits loadtest.rig",
         "loadtest.speed": (
