@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
-from service.cli.report import bar, number, stopping
+from service.cli.report import bar
 from service.pb.lever.v1 import experiment_pb2 as epb
+from service.remote.words import number, stopping
 from tests.rig.canned import Canned, lever
 
 # --- report
@@ -193,3 +195,20 @@ def test_bar() -> None:
 def test_number() -> None:
     values = (0, 0.00001, 0.0123456, 0.5, 12.3456, -3.25, 1234567.8)
     assert [number(v) for v in values] == ["0", "0", "0.0123", "0.5000", "12.35", "-3.25", "1,234,568"]
+
+
+def test_report_writes_files_to_hand_around(canned: Canned, tmp_path: Path) -> None:
+    canned.answers |= {"report": report(), "timeline": epb.GetTimelineResponse(name="hero")}
+    html, png = tmp_path / "hero.html", tmp_path / "hero.png"
+    result = lever("report", "hero", "--html", html, "--png", png)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert HEADLINE.replace(" %", "\u00a0%") in html.read_text(encoding="utf-8")
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert json.loads(lever("report", "hero", "--json", "--html", html).stdout)["headline"] == HEADLINE
+
+
+def test_a_file_that_cannot_be_written_is_named(canned: Canned, tmp_path: Path) -> None:
+    canned.answers |= {"report": report(), "timeline": epb.GetTimelineResponse(name="hero")}
+    result = lever("report", "hero", "--html", tmp_path / "none" / "hero.html")
+    assert result.exit_code == 1
+    assert "none/hero.html" in result.stderr
