@@ -90,7 +90,7 @@ def _winners(axes: Axes, report: GetReportResponse) -> None:
             [arm.credible_low, arm.credible_high], [y, y], color=colour, linewidth=5, solid_capstyle="round", alpha=0.35
         )
         axes.plot([arm.posterior_mean], [y], "o", color=colour, markersize=9)
-        label = {"color": colour, "fontweight": "bold" if leads else "normal"}
+        label: dict[str, Any] = {"color": colour, "fontweight": "bold" if leads else "normal"}
         axes.annotate(
             said, (arm.posterior_mean, y), (0, 10), textcoords="offset points", ha="center", va="bottom", **label
         )

@@ -87,7 +87,7 @@ def test_it_needs_nothing_else(name: str) -> None:
 
 
 def test_what_is_not_known_is_said_in_words() -> None:
-    believed = {
+    believed: dict[str, Any] = {
         "credible_low": NAN,
         "credible_high": NAN,
         "posterior_mean": NAN,
