@@ -15,8 +15,8 @@ import typer
 from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, console, print_json
 from service.cli.exclude import in_words
 from service.cli.experiments import Name, moment
-from service.cli.report import number
 from service.remote.plain import plain
+from service.remote.words import number
 
 if TYPE_CHECKING:
     from rich.table import Table
