@@ -15,8 +15,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
+import numpy as np
+
 from bandits.posterior import Floats
-from bandits.sequence import Z, always_valid, breadth
+from bandits.sequence import ALPHA, Z, always_valid, breadth
 
 TIGHTEST = 400.0  # worth so many rewards an interval is narrowest, about 15 % of the mean to either side
 BUCKETS = (
@@ -74,8 +76,12 @@ def supported(sums: Sums, squares: Floats, rate: float) -> bool:
     return known(sums) and bool((rate * total * total >= WORTH * squares).all())
 
 
-def compare(sums: Sums, size: float) -> Effect:
-    """Row 0 over row 1. `size`: a usual reward for the clock, see `usual`; NONE where a side has no weight."""
+def compare(sums: Sums, size: float, alpha: float = ALPHA, least: tuple[float, float] = (0.0, 0.0)) -> Effect:
+    """Row 0 over row 1. `size`: a usual reward for the clock, see `usual`; NONE where a side has no weight.
+
+    Intervals that hold at any time, and p, are tuned for the level `alpha`. `least`: each side's squared error is at
+    least so many times that of the other, where it is known that it cannot be told from the few rewards of its own.
+    """
     weight, total = sums.weight.sum(axis=1), sums.total.sum(axis=1)
     if min(weight) <= 0.0:
         return NONE
@@ -84,6 +90,8 @@ def compare(sums: Sums, size: float) -> Effect:
     off = (sums.total - mean[:, None] * sums.weight) / weight[:, None]
     buckets = off.shape[1]
     cov = off @ off.T * (buckets / (buckets - 1.0))
+    own, others = np.diag(cov).copy(), np.diag(cov)[::-1].copy()
+    np.fill_diagonal(cov, np.maximum(own, np.array(least) * others))
     one, other = float(mean[0]), float(mean[1])
     difference, gap = one - other, off[0] - off[1]
     error = math.sqrt(max(cov[0, 0] - 2.0 * cov[0, 1] + cov[1, 1], 0.0))
@@ -91,14 +99,14 @@ def compare(sums: Sums, size: float) -> Effect:
         return Effect(one, other, difference, 0.0, *[math.nan] * 9)
     clock = size / error**2
     dof = freedom(gap)
-    z = breadth(clock, tightest=TIGHTEST)
+    z = breadth(clock, alpha, TIGHTEST)
     wide = heavier(z, dof)
     ratio, ratio_error = relative(one, other, cov)
     below, above = fieller(one, other, cov, wide)
     once = heavier(Z, dof) * error
     return Effect(
         one, other, difference, error, difference - wide * error, difference + wide * error, ratio, ratio_error,
-        below - 1.0, above - 1.0, always_valid(lighter(difference / error, dof), clock, tightest=TIGHTEST),
+        below - 1.0, above - 1.0, always_valid(lighter(difference / error, dof), clock, alpha, TIGHTEST),
         difference - once, difference + once,
     )  # fmt: skip
 

@@ -17,7 +17,9 @@ from bandits.cells import DELAY_BINS, counts_size, learn_size
 from bandits.expansion import Design, plain
 from bandits.fold import fold_rewards, fold_trials, gather
 from bandits.grid import Grid, grid_of
+from bandits.guarded import Guarded
 from bandits.layout import FINE_GRID, X_SCALE
+from bandits.periods import Periods
 from bandits.posterior import Sums
 from bandits.subjects import NEVER, Subjects, cut, fill, grown
 
@@ -41,6 +43,7 @@ class Rules(NamedTuple):
     applied_ms: int = 0  # when it came
     control: tuple[float, bool, int] = (0.0, False, 0)  # the holdout's share, whether it is uniform, the default arm
     windows: Ints | None = None  # i8[segments, arms, 2]: ms from and until which an arm may be drawn; None: always
+    guarded: tuple[int, ...] = ()  # of each metric, bits dropped of its totals (bandits/guarded.py); (): no guardrails
 
     @property
     def design(self) -> Design:
@@ -106,6 +109,8 @@ class State:
         self.counts = np.zeros((0, counts_size(rules.metrics)), np.int64)
         self.learn = np.zeros((0, learn_size(rules.columns)), np.int64)
         self.subjects = Subjects(rules)
+        self.periods = Periods(rules)
+        self.guarded = Guarded(rules)
         self.grid: Grid = grid_of(rules.low, rules.high, rules.grid)
         self.rejected = 0  # rows that named a number the rules do not have; always 0 unless the log is damaged
         self._free: list[int] = []
@@ -123,7 +128,8 @@ class State:
         self.delays = grown(self.delays, (len(self.buckets), rules.segments, DELAY_BINS))
         self.counts = grown(self.counts, (len(self.counts), counts_size(rules.metrics)))
         self.learn = grown(self.learn, (len(self.learn), learn_size(rules.columns)))
-        self.subjects.adopt(old, rules)
+        self.guarded.adopt(self.subjects.adopt(old, rules), old, rules)
+        self.periods.adopt(old, rules)
         self._due = 0
 
     # -- fold --------------------------------------------------------------------------------------------------
@@ -139,6 +145,8 @@ class State:
                 self._fit(rows.x), design.place, design.terms, self.rules.columns,
             )  # fmt: skip
             self.subjects.add_trials(rows, self.rules)
+            self.periods.add_trials(rows, self.rules)
+            self.guarded.add_trials(rows, self.subjects.windows)
 
     def add_rewards(self, rows: Rows, totals: Totals) -> None:
         """Fold reward rows."""
@@ -157,9 +165,12 @@ class State:
                 rules.primary, self.grid.packed, design.place, design.terms, rules.columns,
             )  # fmt: skip
             self.subjects.add_rewards(rows, totals, rules, self.grid.packed)
+            self.periods.add_rewards(rows, totals, rules)
+            self.guarded.add_rewards(rows, totals, self.subjects.windows)
 
     def settle(self, now_ms: int) -> None:
         """Merge the buckets that are due when the entry of this time is folded."""
+        self.periods.settle(now_ms, self.rules.horizon_ms)
         if now_ms < self._due:
             return
         self._rearrange(settle(self.buckets, now_ms, self.rules.horizon_ms))
@@ -280,7 +291,7 @@ class State:
 
     def fields(self) -> dict[str, bytes]:
         """The canonical serialisation, by field name. Trailing zeros are cut, so later columns change nothing."""
-        out = self.subjects.fields()
+        out = self.subjects.fields() | self.guarded.fields() | self.periods.fields()
         for b, s, a, row in self._blocks():
             start, width = self.buckets[b]
             out[f"c/{start}/{width}/{s}/{a}"] = _pair(self.counts[row], self.learn[row])
@@ -304,7 +315,7 @@ class State:
         return state
 
     def _restore_field(self, name: str, value: bytes, at: Mapping[Bucket, int]) -> None:
-        if self.subjects.restore(name, value):
+        if any(part.restore(name, value) for part in (self.subjects, self.guarded, self.periods)):
             return
         kind, *rest = name.split("/")
         key = [int(p) for p in rest]

@@ -59,8 +59,8 @@ class Subjects:
 
     # -- rules -------------------------------------------------------------------------------------------------
 
-    def adopt(self, old: Rules, new: Rules) -> None:
-        """Go on under new rules: what can no longer be compared begins anew."""
+    def adopt(self, old: Rules, new: Rules) -> NDArray[np.bool_]:
+        """Go on under new rules: what can no longer be compared begins anew. Returns [arms]: where anything of an arm does."""
         self.lift = grown(self.lift, (new.segments, 2, 1 + new.metrics, SUBJECT_BUCKETS))
         self.arms = grown(self.arms, (new.segments, new.arms, 2 * SIDE, ARM_BUCKETS))
         known, self.windows = self.windows, np.zeros((new.segments, new.arms, 4), np.int64)
@@ -79,6 +79,7 @@ class Subjects:
         self.arms[again] = 0
         self.windows[again, SINCE], self.windows[again, UNTIL] = new.version, NEVER
         self.windows[again, START:] = wanted[again]
+        return np.asarray(again.any(axis=0))
 
     # -- fold --------------------------------------------------------------------------------------------------
 
@@ -134,13 +135,14 @@ class Subjects:
 
 
 @jit
-def _weighed(propensity: float) -> int:
+def weighed(propensity: float) -> int:
     """1 / propensity in units of 1 / WEIGHT."""
     return round(min(1.0 / propensity, MOST_WEIGHT) * WEIGHT)
 
 
 @jit
-def _inside(window: Ints, version: int, time: int) -> bool:
+def inside(window: Ints, version: int, time: int) -> bool:
+    """Whether a decision falls into a window."""
     return bool(window[SINCE] <= version < window[UNTIL] and window[START] <= time < window[END])
 
 
@@ -189,12 +191,12 @@ def add(
         if group != POLICY or not propensity[row] > 0.0 or time[row] < begun:
             continue
         moved = taught(new[row], grid) - taught(old[row], grid) if metric[row] == primary else 0
-        weight, at = _weighed(propensity[row]), bucket[row] % ARM_BUCKETS
-        if _inside(windows[s, a], version[row], time[row]):
+        weight, at = weighed(propensity[row]), bucket[row] % ARM_BUCKETS
+        if inside(windows[s, a], version[row], time[row]):
             _add_drawn(arms[s, a], 0, at, weight, trial[row], moved)
         if a == default:
             for other in range(arms.shape[1]):
-                if other != default and _inside(windows[s, other], version[row], time[row]):
+                if other != default and inside(windows[s, other], version[row], time[row]):
                     _add_drawn(arms[s, other], SIDE, at, weight, trial[row], moved)
 
 

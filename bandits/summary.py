@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from bandits import quadrature
 from bandits._jit import FLOATS, FLOATS2, FLOATS2_OUT, FLOATS3, FLOATS_OUT, entry
+from bandits.cells import HISTORY, POLICY, REWARDED, count_offset
 from bandits.linear import factorise
 from bandits.pmf import BETA_STEP
 from bandits.posterior import BETA_NODES, Floats, Sums
@@ -63,6 +64,20 @@ def early(trials: Floats, rewarded: Floats) -> bool:
     few = (trials > 0.0) & (trials < ENOUGH)
     lonely = int((rewarded > 0.0).sum()) < 2 and float(rewarded.max(initial=0.0)) < ENOUGH
     return trials.size > 1 and (bool(few.any()) or lonely)
+
+
+def soon(counts: NDArray[np.int64], metric: int) -> bool:
+    """`early` of a segment's arms by their counts over all time (i8[n, .], see cells.py): what was forgotten was seen, too."""
+    policy, history = (count_offset(metric, group) + REWARDED for group in (POLICY, HISTORY))
+    trials, rewarded = counts[:, POLICY] + counts[:, HISTORY], counts[:, policy] + counts[:, history]
+    return early(trials.astype(np.float64), rewarded.astype(np.float64))
+
+
+def told(said: Summary, tried: NDArray[np.bool_], too_early: bool) -> Summary:
+    """What is told of it to people: nothing expected of arms without a trial, and while it is too early no winner. nan else."""
+    mean, low, high = (np.where(tried, column, np.nan) for column in (said.mean, said.low, said.high))
+    unknown = np.full(said.best.size, np.nan)
+    return Summary(mean, low, high, *((unknown, unknown) if too_early else (said.best, said.loss)))
 
 
 def seen(sums: Sums, x: Floats, priors: Priors | None = None) -> Seen:

@@ -7,10 +7,12 @@ of exceptions that nobody expected the log has the kind and the place, not the t
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import threading
+import time
 import traceback
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -60,6 +62,33 @@ def configure(level: str, json: str = "auto", stream: TextIO | None = None, **bo
     root.setLevel(level.upper())
     for noisy in ("numba", "asyncio", "uvicorn"):
         logging.getLogger(noisy).setLevel("WARNING")
+    logging.getLogger("uvicorn.error").filters[:] = [Rationed()]
+
+
+class Rationed(logging.Filter):
+    """One line in a while of each text of a library: whoever sends what is no HTTP must not fill the disk with lines.
+
+    A line that comes after some that were left out says how many.
+    """
+
+    def __init__(self, pause_s: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._pause_s, self._clock = pause_s, clock
+        self._told: dict[str, tuple[float, int]] = {}  # by text without its values, so there are few
+        self._lock = threading.Lock()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is said."""
+        text, now = str(record.msg), self._clock()
+        with self._lock:
+            at, left_out = self._told.get(text, (-math.inf, 0))
+            if now - at < self._pause_s:
+                self._told[text] = (at, left_out + 1)
+                return False
+            self._told[text] = (now, 0)
+        if left_out:
+            record.msg = f"{text} ({left_out} more of these in the last {round(now - at)} s)"
+        return True
 
 
 def tell_uncaught() -> None:

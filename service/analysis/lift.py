@@ -76,9 +76,10 @@ def lifts(replica: Replica) -> tuple[Lift, ...]:
         return ()
     metrics = sorted((m for m in experiment.metrics if m.live), key=lambda m: not m.primary)
     counts = [replica.state.lifetime(s) for s in range(len(cells))]
-    whole = [_lift(replica, metric, "", cells.sum(axis=0), sum(counts[1:], counts[0])) for metric in metrics]
+    span = _from(replica), replica.touched
+    whole = [lift_of(metric, "", cells.sum(axis=0), sum(counts[1:], counts[0]), span) for metric in metrics]
     apart = [
-        _lift(replica, metric, experiment.segments.ids[s], cells[s], counts[s])
+        lift_of(metric, experiment.segments.ids[s], cells[s], counts[s], span)
         for s in range(len(cells))
         if cells[s, HELD, 0].any() and len(cells) > 1
         for metric in metrics
@@ -96,8 +97,8 @@ def sample_ratio(replica: Replica) -> SampleRatio | None:
     return SampleRatio(expected, float(held.sum() / (held + free).sum()), p, p < MISMATCH)
 
 
-def _lift(replica: Replica, metric: Metric, segment: str, cells: Ints, counts: Ints) -> Lift:
-    """cells i8[2, 1 + metrics, 256]; counts [arms, .] of the same segments, over all time."""
+def lift_of(metric: Metric, segment: str, cells: Ints, counts: Ints, span: tuple[int, int]) -> Lift:
+    """cells i8[2, 1 + metrics, 256]; counts [arms, .] of the same segments, over all time; span: from and to, ms."""
     sides = cells[[POLICY, HELD]]
     trials, total = sides[:, 0], (sides[:, 1 + metric.number] * metric.unit).astype(np.float64)
     sums = effect.Sums(trials.astype(np.float64), total)
@@ -114,7 +115,7 @@ def _lift(replica: Replica, metric: Metric, segment: str, cells: Ints, counts: I
         relative=found.relative, relative_standard_error=found.relative_error, relative_low=found.relative_low,
         relative_high=found.relative_high, p_value=found.p, fixed_low=found.fixed_low, fixed_high=found.fixed_high,
         incremental=found.difference * policy, incremental_standard_error=found.error * policy,
-        from_ms=_from(replica), to_ms=replica.touched, buckets=buckets,
+        from_ms=span[0], to_ms=span[1], buckets=buckets,
     )  # fmt: skip
 
 

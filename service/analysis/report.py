@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from bandits.cells import HELD, HISTORY, OUTSIDE, POLICY, REWARDED, TOTAL, count_offset, counts_size
 from bandits.recall import SMALL
 from bandits.stopping import verdict
-from bandits.summary import Summary, early
+from bandits.summary import Summary
 from service.analysis.arm_effect import ArmEffect, arm_effect
+from service.analysis.guardrails import GuardrailReport, reports
 from service.analysis.lift import Lift, SampleRatio, headline, lifts, sample_ratio
 from service.experiment.compiled import Experiment, Metric
 from service.learning.replica import Replica
@@ -46,7 +47,7 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class ArmReport:
-    """One arm in one segment; values of the primary metric in its own unit (see experiment.proto)."""
+    """One arm in one segment; values of the primary metric in its own unit, nan where there is none (see experiment.proto)."""
 
     arm: str
     state: str
@@ -64,6 +65,7 @@ class ArmReport:
     posterior_mean: float
     metrics: tuple[Total, ...] = ()
     effect: ArmEffect | None = None
+    eligible: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,7 @@ class Report:
     lifts: tuple[Lift, ...]
     sample_ratio: SampleRatio | None
     totals: tuple[Total, ...] = ()
+    guardrails: tuple[GuardrailReport, ...] = ()
 
 
 def report(snapshot: Snapshot, replica: Replica, stale: bool) -> Report:
@@ -128,7 +131,7 @@ def report(snapshot: Snapshot, replica: Replica, stale: bool) -> Report:
     worth, ratio = lifts(replica), sample_ratio(replica)
     return Report(
         exp.name, exp.version, exp.algorithm, exp.primary.id, snapshot.log_id, stale, tuple(segments),
-        headline(replica.experiment, worth, ratio), worth, ratio, totals(exp, everyone),
+        headline(replica.experiment, worth, ratio), worth, ratio, totals(exp, everyone), reports(replica),
     )  # fmt: skip
 
 
@@ -143,26 +146,21 @@ def _past(replica: Replica, segment: int) -> tuple[tuple[ChangeReport, ...], Out
 
 def _segment(exp: Experiment, slot: Slot, counts: Ints, replica: Replica) -> SegmentReport:
     # In a segment that serves the default, what was shown was shown without a draw.
-    beliefs = slot.beliefs(exp.primary)
-    at = count_offset(exp.primary.number, POLICY), count_offset(exp.primary.number, HISTORY)
-    taught = (counts[:, POLICY] + counts[:, HISTORY])[slot.arms].astype(np.float64)
-    rewarded = (counts[:, at[0] + REWARDED] + counts[:, at[1] + REWARDED])[slot.arms].astype(np.float64)
-    soon = early(taught, rewarded)
+    beliefs = slot.beliefs(exp.primary) if exp.segments.draws(slot.segment) else None
+    soon = beliefs is not None and slot.early
     stop = _stop(exp, slot, beliefs) if beliefs is not None and not soon else None
-    if beliefs is not None and soon:
-        unknown = np.full(slot.arms.size, np.nan)
-        beliefs = beliefs._replace(best=unknown, loss=unknown)
-    places = {int(arm): i for i, arm in enumerate(slot.arms)}
+    told = slot.told(beliefs) if beliefs is not None else None
+    places = {int(arm): i for i, arm in enumerate(slot.arms)} if beliefs is not None else {}
     in_all = int(counts[:, POLICY].sum())
     arms = tuple(
         replace(
-            _arm(exp, k, counts[k], in_all, beliefs, places.get(k)),
+            _arm(exp, k, counts[k], in_all, told, places.get(k)),
             effect=arm_effect(replica, slot.segment, k, counts) if k in places else None,
         )
         for k in range(len(exp.arms))
     )
-    name, told = exp.segments.ids[slot.segment], totals(exp, counts.sum(axis=0))
-    return SegmentReport(name, arms, *_past(replica, slot.segment), soon, told, stop=stop)
+    name, everyone = exp.segments.ids[slot.segment], totals(exp, counts.sum(axis=0))
+    return SegmentReport(name, arms, *_past(replica, slot.segment), soon, everyone, stop=stop)
 
 
 def _stop(exp: Experiment, slot: Slot, beliefs: Summary) -> Stop:
@@ -191,7 +189,7 @@ def _arm(
     exp: Experiment, number: int, counts: Ints, trials_in_all: int, beliefs: Summary | None, at: int | None
 ) -> ArmReport:
     metric, arm = exp.primary, exp.arms[number]
-    mean, low, high, best, loss = [0.0] * 5
+    mean, low, high, best, loss = [np.nan] * 5
     if beliefs is not None and at is not None:
         mean, low, high, best, loss = (float(column[at]) for column in beliefs)
     of = tuple(_total(counts, "policy", POLICY, one) for one in _metrics(exp))
@@ -202,4 +200,5 @@ def _arm(
         probability_best=best, expected_loss=loss * metric.scale,
         traffic_share=of[0].trials / trials_in_all if trials_in_all else 0.0,
         holdout_trials=held.trials, holdout_reward_sum=held.reward_sum, posterior_mean=mean * metric.scale, metrics=of,
+        eligible=at is not None,
     )  # fmt: skip

@@ -6,22 +6,20 @@ Whatever the server answers, a person reads what was wrong, field by field, on s
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.errors import Violation
+from service.remote.fault import Fault, fault
 
 if TYPE_CHECKING:
     import grpc
-    from google.protobuf.message import Message
     from rich.console import Console
 
     from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
@@ -33,17 +31,6 @@ MESSAGE_BYTES = 32 << 20
 Server = Annotated[str, typer.Option("--server", envvar="LEVER_SERVER", help="Address of the Lever server.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead, for programs.")]
 LOCAL = "localhost:50051"
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What a server answered instead of success; `retry_s` is how long it asks to wait."""
-
-    code: str
-    message: str
-    reason: str = ""
-    violations: tuple[Violation, ...] = ()
-    retry_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -119,36 +106,6 @@ def _read(path: Path | None) -> bytes | None:
         raise typer.Exit(2) from None
 
 
-def fault(error: grpc.RpcError) -> Fault:
-    """Reads a failed call: status, and the google.rpc details where the server sent some."""
-    from google.rpc import error_details_pb2
-    from grpc_status import rpc_status
-
-    name = error.code().name
-    message = error.details() or name.lower().replace("_", " ")
-    try:
-        status = rpc_status.from_call(error)
-    except ValueError:  # details that contradict the status are no help
-        status = None
-    if status is None:
-        return Fault(name, message)
-    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
-    bad = error_details_pb2.BadRequest()
-    retry_s = None
-    for detail in status.details:
-        for kind in (info, retry, bad):
-            detail.Unpack(kind)
-        if detail.Is(error_details_pb2.RetryInfo.DESCRIPTOR):
-            retry_s = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
-    # BadRequest has no place for a line of a file; ErrorInfo carries it by the violation's index.
-    lines = [info.metadata.get(f"line.{index}") for index in range(len(bad.field_violations))]
-    violations = [
-        Violation(wrong.field, wrong.description, int(line) if line and line.isdecimal() else None)
-        for wrong, line in zip(bad.field_violations, lines, strict=True)
-    ]
-    return Fault(name, message, info.reason, tuple(violations), retry_s)
-
-
 def complain(what: Fault, server: str, file: str = "") -> None:
     """Prints a fault on stderr. With `file`, violations that know their line read `file:line: field: message`."""
     for line in sentences(what, server, file):
@@ -173,31 +130,6 @@ def sentences(what: Fault, server: str, file: str = "") -> list[str]:
     if what.retry_s is not None:
         lines.append(f"Try again in {what.retry_s:g} s; nothing is counted twice.")
     return lines
-
-
-def plain(message: Message) -> dict[str, Any]:
-    """A message as JSON has it: all fields under their own names, integers as integers, enums without their prefix."""
-    return {field.name: _plain_field(message, field) for field in message.DESCRIPTOR.fields}
-
-
-def _plain_field(message: Message, field: Any) -> Any:
-    value = getattr(message, field.name)
-    if field.message_type is not None:
-        if field.is_repeated:
-            return [plain(one) for one in value]
-        return plain(value) if message.HasField(field.name) else None
-    if field.is_repeated:
-        return list(value)
-    if field.enum_type is not None:
-        return word(field.enum_type.name, field.enum_type.values_by_number[value].name)
-    if isinstance(value, float) and not math.isfinite(value):
-        return None  # JSON has no NaN
-    return value
-
-
-def word(enum: str, name: str) -> str:
-    """`Outcome`, `OUTCOME_APPLIED` → `APPLIED`."""
-    return name.removeprefix(f"{enum.upper()}_")
 
 
 def print_json(value: object) -> None:

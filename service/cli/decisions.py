@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, plain, print_json, word
+from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, print_json
 from service.cli.experiments import Name
+from service.remote.plain import plain, word
 
 if TYPE_CHECKING:
     from service.cli.connection import Client
@@ -167,11 +168,37 @@ def reward(
     _say(pb.Outcome.Name(answer.outcome))
 
 
+def journey(
+    decision_ids: Annotated[list[str], typer.Argument(metavar="DECISION_ID...", help="The decisions that led to it.")],
+    event: Annotated[str, typer.Option(help="Id of the conversion: a retry with it counts nothing twice.")],
+    value: Annotated[float | None, typer.Option(help="What it is worth; 1 if left out.")] = None,
+    metric: Annotated[str, typer.Option(help="Id of the metric; each experiment's primary one if left out.")] = "",
+    server: Server = LOCAL,
+    as_json: AsJson = False,
+) -> None:
+    """Share what one conversion is worth among the decisions that led to it."""
+    from service.pb.lever.v1 import personalization_pb2 as pb
+
+    request = pb.RewardJourneyRequest(decision_ids=decision_ids, metric=metric, value=value, event_id=event)
+    with connect(server) as client:
+        answer = client.choices.RewardJourney(request, timeout=TIMEOUT_S)
+    if as_json:
+        print_json(plain(answer))
+    else:
+        for share, result in zip(answer.values, answer.results, strict=True):
+            name = word("Outcome", pb.Outcome.Name(result.outcome))
+            said = result.message or (_OUTCOMES.get(name, name.lower()) if share else "no share by the metric's rule")
+            typer.echo(f"{share:<12.10g}{said}")
+    if any(result.code for result in answer.results):
+        raise typer.Exit(1)
+
+
 _OUTCOMES = {
     "APPLIED": "applied",
     "DUPLICATE": "duplicate: it had been counted before",
     "LATE": "late: logged, not counted",
     "IGNORED": "ignored: the decision is not a trial",
+    "TOO_SOON": "too soon: within the metric's min_delay, not counted",
     "RETRACTED": "retracted: it was taken back before, not counted",
 }
 

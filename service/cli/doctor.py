@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.cli.connection import REACH, AsJson, console, fault, open_channel, print_json
+from service.cli.connection import REACH, AsJson, console, open_channel, print_json
 from service.cli.store.store_access import DataDir, RedisUrl
+from service.remote.fault import fault
 
 if TYPE_CHECKING:
     from service.doctor.findings import Finding

@@ -8,18 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli.connection import (
-    LOCAL,
-    TIMEOUT_S,
-    AsJson,
-    Server,
-    complain,
-    connect,
-    console,
-    fault,
-    plain,
-    print_json,
-)
+from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, complain, connect, console, print_json
+from service.remote.fault import fault
+from service.remote.plain import plain
 
 if TYPE_CHECKING:
     from service.cli.connection import Client

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, console, plain, print_json, word
+from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, console, print_json
 from service.cli.decisions import CONTEXT_HELP, doubts, feature, parse_context
 from service.cli.experiments import Name
 from service.cli.report import moment, number
+from service.remote.plain import plain, word
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from service.pb.lever.v1.experiment_pb2 import ArmReasons, ExplainResponse
 
 _PARTS = 4  # of an arm that are shown; the rest are summed up
-_SURE = 1.96  # deviations to each side of the mean
 
 
 def explain(
@@ -55,6 +55,8 @@ def _said(answer: ExplainResponse) -> str:
 
     reason = word("Reason", Reason.Name(answer.reason)).lower().replace("_", " ")
     where = f"{answer.name}  segment {answer.segment}  reason: {reason}"
+    if answer.served:
+        where += f"\neverybody here is served {answer.served} now, nothing is drawn"
     if not answer.arm:
         return where
     return f"{where}\n{answer.arm} was chosen on {moment(answer.at_ms)} with probability {answer.propensity:.3g}"
@@ -69,20 +71,20 @@ def _table(answer: ExplainResponse) -> Table:
         table.add_column(heading, justify="right")
     table.add_column("because of", overflow="fold")
     for arm in answer.arms:
-        table.add_row(arm.arm, f"{arm.probability:.3f}", *_numbers(arm), _why(arm))
+        odds = f"{arm.probability:.3f}" if arm.HasField("probability") else ""
+        table.add_row(arm.arm, odds, *_numbers(arm), _why(arm))
     return table
 
 
 def _numbers(arm: ArmReasons) -> tuple[str, str, str]:
     if not arm.HasField("mean"):
         return "", "", ""
-    low, high = arm.mean - _SURE * arm.deviation, arm.mean + _SURE * arm.deviation
-    return number(arm.mean), f"{number(low)} to {number(high)}", number(arm.base)
+    return number(arm.mean), f"{number(arm.low)} to {number(arm.high)}", number(arm.base)
 
 
 def _why(arm: ArmReasons) -> str:
     parts = [(" with ".join(part.features) or "the rest", part.effect) for part in arm.parts]
     shown, rest = parts[:_PARTS], sum(effect for _, effect in parts[_PARTS:])
-    if rest:
+    if number(rest) != "0":
         shown.append(("the rest", rest))
     return ", ".join(f"{name} {'+' if effect > 0 else '-'}{number(abs(effect))}" for name, effect in shown)

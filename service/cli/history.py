@@ -7,19 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli.connection import (
-    LOCAL,
-    TIMEOUT_S,
-    AsJson,
-    Server,
-    complain,
-    connect,
-    console,
-    fault,
-    plain,
-    print_json,
-)
+from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, complain, connect, console, print_json
 from service.cli.experiments import moment
+from service.remote.fault import fault
+from service.remote.plain import plain
 
 if TYPE_CHECKING:
     from service.pb.lever.v1.experiment_pb2 import HistoryEvent

@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from service import __version__
-from service.cli import decisions, doctor, experiments, explain, history, key, plan, report, rescue
+from service.cli import decisions, demo, doctor, experiments, explain, history, key, plan, report, rescue, timeline
 from service.cli.connection import REACH, Reach
+from service.cli.mailing import feed, mail
 from service.cli.store import archive, verify
 from service.cli.tables import evaluate, log, warm_start
 from service.process.kernel_cache import use_kernel_cache
@@ -105,6 +106,7 @@ def serve(
     raise typer.Exit(run(resolved))
 
 
+app.command("demo")(demo.demo)
 app.command("apply")(experiments.apply)
 app.command("list")(experiments.list_)
 app.command("show")(experiments.show)
@@ -112,8 +114,11 @@ app.command("delete")(experiments.delete)
 app.command("history")(history.history)
 app.command("rollback")(history.rollback)
 app.command("report")(report.report)
+app.command("timeline")(timeline.timeline)
 app.command("explain", context_settings=decisions.ANY_ID)(explain.explain)
 app.command("plan")(plan.plan)
+app.command("mail")(mail.mail)
+app.command("feed")(feed.feed)
 app.command("log")(log.log)
 app.command("evaluate")(evaluate.evaluate)
 app.command("warm-start")(warm_start.warm_start)
@@ -126,6 +131,7 @@ app.command("restore")(rescue.restore)
 app.command("accept-loss")(rescue.accept_loss)
 app.command("select")(decisions.select)
 app.command("expose", context_settings=decisions.ANY_ID)(decisions.expose)
+app.command("journey", context_settings=decisions.ANY_ID)(decisions.journey)
 app.command("reward", context_settings=decisions.ANY_ID)(decisions.reward)
 
 

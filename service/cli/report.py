@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, console, plain, print_json
+from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, console, print_json
 from service.cli.experiments import Name
+from service.remote.plain import plain
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from service.pb.lever.v1.experiment_pb2 import ArmReport, Lift, SegmentReport, Stop, Total
+    from service.pb.lever.v1.experiment_pb2 import ArmReport, GuardrailReport, Lift, SegmentReport, Stop, Total
 
 _BAR = 10
 _TELLING = 30  # trials, all of them rewarded, are no chance
@@ -30,8 +31,9 @@ def report(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) ->
 
     Observed is the mean; believed are the expected value with its 95 % credible interval, the probability of being the
     best arm, and the loss expected from serving this arm to everyone; these two once it is not too early: when every
-    arm that was shown has 30 trials and two arms have a reward, or one of them 30. "Over the default" is what the arm
-    earns a trial beyond the default arm, a 95 % interval at any time, whatever the policy did. Then come the means of the other metrics.
+    arm that was shown has 30 trials and two arms have a reward, or one of them 30. Nothing is believed of an arm that
+    nobody was shown ("untried"), nor of one that cannot be drawn in the segment ("not eligible"). "Over the default" is
+    what the arm earns a trial beyond the default arm, a 95 % interval at any time, whatever the policy did. Then come the means of the other metrics.
     """
     from service.pb.lever.v1.experiment_pb2 import GetReportRequest
 
@@ -52,6 +54,9 @@ def report(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) ->
     if answer.lifts:
         screen.print()
         screen.print(lift_table(answer.lifts))
+    if answer.guardrails:
+        screen.print()
+        screen.print(guardrail_table(answer.guardrails))
     for segment in answer.segments:
         screen.print()
         screen.print(segment_table(segment, screen.width >= _ROOM_FOR_BARS, screen.encoding.startswith("utf")))
@@ -148,6 +153,26 @@ def _lift_cells(lift: Lift) -> tuple[str, ...]:
     )
 
 
+def guardrail_table(guardrails: Sequence[GuardrailReport]) -> Table:
+    """One row for each guardrail and arm."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title="guardrails", title_justify="left", box=None, pad_edge=False)
+    for heading in ("guardrail", "arm", "state"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("trials", "estimate", "at any time"):
+        table.add_column(heading, justify="right", overflow="fold")
+    for one in guardrails:
+        state = f"paused since {moment(one.paused_since_ms)}" if one.state == "paused" else one.state
+        shown = number if one.kind == "max" else "{:+.1%}".format
+        early = math.isnan(one.estimate)
+        bounds = "" if early else f"{shown(one.low)} to {shown(one.high)}" if math.isfinite(one.low) else "-"
+        cells = (f"{one.trials:,}", "-" if early else shown(one.estimate), bounds)
+        table.add_row(escape(f"{one.metric} {one.kind} {one.limit:g}"), escape(one.arm), state, *cells)
+    return table
+
+
 def segment_table(segment: SegmentReport, bars: bool, blocks: bool) -> Table:
     """One row an arm, in the order of their numbers; the likeliest best arm in bold.
 
@@ -164,7 +189,7 @@ def segment_table(segment: SegmentReport, bars: bool, blocks: bool) -> Table:
     others = [total.metric for total in segment.arms[0].metrics[1:]] if segment.arms else []
     for metric in others:
         table.add_column(escape(metric), justify="right", overflow="fold")
-    best = 0.0 if segment.too_early else max((arm.probability_best for arm in segment.arms), default=0.0)
+    best = max((arm.probability_best for arm in segment.arms if not math.isnan(arm.probability_best)), default=0.0)
     for arm in segment.arms:
         leads = 0.0 < best == arm.probability_best
         table.add_row(escape(arm.arm), arm.state, *_cells(arm, bars, blocks), style="bold" if leads else None)
@@ -172,7 +197,9 @@ def segment_table(segment: SegmentReport, bars: bool, blocks: bool) -> Table:
 
 
 def _cells(arm: ArmReport, bars: bool, blocks: bool) -> tuple[str, ...]:
-    if math.isnan(arm.probability_best):
+    if not arm.eligible:
+        chance, loss = "", ""
+    elif math.isnan(arm.probability_best):
         chance, loss = "too early", ""
     else:
         best, loss = f"{arm.probability_best:.1%}", number(arm.expected_loss)
@@ -182,13 +209,21 @@ def _cells(arm: ArmReport, bars: bool, blocks: bool) -> tuple[str, ...]:
         f"{arm.traffic_share:.1%}",
         f"{arm.rewarded:,}",
         number(arm.mean) if arm.trials else "–" if blocks else "-",
-        number(arm.posterior_mean),
-        f"{number(arm.credible_low)} to {number(arm.credible_high)}",
+        *_expected(arm),
         chance,
         loss,
         _over(arm),
         *(number(total.mean) if total.trials else "-" for total in arm.metrics[1:]),
     )
+
+
+def _expected(arm: ArmReport) -> tuple[str, str]:
+    """What is believed of its mean, or why nothing is."""
+    if not arm.eligible:
+        return "not eligible", ""
+    if math.isnan(arm.posterior_mean):
+        return "untried", ""
+    return number(arm.posterior_mean), f"{number(arm.credible_low)} to {number(arm.credible_high)}"
 
 
 def _over(arm: ArmReport) -> str:

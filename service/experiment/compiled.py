@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bandits.credit import Credit
 from service.errors import CorruptError, InvalidError, Violation
 from service.experiment.doubts import lookalikes
 from service.experiment.encoder import Encoder
+from service.experiment.guardrails import Pause, Pauses
 from service.experiment.numbering import Numbers, number, with_products
 from service.experiment.parse_arms import total_limit
 from service.experiment.parse_settings import warnings_of
 from service.experiment.products import design_of
 from service.experiment.segments import Segments
 from service.experiment.served import unservable, winner_learned
-from service.experiment.spec import ArmSpec, MetricSpec, Spec
+from service.experiment.spec import ArmSpec, GuardrailSpec, MetricSpec, Spec
 from service.experiment.state_bound import check_state, room_for_products
 from service.store.contract import Aggregate
 from service.text.fields import nearest
@@ -51,6 +53,7 @@ class Record(msgspec.Struct, frozen=True):
     spec: Spec
     numbers: Numbers
     by: str = ""
+    pauses: Pauses = Pauses()
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -105,6 +108,9 @@ class Metric:
     scale: float
     live: bool
     client: bool
+    credit: Credit  # how a conversion's value is shared among several decisions,
+    credit_half_life_ms: int  # under time decay: what halves one's weight
+    min_delay_ms: int  # what comes sooner is no person's
 
     @property
     def floored(self) -> bool:
@@ -175,6 +181,8 @@ class Experiment:
     design: Design
     spec: Spec
     numbers: Numbers
+    guardrails: tuple[GuardrailSpec, ...]
+    pauses: Pauses
 
     def eligible(self, segment: int, now_ms: int) -> tuple[int, ...]:
         """Numbers of the arms that may be drawn in the segment now, ascending."""
@@ -189,7 +197,8 @@ class Experiment:
         settings = warnings_of(POLICIES[given.name], given.settings)
         told = self.holdout_share or self.algorithm in _STEADY or self.state == "ended"
         lift = () if told else (NO_HOLDOUT,)
-        return (*(f"algorithm.{said}" for said in settings), *lookalikes(self.spec.features), *lift)
+        said = (f"algorithm.{one}" for one in settings)
+        return (*said, *lookalikes(self.spec.features), *lift, *self.pauses.warnings)
 
     def live(self, now_ms: int) -> bool:
         """Whether it chooses now: active and inside its dates."""
@@ -205,9 +214,10 @@ class Experiment:
 
 
 def build(
-    spec: Spec, text: str, uid: str, now_ms: int, old: Experiment | None, state_max: int = 256 << 20, by: str = ""
-) -> bytes:
-    """The record of the next version: `old`'s version + 1, or 1, written `by` a key of that name.
+    spec: Spec, text: str, uid: str, now_ms: int, old: Experiment | None, state_max: int = 256 << 20, by: str = "",
+    pausing: Mapping[str, Pause] | None = None,
+) -> bytes:  # fmt: skip
+    """The record of the next version: `old`'s version + 1, or 1, written `by` a key of that name, or a guardrail.
 
     Raises InvalidError for what the file alone does not show: a default arm or winner that is not there at some time,
     changes that are refused, too many numbers with those of dropped things, a state that could outgrow `state_max` bytes.
@@ -223,7 +233,8 @@ def build(
     check_state(numbers, spec.lines, state_max)
     kept = msgspec.structs.replace(spec, lines={})
     version = 1 if old is None else old.version + 1
-    return msgspec.json.encode(Record(FORMAT, uid, version, now_ms, text, kept, numbers, by))
+    pauses = (Pauses() if old is None else old.pauses).carried(pausing or {}, spec.arms)
+    return msgspec.json.encode(Record(FORMAT, uid, version, now_ms, text, kept, numbers, by, pauses))
 
 
 @lru_cache(maxsize=32)
@@ -291,6 +302,8 @@ def _compile(record: Record) -> Experiment:
         design=design_of(numbers.columns, numbers.features, numbers.products),
         spec=spec,
         numbers=numbers,
+        guardrails=spec.guardrails,
+        pauses=record.pauses,
     )
 
 
@@ -315,6 +328,9 @@ def _metric(place: int, spec: MetricSpec, live: bool) -> Metric:
         scale=max(abs(spec.min), abs(spec.max)),
         live=live,
         client=spec.client,
+        credit=Credit(spec.credit),
+        credit_half_life_ms=spec.credit_half_life_ms,
+        min_delay_ms=spec.min_delay_ms,
     )
 
 

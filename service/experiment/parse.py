@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from service.errors import InvalidError
+from service.experiment.guardrails import read_guardrails
 from service.experiment.parse_arms import check_priors, read_algorithm, read_arms, read_metrics
 from service.experiment.parse_context import read_features, read_segments
 from service.experiment.served import LEARNED
-from service.experiment.spec import DAY_MS, ArmSpec, SegmentSpec, Spec
+from service.experiment.spec import DAY_MS, ArmSpec, FeatureSpec, MetricSpec, SegmentSpec, Spec
 from service.text.document import load
 from service.text.fields import ID, Fields, Problems
 from service.text.tree import Item
@@ -36,6 +38,21 @@ def parse(text: str) -> Spec:
     return spec
 
 
+class Known(NamedTuple):
+    """What those who ask of an experiment have to know of it."""
+
+    arms: list[ArmSpec]
+    features: dict[str, FeatureSpec]
+    metrics: list[MetricSpec]
+
+
+def known(text: str) -> Known:
+    """The same of the text of an experiment that was taken, without the kernels that `parse` looks settings up in."""
+    root, violations = load(text)
+    fields = Fields(Problems(violations), "", root)
+    return Known(read_arms(fields), read_features(fields), read_metrics(fields))
+
+
 def _experiment(root: Item, problems: Problems) -> Spec:
     fields = Fields(problems, "", root)
     name = fields.text("experiment", required=True)
@@ -53,6 +70,7 @@ def _experiment(root: Item, problems: Problems) -> Spec:
     check_priors(fields, arms, metrics)
     algorithm = read_algorithm(fields, arms, features, metrics)
     share, uniform = _holdout(fields)
+    guardrails = read_guardrails(fields, metrics, share)
     sticky = fields.duration("sticky", 1, 400 * DAY_MS)
     half_life = fields.duration("half_life", 1, _YEARS)
     keep_ms, keep_bytes = _log(fields)
@@ -79,6 +97,7 @@ def _experiment(root: Item, problems: Problems) -> Spec:
         keep_ms=keep_ms,
         keep_bytes=keep_bytes,
         client=client,
+        guardrails=tuple(guardrails),
         lines=problems.lines,
     )
 

@@ -35,6 +35,10 @@ class Segments:
             for number, conditions in rules
         )
 
+    def draws(self, number: int) -> bool:
+        """Whether the policy may choose in this segment: it is in use, and does not serve the default."""
+        return self.live[number] and not self.serves_default[number]
+
     def match(self, context: Mapping[str, Value]) -> int:
         """Number of the context's segment."""
         get = context.get

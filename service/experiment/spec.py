@@ -11,6 +11,7 @@ MAX_ARMS = 200
 MAX_COLUMNS = 64
 MAX_SEGMENTS = 64
 MAX_METRICS = 16
+MAX_GUARDRAILS = 16
 MAX_PAYLOAD = 64 << 10
 DEFAULT_SEGMENT = "default"
 
@@ -93,6 +94,17 @@ class MetricSpec(msgspec.Struct, frozen=True):
     aggregate: str
     clip: bool
     client: bool = False
+    credit: str = "last"
+    credit_half_life_ms: int = 7 * 86_400_000
+    min_delay_ms: int = 0
+
+
+class GuardrailSpec(msgspec.Struct, frozen=True):
+    """What an arm may do to a metric at most; `kind` is one of bandits/guardrail.py, the key that was given."""
+
+    metric: str
+    kind: str
+    limit: float
 
 
 class AlgorithmSpec(msgspec.Struct, frozen=True):
@@ -128,4 +140,5 @@ class Spec(msgspec.Struct, frozen=True):
     keep_ms: int
     keep_bytes: int
     client: bool = False
+    guardrails: tuple[GuardrailSpec, ...] = ()
     lines: dict[str, int] = {}

@@ -14,6 +14,7 @@ _GROUPS = 4
 _SUMS = 4  # rewarded, sum and two of squares, for each metric and group
 _SUBJECTS = 256 * 2
 _ARM_SUBJECTS = 64 * 6
+_GUARDED = 64 * 3  # for a metric, trials and their squares, of each arm once
 _DELAYS = 32
 _CELL = 8
 
@@ -21,12 +22,14 @@ _CELL = 8
 def state_bytes(arms: int, segments: int, columns: int, metrics: int) -> int:
     """Bytes of state in the worst case: every arm was shown in every segment and in every time bucket.
 
-    8 x segments x (64 x (arms x cells + 32 delay bins) + 512 x (1 + metrics) + 384 x arms), where cells, the sums of one arm in
+    8 x segments x (64 x (arms x cells + 32 delay bins) + 512 x (1 + metrics) + 384 x arms) + 8 x 192 x arms x (2 + metrics)
+    for guardrails, where cells, the sums of one arm in
     one segment and bucket, are d (d + 3) / 2 + 2 for learning over d columns (the constant among them), and
     4 groups x (1 + 4 x metrics) for counting.
     """
     cells = columns * (columns + 3) // 2 + 2 + _GROUPS * (1 + _SUMS * metrics)
-    return _CELL * segments * (BUCKETS * (arms * cells + _DELAYS) + _SUBJECTS * (1 + metrics) + _ARM_SUBJECTS * arms)
+    learned = segments * (BUCKETS * (arms * cells + _DELAYS) + _SUBJECTS * (1 + metrics) + _ARM_SUBJECTS * arms)
+    return _CELL * (learned + _GUARDED * arms * (2 + metrics))
 
 
 def room_for_products(numbers: Numbers, state_max: int) -> int:

@@ -6,6 +6,7 @@ thread makes them beside the rest, one segment at a time, only for segments whos
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ from service.process.priority import give_way
 from service.serving.published import Published
 from service.serving.snapshot import Slot, Snapshot
 from service.telemetry.metric_families import LabelValues
-from service.telemetry.metrics import MAX_SERIES, Metrics
+from service.telemetry.metrics import MAX_SERIES, Gauge, Metrics
 
 EVERY_S = 15.0  # between two looks at one experiment, at the least
 TICK_S = 1.0  # between two looks for experiments that are new or due
@@ -89,8 +90,7 @@ class Beliefs:
     def _export(self, experiment: Experiment, slot: Slot, exported: _Exported) -> None:
         """The gauges of one segment; those of arms that are no longer eligible go."""
         place = (experiment.name, experiment.segments.ids[slot.segment])
-        segments = experiment.segments
-        learns = len(slot.arms) > 0 and segments.live[slot.segment] and not segments.serves_default[slot.segment]
+        learns = len(slot.arms) > 0 and experiment.segments.draws(slot.segment)
         keys: list[LabelValues] = [(*place, experiment.arms[arm].id) for arm in slot.arms.tolist()] if learns else []
         before = exported.arms.get(slot.segment, [])
         if self._series - len(before) + len(keys) > MAX_SERIES:
@@ -101,9 +101,10 @@ class Beliefs:
         beliefs = slot.beliefs(experiment.primary) if keys else None
         if beliefs is not None:
             scale = experiment.primary.scale
-            for key, mean, best in zip(keys, beliefs.mean.tolist(), beliefs.best.tolist(), strict=True):
-                self._metrics.posterior_mean.set(mean * scale, key)
-                self._metrics.probability_best.set(best, key)
+            told = slot.told(beliefs)
+            for key, mean, best in zip(keys, (told.mean * scale).tolist(), told.best.tolist(), strict=True):
+                _tell(self._metrics.posterior_mean, key, mean)
+                _tell(self._metrics.probability_best, key, best)
             self._metrics.propensity_min.set(least(slot), place)
 
     def _forget(self, name: str) -> None:
@@ -117,6 +118,14 @@ class Beliefs:
             self._metrics.probability_best.remove(key)
         for place in places:
             self._metrics.propensity_min.remove(place)
+
+
+def _tell(gauge: Gauge, key: LabelValues, value: float) -> None:
+    """A gauge that says nothing where a report says nothing."""
+    if math.isnan(value):
+        gauge.remove(key)
+    else:
+        gauge.set(value, key)
 
 
 def least(slot: Slot) -> float:

@@ -59,6 +59,7 @@ class Gauges:
     def derived(self, replica: Replica) -> None:
         """A new snapshot was derived from it."""
         experiment = replica.experiment
+        self.tell(experiment.name, guardrail_paused=len(experiment.pauses.paused))
         for segment, past in replica.reviews.pasts(experiment).items():
             place = (experiment.name, experiment.segments.ids[segment])
             self._metrics.changes.set(len(past.shifts), place)

@@ -16,9 +16,9 @@ from bandits.policy import POLICIES
 from bandits.posterior import Sums
 from bandits.state import Rows, Rules, State, Totals
 from bandits.subjects import NEVER
-from bandits.summary import thinned
 from service.errors import CorruptError
 from service.experiment.compiled import Experiment, read
+from service.experiment.guardrails import guarded
 from service.learning.bounds import bounds_of
 from service.learning.reviews import FIELD, OLD_FIELDS, Reviews, reviewed
 from service.serving.snapshot import Slot, Snapshot
@@ -182,7 +182,7 @@ class Replica:
                 sums = state.sums(segment, self.reviews.weights(state, experiment, segment, self.touched))
                 side = self.reviews.side(experiment, state.rules, segment)
                 slot = Slot.derive(segment, arms, policy, experiment.settings, sums, experiment.priors, side)
-                self._slots[segment] = replace(slot, seen=thinned(slot.seen, self._crowding(segment, sums)))
+                self._slots[segment] = slot.judged(self._crowding(segment, sums), state.lifetime(segment), experiment)
         self._changed.clear()
         slots = tuple(self._slots[s] for s in range(state.rules.segments))
         return Snapshot(experiment, slots, self.cursor, experiment.next_change(now_ms), self._winners(slots))
@@ -195,7 +195,7 @@ class Replica:
         for slot in slots:
             known = self._leaders.get(slot.segment)
             if known is None or known[0] is not slot:
-                learns = not experiment.segments.serves_default[slot.segment]
+                learns = experiment.segments.draws(slot.segment)
                 leader = slot.leader(experiment.primary) if learns else None
                 self._leaders[slot.segment] = (slot, experiment.default_arm if leader is None else leader)
         return tuple(self._leaders[slot.segment][1] for slot in slots)
@@ -230,7 +230,7 @@ class Replica:
         return self._checkpoint(base=None)
 
     def heal(self) -> None:
-        """What is stored is no good: a checkpoint that replaces it whole is due."""
+        """What is stored is no good: one that replaces it whole is due."""
         self._sent.clear()
         self.cut = replace(self.whole(), heal=True)
 
@@ -293,11 +293,10 @@ def rules_of(experiment: Experiment) -> Rules:
     low, high = (round(v / metric.unit) for v in (metric.minimum, metric.maximum))
     return Rules(
         segments=len(experiment.segments.ids), arms=len(experiment.arms), metrics=len(experiment.metrics),
-        columns=experiment.design.columns, primary=metric.number, low=low, high=high,
-        horizon_ms=experiment.horizon_ms, products=experiment.design,
-        grid=experiment.numbers.grid, version=experiment.version, applied_ms=experiment.applied_at_ms,
+        columns=experiment.design.columns, primary=metric.number, low=low, high=high, horizon_ms=experiment.horizon_ms,
+        products=experiment.design, grid=experiment.numbers.grid, version=experiment.version, applied_ms=experiment.applied_at_ms,
         control=(experiment.holdout_share, experiment.holdout_uniform, experiment.default_arm),
-        windows=_windows(experiment),
+        windows=_windows(experiment), guarded=guarded(experiment),
     )  # fmt: skip
 
 

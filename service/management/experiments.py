@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from service.analysis.report import Report, report
+from service.analysis.timeline import Asked, Timeline, gather, timeline
 from service.errors import ConflictError
 from service.experiment.compiled import Experiment, build, read
 from service.experiment.features.column import Value
@@ -19,6 +21,7 @@ from service.serving.published import Published
 from service.serving.store_clock import StoreClock
 from service.store.contract import Checkpoint, Entry, Event, LostError, Put, Seed, Store
 
+EVENTS = 1000  # that a timeline shows at most
 _ATTEMPTS = 5
 _MARGIN_MS = 1000  # more than clocks of servers of one store differ
 REFRESH_S = 10.0  # a person waits here; a busy server may take its time
@@ -95,6 +98,16 @@ class StoredExperiments(Experiments):
     def report(self, name: str) -> Report:
         """Experiments.report."""
         return self._feed.inspect(name, report)
+
+    def timeline(self, name: str, asked: Asked) -> Timeline:
+        """Experiments.timeline."""
+        found = self._feed.inspect(name, lambda _, replica, stale: gather(replica, stale, asked))
+        told = timeline(found)
+        if found.stale:
+            return told
+        until = asked.to_ms or 2**62
+        events = [past.event for past in self.history(name, EVENTS)]
+        return replace(told, changes=tuple(event for event in events if asked.from_ms <= event.at_ms < until))
 
     def explain(self, name: str, context: Mapping[str, Value]) -> Reasons:
         """Experiments.explain."""

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from service.analysis.evaluation import Evaluation
 from service.analysis.report import Report
+from service.analysis.timeline import Asked, Timeline
 from service.experiment.compiled import Experiment
 from service.experiment.features.column import Value
 from service.management.past import Past
@@ -50,6 +51,9 @@ class Experiments(Protocol):
 
     def report(self, name: str) -> Report:
         """What the experiment has shown, earned and learned."""
+
+    def timeline(self, name: str, asked: Asked) -> Timeline:
+        """What happened when, with what people changed meanwhile."""
 
     def explain(self, name: str, context: Mapping[str, Value]) -> Reasons:
         """Why a visitor of this context would get what it would."""

@@ -29,7 +29,8 @@ _BEAT_S = 1.0
 class Orders(msgspec.Struct):
     """What a child is told. `url` is the store's; `report` the socket where the HTTP process takes dumps.
 
-    `inner` is a socket of a worker that only its supervisor can reach, and `key` the API key it uses there.
+    `inner` is a socket of a worker that only this server's processes can reach, and `key` the API key that the supervisor
+    uses there; for the HTTP process, the address at which a worker answers it.
     """
 
     name: str

@@ -22,6 +22,7 @@ def answer(batch: BatchDecision) -> pb.SelectBatchResponse:
         decision_ids=batch.tokens, arms=batch.arms.tolist(), arm_ids=batch.arm_ids, payloads_json=batch.payloads,
         propensities=batch.propensities.tolist(), segments=batch.segments.tolist(), segment_ids=batch.segment_ids,
         reasons=batch.reasons.tolist(), holdout=batch.holdout, stale=batch.stale, experiment_version=batch.version,
+        frozen=batch.frozen,
     )  # fmt: skip
 
 

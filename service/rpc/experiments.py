@@ -12,6 +12,7 @@ import structlog
 from bandits.ope import Estimate
 from service.analysis.arm_effect import ArmEffect
 from service.analysis.evaluation import Evaluation
+from service.analysis.guardrails import GuardrailReport
 from service.analysis.lift import BucketSums, Lift, SampleRatio
 from service.analysis.report import ArmReport, Stop, Total
 from service.errors import InvalidError, PreconditionError, UnavailableError
@@ -23,6 +24,7 @@ from service.management.warm_start import Way
 from service.pb.lever.v1 import experiment_pb2 as pb
 from service.pb.lever.v1 import experiment_pb2_grpc as pb_grpc
 from service.pb.lever.v1 import personalization_pb2 as decisions
+from service.rpc.answers.timeline import asked, history_event, timeline_message
 from service.rpc.personalization import FEATURES, TEXT_BYTES, TOKEN_CHARS
 from service.security.api_keys import HEADER, Access
 from service.serving.explainer import ArmReasons, Reasons
@@ -31,6 +33,7 @@ from service.text.csv_format import MOST_BYTES, Format
 
 CONFIG_BYTES = 1 << 20
 ANYONE = "anyone: no keys are asked for"
+Reported = ArmReport | Lift | BucketSums | SampleRatio | Total | ArmEffect | Stop | GuardrailReport
 HISTORY_USUAL = 100
 HISTORY_MOST = 10_000
 
@@ -113,7 +116,7 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
             ],
             headline=report.headline,
             lifts=[_lift(one) for one in report.lifts],
-            totals=_totals(report.totals),
+            totals=_totals(report.totals), guardrails=[pb.GuardrailReport(**_fields(one)) for one in report.guardrails],
             sample_ratio=pb.SampleRatio(**_fields(report.sample_ratio)) if report.sample_ratio else None,
         )  # fmt: skip
 
@@ -138,6 +141,10 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
             applied=warmed.applied, repeated=warmed.repeated, rewarded=warmed.rewarded, unknown_values=warmed.unknown
         )
 
+    def GetTimeline(self, request: pb.GetTimelineRequest, context: grpc.ServicerContext) -> pb.GetTimelineResponse:
+        """What happened when."""
+        return timeline_message(self._experiments.timeline(_named(request.name), asked(request)))
+
     def Explain(self, request: pb.ExplainRequest, context: grpc.ServicerContext) -> pb.ExplainResponse:
         """Why a visitor gets an arm."""
         _explainable(request)
@@ -150,15 +157,7 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
         if request.limit > HISTORY_MOST:
             raise InvalidError.field("limit", f"must be at most {HISTORY_MOST:,}")
         found = self._experiments.history(request.name, request.limit or HISTORY_USUAL)
-        return pb.GetHistoryResponse(
-            events=[
-                pb.HistoryEvent(
-                    at_ms=past.event.at_ms, by=past.event.by, what=past.event.what, experiment=past.event.experiment,
-                    version=past.event.version, detail=past.event.detail, config=past.text,
-                )
-                for past in found
-            ]
-        )  # fmt: skip
+        return pb.GetHistoryResponse(events=[history_event(past.event, past.text) for past in found])
 
     def ReadLog(self, request: pb.ReadLogRequest, context: grpc.ServicerContext) -> Iterator[Any]:
         """The log as rows; messages as bytes already, so that nothing is done here that could be done elsewhere."""
@@ -254,7 +253,7 @@ def _lift(lift: Lift) -> pb.Lift:
     return pb.Lift(**named, buckets=pb.BucketSums(**_fields(buckets)) if buckets else None)
 
 
-def _fields(one: ArmReport | Lift | BucketSums | SampleRatio | Total | ArmEffect | Stop) -> dict[str, Any]:
+def _fields(one: Reported) -> dict[str, Any]:
     """One name for one thing: a report's fields are the message's."""
     return {field.name: getattr(one, field.name) for field in fields(one)}
 
@@ -290,11 +289,19 @@ def _reasons(reasons: Reasons) -> pb.ExplainResponse:
         name=reasons.experiment, version=reasons.version, segment=reasons.segment,
         reason=reasons.reason,  # type: ignore[arg-type]  # the numbers are those of the wire
         arms=[_arm_reasons(arm) for arm in reasons.arms], arm=reasons.arm, propensity=reasons.propensity, at_ms=reasons.at_ms,
+        served=reasons.served,
     )  # fmt: skip
 
 
 def _arm_reasons(arm: ArmReasons) -> pb.ArmReasons:
     parts = [pb.ReasonPart(features=part.features, effect=part.effect) for part in arm.parts]
     return pb.ArmReasons(
-        arm=arm.arm, probability=arm.probability, mean=arm.mean, deviation=arm.deviation, base=arm.base, parts=parts
+        arm=arm.arm,
+        probability=arm.probability,
+        mean=arm.mean,
+        deviation=arm.deviation,
+        base=arm.base,
+        parts=parts,
+        low=arm.low,
+        high=arm.high,
     )

@@ -18,7 +18,9 @@ from service.pb.lever.v1 import personalization_pb2_grpc as pb_grpc
 from service.rpc import batch
 from service.rpc.guard import Guard, Single
 from service.rpc.status import code_of, duration, number_of, violations_of
+from service.serving.frozen import BYTES as FROZEN_BYTES
 from service.serving.group_commit import Answers
+from service.serving.journey import Journey
 from service.serving.personalizer import Mode
 from service.serving.rewarder import Exposure, RewardAnswer, RewardEvent
 from service.serving.subject import SURELY_SHORT, check_subject
@@ -28,6 +30,7 @@ from service.store.contract import Outcome
 
 SUBJECTS = 10_000
 EVENTS = 1_000  # rewards or exposures in one message
+TOUCHES = 64  # decisions of a journey
 EVENT_BYTES = 128
 NAME_BYTES = 128  # experiments, arms, metrics, features
 TEXT_BYTES = 1_024  # a category's value
@@ -50,6 +53,7 @@ class PersonalizationServicer(pb_grpc.PersonalizationServiceServicer):
         self._select_batch = use_cases.select_batch
         self._reward = use_cases.reward
         self._expose = use_cases.expose
+        self._journey = use_cases.journey
         self._incident = guard.incident
 
     def Select(self, request: pb.SelectRequest, context: grpc.ServicerContext) -> pb.SelectResponse:
@@ -105,7 +109,7 @@ class PersonalizationServicer(pb_grpc.PersonalizationServiceServicer):
             raise InvalidError.field("context", f"has more than {FEATURES} features")
         decisions = self._select_batch(
             request.experiment, subjects, batch.columns(request.context, len(subjects)), _arms(request.arms),
-            request.deferred, mode,
+            request.deferred, mode, _frozen(request),
         )  # fmt: skip
         return batch.answer(decisions)
 
@@ -130,6 +134,28 @@ class PersonalizationServicer(pb_grpc.PersonalizationServiceServicer):
         """Without a group."""
         single = SINGLES[method]
         return single.respond(self._reward([single.read(request)]))
+
+    def RewardJourney(
+        self, request: pb.RewardJourneyRequest, context: grpc.ServicerContext
+    ) -> pb.RewardJourneyResponse:
+        """A conversion that several decisions led to; its shares are acknowledged once they are durable."""
+        tokens = request.decision_ids
+        if not 1 <= len(tokens) <= TOUCHES:
+            raise InvalidError.field("decision_ids", f"must be 1 to {TOUCHES}, not {len(tokens):,}")
+        _size("metric", request.metric, NAME_BYTES)
+        _size("event_id", request.event_id, EVENT_BYTES)
+        if not request.event_id:
+            raise InvalidError.field("event_id", "must be given: it tells a retry from a second conversion")
+        value = request.value if request.HasField("value") else None
+        decisions = [_opaque(f"decision_ids[{i}]", text) for i, text in enumerate(tokens)]
+        credited = self._journey(Journey(decisions, value, request.event_id, request.metric))
+        answers = [one.answer for one in credited]
+        response = pb.RewardJourneyResponse(
+            values=[one.value for one in credited],
+            results=[_result(answer, "decision_ids", i) for i, answer in enumerate(answers)],
+        )
+        _set_delay(response, answers)
+        return response
 
     def StreamRewards(
         self, requests: Iterable[pb.StreamRewardsRequest], context: grpc.ServicerContext
@@ -156,6 +182,13 @@ class PersonalizationServicer(pb_grpc.PersonalizationServiceServicer):
             return [error] * len(events)
         except Exception as error:  # noqa: BLE001  # a fault of ours in one message does not end the stream
             return [self._incident(error)] * len(events)
+
+
+def _frozen(request: pb.SelectBatchRequest) -> bytes | None:
+    """What a batch is chosen from: given, or b"" to be given back, or None."""
+    if len(request.frozen) > FROZEN_BYTES:
+        raise InvalidError.field("frozen", "is longer than any frozen snapshot")
+    return request.frozen or (b"" if request.freeze else None)
 
 
 def _mode(number: int) -> Mode:
@@ -198,11 +231,21 @@ def _token(request: pb.ExposeRequest | pb.RewardRequest) -> bytes:
     return from_text(text) if text else raw
 
 
+def _opaque(field: str, text: str) -> bytes:
+    if not text or len(text) > TOKEN_CHARS:
+        raise InvalidError.field(field, "is longer than any decision id" if text else "must be given")
+    try:
+        return from_text(text)
+    except InvalidError as error:
+        raise InvalidError.field(field, error.violations[0].message) from error
+
+
 def _event(request: pb.RewardRequest) -> RewardEvent:
     _size("metric", request.metric, NAME_BYTES)
     _size("event_id", request.event_id, EVENT_BYTES)
     value = request.value if request.HasField("value") else None
-    return RewardEvent(_token(request), request.metric, value, request.event_id, retract=request.retract)
+    after = request.after_ms if request.HasField("after_ms") else None
+    return RewardEvent(_token(request), request.metric, value, request.event_id, False, request.retract, after)
 
 
 def _exposure(request: pb.ExposeRequest) -> Exposure:
@@ -252,7 +295,10 @@ def _result(answer: RewardAnswer, field: str, index: int) -> pb.RewardResult:
     return pb.RewardResult(outcome=int(answer))  # type: ignore[arg-type]  # the numbers are those of the wire
 
 
-def _set_delay(response: pb.StreamRewardsResponse | pb.ExposeBatchResponse, answers: Sequence[RewardAnswer]) -> None:
+def _set_delay(
+    response: pb.StreamRewardsResponse | pb.ExposeBatchResponse | pb.RewardJourneyResponse,
+    answers: Sequence[RewardAnswer],
+) -> None:
     """How long to wait before what was refused for now is sent again: as long as the most patient of them says."""
     delays = [answer.retry_s for answer in answers if isinstance(answer, LeverError) and answer.retry_s is not None]
     if delays:

@@ -6,13 +6,11 @@ from pathlib import Path
 
 import grpc
 import structlog
-from google.protobuf.any_pb2 import Any as Packed
-from google.rpc import error_details_pb2
-from grpc_status import rpc_status
 
 from service.errors import InvalidError, UnavailableError
 from service.pb.lever.v1 import experiment_pb2 as pb
 from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
+from service.remote.fault import fault
 from service.text.document import SUFFIXES, files_of, read, repeated
 
 TIMEOUT_S = 30.0
@@ -70,15 +68,5 @@ def _put(stub: ExperimentServiceStub, file: Path, text: str, key: str) -> pb.Put
 
 
 def _lines(file: Path, error: grpc.RpcError) -> list[str]:
-    status = rpc_status.from_call(error)
-    details: list[Packed] = list(status.details) if status is not None else []
-    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-    for detail in details:
-        for kind in (info, bad):
-            detail.Unpack(kind)
-    lines = []
-    for index, wrong in enumerate(bad.field_violations):
-        line = info.metadata.get(f"line.{index}")
-        where = f"{file}:{line}" if line else f"{file}"
-        lines.append(f"{where}: {wrong.field}: {wrong.description}")
-    return lines or [f"{file}: {error.details()}"]
+    what = fault(error)
+    return [wrong.of_file(str(file)) for wrong in what.violations] or [f"{file}: {what.message}"]

@@ -10,9 +10,11 @@ from service.learning.agreement import Agreement
 from service.learning.feed import Feed
 from service.learning.snapshot_file import SnapshotFile
 from service.management.experiments import StoredExperiments
+from service.management.guardian import Guardian
 from service.management.protocols import Experiments, Offline
 from service.security.secrets import Secrets
 from service.serving.explainer import Explainer
+from service.serving.journey import Journeys
 from service.serving.personalizer import Personalizer
 from service.serving.published import Published
 from service.serving.rewarder import Rewarder
@@ -46,6 +48,7 @@ class Service:
     use_cases: UseCases
     experiments: Experiments
     feed: Feed
+    guardian: Guardian
     directory: Published
     clock: StoreClock
     metrics: Metrics
@@ -54,11 +57,13 @@ class Service:
     close: Callable[[], None] = lambda: None
 
     def start(self) -> None:
-        """Begin to poll and flush."""
+        """Begin to poll and flush, and to look at guardrails."""
         self.feed.start()
+        self.guardian.start()
 
     def stop(self, flush_s: float = 5.0) -> None:
         """Flush what waits and end; call it when no more choices are made."""
+        self.guardian.stop()
         self.feed.stop(flush_s)
         self.close()
 
@@ -82,5 +87,13 @@ def build(
     rewarder = Rewarder(store, directory, keys, clock, metrics, partial(feed.refresh, _NEWER_S))
     experiments = StoredExperiments(store, directory, feed, clock, Explainer(directory, keys, clock), tuning.state_max)
     return Service(
-        LocalUseCases(personalizer, rewarder), experiments, feed, directory, clock, metrics, store.journal, offline
+        LocalUseCases(personalizer, rewarder, Journeys(rewarder, store, clock)),
+        experiments,
+        feed,
+        Guardian(store, feed, clock, tuning.state_max),
+        directory,
+        clock,
+        metrics,
+        store.journal,
+        offline,
     )

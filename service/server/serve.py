@@ -115,7 +115,8 @@ class ProcessTree:
         ports = {"grpc": address_of(self._ports.grpc), "http": address_of(self._ports.http)}
         self._log.info("starting", version=__version__, **ports, settings=chosen(self._settings))
         http = self._orders(HTTP, "", self._ports.http.fileno())
-        self._family.add(Child(module("service.http.operator_port"), http))
+        http.inner = self._inner()  # whom the console asks
+        self._family.add(Child(module("service.server.operator_worker"), http))
         for index in range(self._settings.workers):
             orders = self._orders(str(index), address_of(self._ports.grpc))
             self._family.add(Child(self._worker, orders))
@@ -125,9 +126,16 @@ class ProcessTree:
             )
 
     def _orders(self, name: str, address: str, listener: int = -1) -> Orders:
-        inner = str(self._run_dir / f"worker-{name}.sock") if address and self._settings.tls_cert else ""
+        inner = self._socket(name) if address and self._settings.tls_cert else ""
         told = packed(self._settings)
         return Orders(name, os.getpid(), told, self._url, self._report, address, listener, inner, self._key)
+
+    def _socket(self, name: str) -> str:
+        return str(self._run_dir / f"worker-{name}.sock")
+
+    def _inner(self) -> str:
+        """Where a worker answers calls of our own: its socket where the port takes TLS."""
+        return f"unix:{self._socket('0')}" if self._settings.tls_cert else address_of(self._ports.grpc)
 
     @property
     def _workers(self) -> list[Child]:
@@ -176,9 +184,7 @@ class ProcessTree:
             return 0
         try:
             self._signals.interruptible = True
-            inner = self._workers[0].orders.inner
-            address = f"unix:{inner}" if inner else address_of(self._ports.grpc)
-            apply(self._settings.experiments, address, self._key if self._settings.keys_file else "")
+            apply(self._settings.experiments, self._inner(), self._key if self._settings.keys_file else "")
         except Refused as refused:
             for line in refused.lines:
                 sys.stderr.write(f"error: {line}\n")

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from bandits.draw import draw_many
 from bandits.layout import DEFERRED, HOLDOUT, STICKY, UNCOUNTED, UNDRAWN
-from bandits.policy import decide_batch
+from bandits.pmf import decide_rows
 from service.errors import InvalidError
 from service.experiment.features.column import Column
+from service.serving.frozen import Odds, freeze, thawed
 from service.serving.personalizer import Draw, Mode, Personalizer, Reason, arm_numbers, eligible, inactive
-from service.serving.snapshot import Slot, Snapshot
+from service.serving.snapshot import Snapshot
 from service.serving.subject import decision_units, sticky_units
 from service.serving.token import NONCE, whose
 from service.store import rows as layout
@@ -45,6 +46,7 @@ class BatchDecision:
     holdout: bytes
     stale: bool
     version: int
+    frozen: bytes  # where it was asked for
 
 
 def select_batch(
@@ -55,8 +57,13 @@ def select_batch(
     arms: Sequence[str],
     deferred: bool,
     mode: Mode,
+    frozen: bytes | None = None,
 ) -> BatchDecision:
-    """Choose for n subjects. Raises as Personalizer.select; a batch has no previews and repeats no decisions."""
+    """Choose for n subjects. Raises as Personalizer.select; a batch has no previews and repeats no decisions.
+
+    `frozen`: what to choose from, as an earlier answer had it; empty: choose from the newest snapshot and give it back;
+    None: just choose from the newest.
+    """
     if mode == Mode.PREVIEW:
         raise InvalidError.field("mode", "a batch has no previews")
     snapshot = personalizer.directory.named(experiment)
@@ -64,7 +71,8 @@ def select_batch(
     subset = arm_numbers(exp, arms) if arms else None
     batch = _Batch(personalizer, snapshot, subjects, columns)
     if exp.live(batch.now):
-        batch.choose(subset)
+        slots = thawed(personalizer.keys, frozen, exp, batch.now) if frozen else dict(enumerate(snapshot.slots))
+        batch.choose(slots, subset)
         batch.mark(deferred, mode)
     else:
         batch.serve()
@@ -75,7 +83,8 @@ def select_batch(
     return BatchDecision(
         tokens, batch.arm, tuple(a.id for a in exp.arms), tuple(a.payload_json for a in exp.arms),
         batch.propensity, batch.segment, exp.segments.ids, batch.reason,
-        ((batch.flags & HOLDOUT) != 0).astype(np.uint8).tobytes(), personalizer.directory.stale, exp.version,
+        ((batch.flags & HOLDOUT) != 0).astype(np.uint8).tobytes(), personalizer.directory.outdated(exp.uid), exp.version,
+        freeze(personalizer.keys, snapshot) if frozen == b"" else b"",
     )  # fmt: skip
 
 
@@ -112,8 +121,8 @@ class _Batch:
         for number in np.unique(self.segment).tolist():
             self.fill(np.flatnonzero(self.segment == number), inactive(self._snapshot, number))
 
-    def choose(self, subset: frozenset[int] | None) -> None:
-        """Draw an arm for everyone, among `subset` where one is given."""
+    def choose(self, slots: Mapping[int, Odds], subset: frozenset[int] | None) -> None:
+        """Draw an arm for everyone by the odds of their segments, among `subset` where one is given."""
         exp, who = self._exp, self._who
         if exp.sticky_ms is None:
             self._unit = decision_units(*self._name, len(who))
@@ -125,11 +134,11 @@ class _Batch:
             if exp.segments.serves_default[number]:
                 self.fill(here, Draw(exp.default_arm, 1.0, UNDRAWN, Reason.SEGMENT_DEFAULT))
                 continue
-            slot = self._snapshot.slots[number]
+            slot = slots[number]
             arms = slot.arms if subset is None else eligible(slot, subset)
             self._choose_in(slot, arms, here[held[here]], here[~held[here]])
 
-    def _choose_in(self, slot: Slot, arms: Ints, held: Ints, free: Ints) -> None:
+    def _choose_in(self, slot: Odds, arms: Ints, held: Ints, free: Ints) -> None:
         """The rows of one segment: those in the holdout, and those that the policy draws for."""
         exp = self._exp
         if len(arms) == 0:
@@ -144,7 +153,7 @@ class _Batch:
         self._draw(slot, None if slot.contextual else slot.pmf_of(arms), arms, free)
         self.reason[free] = Reason.POLICY
 
-    def _draw(self, slot: Slot, pmf: NDArray[np.float64] | None, arms: Ints, rows: Ints) -> None:
+    def _draw(self, slot: Odds, pmf: NDArray[np.float64] | None, arms: Ints, rows: Ints) -> None:
         """Draw for some rows: from `pmf` if given, else from the contextual policy at each row's features."""
         chosen, propensity = np.empty(len(rows), np.int64), np.empty(len(rows))
         units, salt = self._unit[rows], self._exp.salt
@@ -153,7 +162,7 @@ class _Batch:
         else:
             x = self._x[rows]
             for part in self._parts(len(rows)):
-                decide_batch(slot.posterior, x[part], arms, units[part], salt, chosen[part], propensity[part])
+                decide_rows(slot.packed, x[part], arms, units[part], salt, chosen[part], propensity[part])
         self.arm[rows], self.propensity[rows] = arms[chosen], propensity
 
     def mark(self, deferred: bool, mode: Mode) -> None:

@@ -19,8 +19,9 @@ from bandits.policy import decide
 from service.errors import InvalidError, NotFoundError, PreconditionError
 from service.experiment.compiled import Experiment
 from service.experiment.features.column import Value
+from service.serving.frozen import Odds
 from service.serving.published import Published
-from service.serving.snapshot import Slot, Snapshot
+from service.serving.snapshot import Snapshot
 from service.serving.store_clock import StoreClock
 from service.serving.subject import Hasher, Identity, decision_unit, sticky_unit
 from service.serving.token import NONCE, WHAT, Namer, Opened, TokenKeys, from_text, to_text, whose
@@ -196,7 +197,7 @@ class Personalizer:
         self._decided((exp.name, arm.id, _NAMES[reason]))
         return Decision(
             to_text(self.keys.seal(nonce, whose(exp.uid, exp.horizon_ms)(who.subject) + what)), arm.id, arm.payload_json, chosen.propensity,
-            exp.segments.ids[segment], bool(flags & HOLDOUT), self.directory.stale, exp.version, reason,
+            exp.segments.ids[segment], bool(flags & HOLDOUT), self.directory.outdated(exp.uid), exp.version, reason,
         )  # fmt: skip
 
     def _repeat(
@@ -223,7 +224,7 @@ class Personalizer:
         self._decided((exp.name, arm.id, Reason.REPEATED.name))
         return Decision(
             previous, arm.id, arm.payload_json, token.propensity, exp.segments.ids[token.segment],
-            bool(token.flags & HOLDOUT), self.directory.stale, exp.version, Reason.REPEATED,
+            bool(token.flags & HOLDOUT), self.directory.outdated(exp.uid), exp.version, Reason.REPEATED,
         )  # fmt: skip
 
     def count_features(self, name: str, clipped: int, unknown: int) -> None:
@@ -242,7 +243,7 @@ def arm_numbers(exp: Experiment, arms: Sequence[str]) -> frozenset[int]:
     return frozenset(exp.arm_numbers[arm] for arm in arms)
 
 
-def eligible(slot: Slot, subset: frozenset[int]) -> NDArray[np.int64]:
+def eligible(slot: Odds, subset: frozenset[int]) -> NDArray[np.int64]:
     """The slot's eligible arms that are in the subset, ascending."""
     return slot.arms[[a in subset for a in slot.arms.tolist()]]
 

@@ -30,6 +30,7 @@ class RewardEvent:
     event_id: str = ""
     client: bool = False  # sent with a browser key, by anybody: only what is marked so, once and as 1
     retract: bool = False  # the event is taken back, or will not count once it comes
+    after_ms: int | None = None  # how long after the decision was shown it happened; None: it happens now
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,14 @@ class Exposure:
 
     decision: bytes
     client: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """A part of a conversion that is settled already: the claim, and the experiment's uid."""
+
+    uid: str
+    claim: Claim
 
 
 Event = RewardEvent | Exposure
@@ -62,7 +71,7 @@ class Rewarder:
         self._metrics = metrics
         self._refresh = refresh  # folds what is new before it returns; for tokens newer than our configuration
 
-    def reward(self, events: Sequence[Event]) -> list[RewardAnswer]:
+    def reward(self, events: Sequence[Event | Share]) -> list[RewardAnswer]:
         """One answer for each event, in order; what is wrong with one does not hinder the others.
 
         All claims that they make go to the store in one round trip, a call of it for each experiment.
@@ -90,11 +99,14 @@ class Rewarder:
         """Make deferred decisions trials, an answer for each; with `client` only such as a browser key may speak of."""
         return self.reward([Exposure(decision, client) for decision in decisions])
 
-    def _judge(self, event: Event) -> tuple[str, Claim | Outcome]:
+    def _judge(self, event: Event | Share) -> tuple[str, Claim | Outcome]:
         """The claim that the event makes, or its outcome where it makes none."""
-        return self._judge_exposure(event) if isinstance(event, Exposure) else self._judge_reward(event)
+        if isinstance(event, RewardEvent):
+            return self._judge_reward(event)
+        return (event.uid, event.claim) if isinstance(event, Share) else self._judge_exposure(event)
 
-    def _open(self, decision: bytes) -> tuple[Opened, Experiment]:
+    def open(self, decision: bytes) -> tuple[Opened, Experiment]:
+        """What a raw token says, and its experiment, at least as new as the token."""
         token = self._keys.open(decision)
         exp = self._directory.known(token.uid).experiment
         if token.version > exp.version:
@@ -104,7 +116,7 @@ class Rewarder:
         return token, exp
 
     def _judge_exposure(self, event: Exposure) -> tuple[str, Claim | Outcome]:
-        token, exp = self._open(event.decision)
+        token, exp = self.open(event.decision)
         if event.client:
             _check_client(exp)
         if token.flags & UNCOUNTED:
@@ -112,11 +124,11 @@ class Rewarder:
         if not token.flags & DEFERRED:
             return exp.uid, Outcome.DUPLICATE
         deadline = token.time + min(exp.horizon_ms, token.horizon_ms)
-        return exp.uid, _claim(token, NO_METRIC, 0, Aggregate.FIRST, b"", deadline, 0)
+        return exp.uid, claim_of(token, NO_METRIC, 0, Aggregate.FIRST, b"", deadline, 0)
 
     def _judge_reward(self, event: RewardEvent) -> tuple[str, Claim | Outcome]:
-        token, exp = self._open(event.decision)
-        metric = _metric(exp, event.metric)
+        token, exp = self.open(event.decision)
+        metric = metric_of(exp, event.metric)
         if event.client:
             _check_client(exp, metric, event)
         if token.flags & UNCOUNTED:
@@ -127,9 +139,13 @@ class Rewarder:
         if event.retract and event.value is not None:
             raise InvalidError.field("value", "a retraction has none: it takes back what the event was worth")
         value = 0 if event.retract else metric.units(1.0 if event.value is None else event.value)
+        if metric.min_delay_ms and not event.retract:
+            after = self._clock.now_ms() - token.time if event.after_ms is None else event.after_ms
+            if after < metric.min_delay_ms:
+                return exp.uid, Outcome.TOO_SOON
         deadline = token.time + min(metric.window_ms + metric.grace_ms, token.horizon_ms)
         event_id = event.event_id.encode()
-        claim = _claim(token, metric.number, value, metric.aggregate, event_id, deadline, metric.limit)
+        claim = claim_of(token, metric.number, value, metric.aggregate, event_id, deadline, metric.limit)
         if event.retract:
             claim = replace(claim, act=Act.RETRACT, row=layout.flagged(claim.row, RETRACTION))
         return exp.uid, replace(claim, floored=True) if metric.floored else claim
@@ -190,7 +206,8 @@ class Rewarder:
         return snapshot.experiment.name if snapshot else "deleted"
 
 
-def _metric(exp: Experiment, metric: str) -> Metric:
+def metric_of(exp: Experiment, metric: str) -> Metric:
+    """The metric of this id that still takes rewards, the primary one for ""; NotFoundError."""
     if not metric:
         return exp.primary
     number = exp.metric_numbers.get(metric)
@@ -211,9 +228,10 @@ def _check_client(exp: Experiment, metric: Metric | None = None, event: RewardEv
         raise DeniedError("a public key sends no value but 1; amounts need a secret key")
 
 
-def _claim(
+def claim_of(
     token: Opened, metric: int, value: int, aggregate: Aggregate, event: bytes, deadline: int, limit: int
 ) -> Claim:
+    """The claim of a token; `value` in units."""
     # Claims live as long as the decision's own horizon says, to the end of its day: never less than the deadline.
     expires = (token.time // DAY_MS + 1) * DAY_MS + token.horizon_ms + DAY_MS
     return Claim(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from bandits.auto import Side, restrict
 from bandits.policy import Policy, probabilities
 from bandits.posterior import Posterior, Sums
 from bandits.prior import Priors
-from bandits.summary import Seen, Span, Summary, seen, summary
+from bandits.summary import Seen, Span, Summary, seen, soon, summary, thinned, told
 from service.experiment.compiled import Experiment, Metric
 
 _SUBSETS = 256  # cached pmfs of arm subsets, a slot
@@ -30,6 +30,7 @@ class Slot:
     mean: NDArray[np.float64]  # the slot's average features; d
     seen: Seen  # what the arms' own trials say at these, for reports
     members: frozenset[int]
+    early: bool = True  # too early to say which arm is the best, see bandits/summary.py; who folds knows
     subsets: dict[tuple[int, ...], NDArray[np.float64]] = field(default_factory=dict)
 
     @classmethod
@@ -58,9 +59,28 @@ class Slot:
         own = seen(main, average(main), priors)
         return cls(segment, arms, posterior, contextual, pmf, mean, own, frozenset(arms.tolist()))
 
+    @property
+    def packed(self) -> NDArray[np.float64]:
+        """The posterior as kernels read it."""
+        return self.posterior.packed
+
+    def judged(self, crowding: float, counts: NDArray[np.int64], experiment: Experiment) -> Slot:
+        """What reports say of it: how much its trials are worth, and whether `counts` (of all arms, over all time) are enough."""
+        early = soon(counts[self.arms], experiment.primary.number)
+        return replace(self, seen=thinned(self.seen, crowding), early=early)
+
     def beliefs(self, metric: Metric) -> Summary | None:
         """What is believed of the eligible arms, over the primary metric's scale; None where there are none."""
         return summary(self.seen, span_of(metric), self.arms) if len(self.arms) else None
+
+    def told(self, beliefs: Summary) -> Summary:
+        """Of these beliefs what people are told; nan where that is nothing."""
+        return told(beliefs, self.tried[self.arms], self.early)
+
+    @property
+    def tried(self) -> NDArray[np.bool_]:
+        """By arm number: whether anything is known of it, by trials or by its prior."""
+        return self.seen.n > 0.0
 
     def leader(self, metric: Metric) -> int | None:
         """The eligible arm whose serving everybody gives up the least, as reports say it; None where there is none."""

@@ -26,6 +26,7 @@ from service.errors import InvalidError
 from service.store.rows import NAME_STRUCT, WHAT_STRUCT
 
 FORMAT = 1
+_WRAPPED = 2  # in the place of the format, of what is no decision
 NONCE, WHAT = NAME_STRUCT, WHAT_STRUCT
 WHOSE = struct.Struct("<QQI")  # uid, subject hash, horizon in seconds
 _OVERHEAD = 2 + NONCE.size + 16
@@ -105,7 +106,7 @@ class TokenKeys:
             derived = hashlib.blake2b(key, digest_size=33, person=b"lever-token").digest()
             cipher = AESGCM(derived[:32])
             self._by_id.setdefault(derived[32], []).insert(0, cipher)
-            self._head = bytes([FORMAT, derived[32]])
+            self._head, self._wrap = bytes([FORMAT, derived[32]]), bytes([_WRAPPED, derived[32]])
             self._encrypt = cipher.encrypt
 
     def seal(self, nonce: bytes, plain: bytes) -> bytes:
@@ -117,15 +118,7 @@ class TokenKeys:
         """What the token says; InvalidError if it was not sealed by one of the keys."""
         if len(token) < _SMALLEST or token[0] != FORMAT:
             raise _forged()
-        nonce = token[2 : 2 + NONCE.size]
-        for cipher in self._by_id.get(token[1], ()):
-            try:
-                plain = cipher.decrypt(nonce, token[2 + NONCE.size :], token[:2])
-                break
-            except InvalidTag:
-                continue
-        else:
-            raise _forged()
+        nonce, plain = token[2 : 2 + NONCE.size], self._decrypted(token)
         uid, subject, horizon_s = WHOSE.unpack_from(plain)
         *what, _ = WHAT.unpack_from(plain, WHOSE.size)
         prefix, counter = NONCE.unpack(nonce)
@@ -133,6 +126,26 @@ class TokenKeys:
         return Opened(
             prefix, counter, f"{uid:016x}", subject, horizon_s * 1000, nonce + plain[WHOSE.size : cut], plain[cut:], *what,
         )  # fmt: skip
+
+    def wrap(self, plain: bytes) -> bytes:
+        """Something that is no decision, sealed for a caller to keep."""
+        nonce = os.urandom(NONCE.size)
+        return self._wrap + nonce + self._encrypt(nonce, plain, self._wrap)
+
+    def unwrap(self, sealed: bytes) -> bytes:
+        """What was wrapped; InvalidError if it was not by one of the keys."""
+        if len(sealed) < _OVERHEAD or sealed[0] != _WRAPPED:
+            raise _forged()
+        return self._decrypted(sealed)
+
+    def _decrypted(self, sealed: bytes) -> bytes:
+        start = 2 + NONCE.size
+        for cipher in self._by_id.get(sealed[1], ()):
+            try:
+                return cipher.decrypt(sealed[2:start], sealed[start:], sealed[:2])
+            except InvalidTag:
+                continue
+        raise _forged()
 
 
 @lru_cache(4096)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from service.experiment.features.column import Column, Value
 from service.serving.batch import BatchDecision, select_batch
+from service.serving.journey import Credited, Journey, Journeys
 from service.serving.personalizer import Decision, Mode, Personalizer
 from service.serving.rewarder import Event, RewardAnswer, Rewarder
 
@@ -34,11 +35,15 @@ class UseCases(Protocol):
         arms: Sequence[str],
         deferred: bool,
         mode: Mode,
+        frozen: bytes | None = None,
     ) -> BatchDecision:
-        """Choose for many subjects. Raises as `select`; a batch has no previews and repeats no decisions."""
+        """Choose for many subjects, from a frozen snapshot if one is given; see batch.select_batch."""
 
     def reward(self, events: Sequence[Event]) -> list[RewardAnswer]:
         """One answer for each event, in order; what is wrong with one does not hinder the others."""
+
+    def journey(self, journey: Journey) -> list[Credited]:
+        """A share of a conversion for each decision that led to it. Raises LeverErrors, and has applied nothing then."""
 
     def expose(self, decisions: Sequence[bytes], client: bool = False) -> list[RewardAnswer]:
         """Make deferred decisions trials, an answer for each; with `client` only such as a browser key may speak of."""
@@ -47,11 +52,12 @@ class UseCases(Protocol):
 class LocalUseCases:
     """UseCases by this process's own parts. Bound methods, not calls of calls: Select is the hot path."""
 
-    def __init__(self, personalizer: Personalizer, rewarder: Rewarder) -> None:
+    def __init__(self, personalizer: Personalizer, rewarder: Rewarder, journeys: Journeys) -> None:
         self._personalizer = personalizer
         self.select = personalizer.select
         self.reward = rewarder.reward
         self.expose = rewarder.expose
+        self.journey = journeys.reward
 
     def select_batch(
         self,
@@ -61,6 +67,7 @@ class LocalUseCases:
         arms: Sequence[str],
         deferred: bool,
         mode: Mode,
+        frozen: bytes | None = None,
     ) -> BatchDecision:
         """UseCases.select_batch."""
-        return select_batch(self._personalizer, experiment, subjects, columns, arms, deferred, mode)
+        return select_batch(self._personalizer, experiment, subjects, columns, arms, deferred, mode, frozen)

@@ -19,6 +19,7 @@ from service.store.contract import (
     Loaded,
     LostError,
     Outcome,
+    PartAwayError,
     Poll,
     Put,
     SpoiltError,
@@ -28,7 +29,7 @@ from service.store.contract import (
 from service.telemetry.metrics import Metrics
 
 CALLS = ("put", "load", "poll", "append", "reward", "checkpoint")
-KINDS = (UnreachableError, LostError, SpoiltError, UnavailableError, CorruptError)
+KINDS = (UnreachableError, PartAwayError, LostError, SpoiltError, UnavailableError, CorruptError)
 
 
 class Counted:
@@ -92,6 +93,11 @@ class Counted:
         """Store.claim."""
         with self._counted("reward"):
             return self._store.claim(uid, claims)
+
+    def remember(self, word: str, proposal: bytes, expires: int) -> bytes:
+        """Store.remember."""
+        with self._counted("reward"):
+            return self._store.remember(word, proposal, expires)
 
     def claim_each(self, calls: Sequence[tuple[str, Sequence[Claim]]]) -> list[list[Outcome] | UnavailableError]:
         """Store.claim_each. One call; each part of it that failed is counted."""

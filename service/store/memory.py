@@ -67,6 +67,7 @@ class MemoryStore:
         self._registry: dict[str, str] = {}
         self._deleted: dict[str, int] = {}
         self._secrets: dict[str, bytes] = {}
+        self._words: dict[str, tuple[int, bytes]] = {}
         self.journal = MemoryJournal(clock)
 
     def put(self, put: Put) -> None:
@@ -206,6 +207,13 @@ class MemoryStore:
                 self._add(experiment, Entry("", stride, rewards=b"".join(late), late=True))
             return [j.outcome for j in judged]
 
+    def remember(self, word: str, proposal: bytes, expires: int) -> bytes:
+        """Store.remember."""
+        with self._lock:
+            if self._words.get(word, (-1, b""))[0] < self._clock():
+                self._words[word] = (expires, proposal)
+            return self._words[word][1]
+
     def claim_each(self, calls: Sequence[tuple[str, Sequence[Claim]]]) -> list[list[Outcome] | UnavailableError]:
         """Store.claim_each."""
         answers: list[list[Outcome] | UnavailableError] = []
@@ -297,7 +305,7 @@ class MemoryStore:
     def forget(self) -> None:
         """Lose everything, as FLUSHALL does."""
         with self._lock:
-            for kept in (self._experiments, self._registry, self._deleted, self._secrets):
+            for kept in (self._experiments, self._registry, self._deleted, self._secrets, self._words):
                 kept.clear()
 
     def versions(self, uid: str) -> Mapping[int, bytes]:

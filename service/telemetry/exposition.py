@@ -46,7 +46,7 @@ class Exposition:
     A worker not heard of for `patience_s` counts as gone: its gauges are left out and it is not ready.
     """
 
-    registry: CollectorRegistry
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     patience_s: float = 5.0
     clock: Callable[[], float] = time.monotonic
     _base: Sums = field(default_factory=dict)

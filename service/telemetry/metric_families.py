@@ -61,6 +61,7 @@ _ALL = (
     Family("lever_propensity_min", "gauge", "Least probability of any arm, floor included.", ("experiment", "segment")),
     Family("lever_changes", "gauge", "Arms that earn otherwise than they did.", ("experiment", "segment")),
     Family("lever_outage", "gauge", "1 while next to nothing is earned.", ("experiment", "segment")),
+    Family("lever_guardrail_paused", "gauge", "Arms that guardrails have paused.", ("experiment",)),
     Family("lever_divergence", "gauge", "1 where two servers came to different states from one log.", ("experiment",)),
     Family("lever_lost", "gauge", "1 where the store forgot an experiment that is served.", ("experiment",)),
     Family("lever_unreadable", "gauge", "1 where an experiment's data in the store is damaged.", ("experiment",)),

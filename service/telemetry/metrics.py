@@ -202,6 +202,7 @@ class Metrics:
         self.propensity_min = Gauge("lever_propensity_min")
         self.changes = Gauge("lever_changes")
         self.outage = Gauge("lever_outage")
+        self.guardrail_paused = Gauge("lever_guardrail_paused")
         self.divergence = Gauge("lever_divergence")
         self.log_ends_lost = Counter("lever_log_ends_lost_total")
         self.store_evicts = Gauge("lever_store_evicts")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 # What programs write where there is no number.
@@ -12,6 +13,7 @@ _AMOUNT = re.compile(
     r"[-+]?[$€£]?\s?(?:[0-9]{1,3}(?:[.,' \u00a0\u202f][0-9]{3})+|[0-9]+)(?:[.,][0-9]+)?\s?[%$€£]?|[-+]?inf(?:inity)?",
     re.IGNORECASE,
 )
+_SPECIAL = re.compile(r'[",\r\n]')
 GROUPED = re.compile(r"[-+]?[1-9][0-9]{0,2}(?:,[0-9]{3})+")
 
 
@@ -58,3 +60,17 @@ def moment(cell: str) -> int | None:
     except ValueError:
         return None
     return round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def csv_cells(cells: Sequence[str]) -> Sequence[str]:
+    """Cells as a CSV file has them (RFC 4180): in quotation marks where they need them."""
+    return [_cell(cell) for cell in cells] if _SPECIAL.search("".join(cells)) else cells
+
+
+def csv_line(cells: Sequence[str]) -> str:
+    """A row of a CSV file."""
+    return ",".join(csv_cells(cells)) + "\n"
+
+
+def _cell(cell: str) -> str:
+    return '"' + cell.replace('"', '""') + '"' if _SPECIAL.search(cell) else cell

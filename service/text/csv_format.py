@@ -6,8 +6,9 @@ import csv
 import difflib
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
+from typing import TextIO
 
 import msgspec
 
@@ -18,10 +19,12 @@ DELIMITERS = (",", ";", "\t", "|")
 _NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|"}
 _MANY = 12  # columns that are told by name
 _CELL = 1 << 20  # characters
+_HEAD = 1 << 20  # characters in which the header is looked for
 _SEP = re.compile(r'"?sep=(.)"?\r?\n')  # Excel's own first line, which it shows to nobody
 _INDEX = "Unnamed: 0"  # what pandas calls the numbers of rows, where it calls them anything
 
 Row = tuple[int, list[str]]
+Broken = Callable[[int, str], None]  # a row's number, and what is wrong with it
 
 
 class Format(msgspec.Struct, frozen=True):
@@ -51,23 +54,26 @@ class Format(msgspec.Struct, frozen=True):
         return bool(self.decimal or self.columns or self.leave_out or self.categories)
 
 
-def rows(text: str, required: Sequence[str], form: Format) -> list[Row]:
-    """The rows that are not blank, each with its number; the header is the first of them.
+def rows(file: TextIO, required: Sequence[str], form: Format, broken: Broken | None = None) -> Iterator[Row]:
+    """The rows that are not blank, each with its number; the header is the first of them. The file is at its beginning.
 
-    InvalidError: no CSV.
+    InvalidError: no CSV. With `broken` a single row that is none is told there and left out.
     """
-    text = text.removeprefix("\ufeff")
-    if "\0" in text[:10_000]:
+    head = file.read(_HEAD)
+    marked = head.startswith("\ufeff")
+    if "\0" in head[:10_000]:
         raise InvalidError.field("file", "has zero bytes, so it is no text, or UTF-16: say --encoding utf-16-le")
-    excel = _SEP.match(text)
+    head = head.removeprefix("\ufeff")
+    excel = _SEP.match(head)
     if excel:
-        text = text[excel.end() :]
-    delimiter = form.delimiter or (excel[1] if excel else _delimiter(text, {form.columns.get(n, n) for n in required}))
-    before = csv.field_size_limit(_CELL)
-    try:
-        return [(number, cells) for number, cells in _records(text, delimiter) if not _blank(cells)]
-    finally:
-        csv.field_size_limit(before)
+        head = head[excel.end() :]
+    delimiter = form.delimiter or (excel[1] if excel else _delimiter(head, {form.columns.get(n, n) for n in required}))
+    file.seek(0)
+    file.read(marked + (excel.end() if excel else 0))
+    for row in _records(file, delimiter, broken):
+        cells = row[1]
+        if (cells and cells[0].strip()) or not _blank(cells):
+            yield row
 
 
 def named(header: Row, required: Sequence[str], form: Format) -> dict[str, int]:
@@ -132,24 +138,38 @@ def _delimiter(text: str, wanted: set[str]) -> str:
     """The first under which the header has all that is wanted, else the one that makes the most of it."""
     widths: dict[str, int] = {}
     for delimiter in DELIMITERS:
-        header = next((cells for _, cells in _records(text, delimiter, header=True) if not _blank(cells)), [])
+        header = _header(text, delimiter)
         if wanted <= {cell.strip() for cell in header}:
             return delimiter
         widths[delimiter] = len(header)
     return max(DELIMITERS, key=lambda delimiter: widths[delimiter])
 
 
-def _records(text: str, delimiter: str, *, header: bool = False) -> Iterator[Row]:
-    """All rows with their numbers, blank ones too: a cell may have several lines, which are one row."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    number = 0
+def _header(text: str, delimiter: str) -> list[str]:
+    """The first row that is not blank; empty where there is none."""
     try:
-        for cells in reader:
+        return next((cells for _, cells in _records(io.StringIO(text, newline=""), delimiter) if not _blank(cells)), [])
+    except InvalidError:
+        return []
+
+
+def _records(file: TextIO, delimiter: str, broken: Broken | None = None) -> Iterator[Row]:
+    """All rows with their numbers, blank ones too: a cell may have several lines, which are one row."""
+    reader = csv.reader(file, delimiter=delimiter, strict=True)
+    before, number = csv.field_size_limit(_CELL), 0
+    try:
+        while True:
             number += 1
-            yield number, cells
-    except csv.Error as error:
-        if not header:
-            raise InvalidError.field(f"row {number + 1}", f"is no CSV: {_told(str(error))}") from None
+            try:
+                yield number, next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                if broken is None or "end of data" in str(error):  # then nobody knows where the row ends
+                    raise InvalidError.field(f"row {number}", f"is no CSV: {_told(str(error))}") from None
+                broken(number, f"is no CSV: {_told(str(error))}")
+    finally:
+        csv.field_size_limit(before)
 
 
 def _told(error: str) -> str:
@@ -161,4 +181,4 @@ def _told(error: str) -> str:
 
 
 def _blank(cells: Sequence[str]) -> bool:
-    return not any(cell.strip() for cell in cells)
+    return not any(map(str.strip, cells))

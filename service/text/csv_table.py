@@ -5,16 +5,19 @@ Everything is read and judged before anything is done with it.
 
 from __future__ import annotations
 
+import io
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from service.errors import InvalidError, Violation
-from service.text.csv_cells import COMMA, GROUPED, comma, hint, missing, moment, point, quoted
-from service.text.csv_format import Format, named, rows
+from service.text.csv_cells import COMMA, GROUPED, amount, comma, hint, missing, moment, point, quoted
+from service.text.csv_format import Format, Row, named, rows
 
 _SHOWN = 20  # problems that are told one by one
 _TRUE, _FALSE = ("true", "1"), ("false", "0")
@@ -30,14 +33,21 @@ class RowProblems:
 
     def add(self, index: int, column: str, message: str) -> None:
         """Note what is wrong with a column of the row at `index` (0: the first below the header)."""
-        self._found.append((self._numbers[index], column, message))
+        self._found.append((index, column, message))
+
+    def reasons(self) -> dict[int, str]:
+        """What is wrong with each row, by its index; the rest is fine."""
+        wrong: dict[int, list[str]] = {}
+        for index, column, message in self._found:
+            wrong.setdefault(index, []).append(f"{column}: {message}")
+        return {index: "; ".join(told) for index, told in sorted(wrong.items())}
 
     def check(self) -> None:
         """Raise InvalidError with everything that was noted, by row."""
         if not self._found:
             return
         found = sorted(self._found, key=lambda problem: problem[0])
-        violations = [Violation(f"row {row}, {column}", message) for row, column, message in found[:_SHOWN]]
+        violations = [Violation(f"row {self._numbers[i]}, {column}", message) for i, column, message in found[:_SHOWN]]
         if len(found) > _SHOWN:
             violations.append(Violation("rows", f"{len(found) - _SHOWN:,} problems more"))
         raise InvalidError(violations)
@@ -72,6 +82,9 @@ class Table:
 
     def optional_numbers(self, name: str) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
         """The same where cells may be missing, as NA or NaN too: which rows have a number, and which; else it is 0."""
+        plain = self._plain(self.columns[name])
+        if plain is not None:
+            return np.ones(self.rows, np.bool_), plain
         present, out = np.zeros(self.rows, np.bool_), np.zeros(self.rows)
         for index, cell in enumerate(self.columns[name]):
             if missing(cell):
@@ -82,6 +95,15 @@ class Table:
             else:
                 present[index], out[index] = True, value
         return present, out
+
+    def _plain(self, cells: Sequence[str]) -> NDArray[np.float64] | None:
+        """The numbers in cells that are all finite numbers with a decimal point; None where one is not."""
+        try:
+            out = np.array(list(map(float, cells)), np.float64)
+        except ValueError:
+            return None
+        fine = self.number is point and np.isfinite(out).all() and "_" not in "".join(cells)
+        return out if fine else None
 
     def times(self, name: str) -> NDArray[np.int64]:
         """A column of moments, milliseconds since 1970: ISO 8601 (UTC where no zone is given) or such a number.
@@ -111,11 +133,14 @@ class Table:
 
     def flags(self, name: str) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """A column of true and false (or 1 and 0): which rows have one, and which."""
-        cells = ["" if missing(cell) else cell.lower() for cell in self.columns[name]]
-        for index, cell in enumerate(cells):
-            if cell and cell not in (*_TRUE, *_FALSE):
+        cells = self.columns[name]
+        known = {cell: "" if missing(cell) else cell.lower() for cell in set(cells)}
+        wrong = {cell for cell, read in known.items() if read and read not in (*_TRUE, *_FALSE)}
+        for index, cell in enumerate(cells) if wrong else ():
+            if cell in wrong:
                 self.problems.add(index, name, f"must be true or false, not {quoted(cell)}")
-        return np.array([c != "" for c in cells], np.bool_), np.array([c in _TRUE for c in cells], np.bool_)
+        given, true = ({cell: test(read) for cell, read in known.items()} for test in (bool, _TRUE.__contains__))
+        return np.array([given[c] for c in cells], np.bool_), np.array([true[c] for c in cells], np.bool_)
 
     def unknown(self, known: Iterable[str]) -> None:
         """InvalidError where a column is none of these."""
@@ -131,29 +156,86 @@ def read(text: str, required: Sequence[str], form: Format | None = None, names: 
     InvalidError: no CSV, no rows, columns missing or given twice, rows of another width.
     """
     form = (form or Format()).checked()
-    lines = rows(text, required, form)
-    header = lines[0] if lines else (1, [])
-    places = named(header, required, form)
-    if len(lines) < 2:
+    header, *lines = list(rows(io.StringIO(text, newline=""), required, form)) or [(1, [])]
+    made = _Shape(header, required, form, names)
+    if not lines:
         raise InvalidError.field("file", "has no rows below its header")
-    width = len(header[1])
-    problems = RowProblems([number for number, _ in lines[1:]])
-    for index, (_, cells) in enumerate(lines[1:]):
-        if len(cells) != width:
-            problems.add(index, "cells", f"has {len(cells)}, the header has {width}")
+    problems = RowProblems([number for number, _ in lines])
+    for index, (_, cells) in enumerate(lines):
+        if len(cells) != made.width:
+            problems.add(index, "cells", made.misfit(cells))
     problems.check()
-    columns = {name: [cells[place].strip() for _, cells in lines[1:]] for name, place in places.items()}
-    for place, name in enumerate(header[1]):
+    return made.table(lines, problems)
+
+
+class Part(NamedTuple):
+    """Some rows of a long file: those that are rows, as a table with a place for each, and what is wrong with the rest."""
+
+    table: Table
+    rows: list[Row]
+    broken: list[tuple[int, str]]  # numbers of rows that are none, and why
+    header: list[str]  # as the file has it
+
+
+def parts(
+    file: TextIO, required: Sequence[str], form: Format, size: int, numeric: Collection[str] | None = None
+) -> Iterator[Part]:
+    """A CSV file `size` rows at a time, from its beginning; the decimal sign is that of the first part.
+
+    `numeric` are the columns whose numbers are read, None: all may be. InvalidError as `read`, but for single rows.
+    """
+    form, broken = form.checked(), list[tuple[int, str]]()
+    given = rows(file, required, form, lambda number, why: broken.append((number, why)))
+    header = next(given, (1, []))
+    made = _Shape(header, required, form)
+    if numeric is not None:
+        made.declare(numeric)
+    while some := list(islice(given, size)):
+        lines = [row for row in some if len(row[1]) == made.width]
+        if len(lines) < len(some):
+            broken += [(number, made.misfit(cells)) for number, cells in some if len(cells) != made.width]
+        table = made.table(lines, RowProblems([number for number, _ in lines]))
+        yield Part(table, lines, sorted(broken), header[1])
+        broken.clear()
+    if broken:
+        yield Part(made.table([], RowProblems([])), [], sorted(broken), header[1])
+
+
+class _Shape:
+    """What a header says of the rows below it."""
+
+    def __init__(self, header: Row, required: Sequence[str], form: Format, names: Sequence[str] = ()) -> None:
+        """`names` are columns that have no numbers. InvalidError."""
+        self.places, self.width, self.names = named(header, required, form), len(header[1]), names
+        self._row, self._form, self._decimal, self._declared = header[0], form, form.decimal, False
         # The first is an index, as pandas and R write it; the last is what comes of a delimiter too many.
-        if place and not name.strip() and any(cells[place].strip() for _, cells in lines[1:]):
-            raise InvalidError.field(f"row {header[0]}", f"column {place + 1} has no name")
-    strange = [name for name in form.categories if name not in columns]
-    if strange:
-        raise InvalidError.field("category", f'there is no column "{strange[0][:80]}"')
-    numeric = {name: cells for name, cells in columns.items() if name not in (*form.categories, *names)}
-    decimal = form.decimal or _decimal(numeric, problems)
-    reads = comma if decimal == "," else point
-    return Table(columns, len(lines) - 1, problems, reads, frozenset(form.categories))
+        self._nameless = [place for place, name in enumerate(header[1]) if place and not name.strip()]
+        strange = [name for name in form.categories if name not in self.places]
+        if strange:
+            raise InvalidError.field("category", f'there is no column "{strange[0][:80]}"')
+
+    def declare(self, numeric: Collection[str]) -> None:
+        """These columns, and no others, have numbers: a cell of theirs that is none is wrong by itself."""
+        self.names, self._declared = [name for name in self.places if name not in numeric], True
+
+    def misfit(self, cells: Sequence[str]) -> str:
+        """What is wrong with a row of another width."""
+        return f"has {len(cells)}, the header has {self.width}"
+
+    def table(self, lines: Sequence[Row], problems: RowProblems) -> Table:
+        """Rows of the right width as a table; the first one that has rows says what the decimal sign is."""
+        whole = list(zip(*(cells for _, cells in lines), strict=True)) or [()] * self.width
+        for place in self._nameless:
+            if any(map(str.strip, whole[place])):
+                raise InvalidError.field(f"row {self._row}", f"column {place + 1} has no name")
+        columns = {name: list(map(str.strip, whole[place])) for name, place in self.places.items()}
+        if not self._decimal and lines:
+            numeric = {n: cells for n, cells in columns.items() if n not in (*self._form.categories, *self.names)}
+            if self._declared:
+                numeric = {n: [cell if amount(cell) else "" for cell in cells] for n, cells in numeric.items()}
+            self._decimal = _decimal(numeric, problems)
+        reads = comma if self._decimal == "," else point
+        return Table(columns, len(lines), problems, reads, frozenset(self._form.categories))
 
 
 def _decimal(columns: dict[str, list[str]], problems: RowProblems) -> str:

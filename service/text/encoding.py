@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import codecs
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from service.errors import InvalidError, Violation
 
@@ -44,6 +47,31 @@ def decoded(data: bytes, encoding: str = "", hint: str = "save it as UTF-8") -> 
         raise InvalidError.field(
             "encoding", f'"{encoding[:40]}" is not the name of an encoding such as cp1252'
         ) from None
+
+
+@contextmanager
+def text_file(path: Path, encoding: str = "", hint: str = "save it as UTF-8") -> Iterator[TextIO]:
+    """A file as `decoded` reads it, for those who read it bit by bit; a byte order mark is left in.
+
+    InvalidError inside the block where it cannot be read or decoded.
+    """
+    name = encoding
+    try:
+        with path.open("rb") as raw:
+            name = encoding or _marked(raw.read(_LOOK))
+        with path.open(encoding=name, newline="") as file:
+            yield file
+    except UnicodeDecodeError as error:
+        at = error.start
+        before = error.object[max(at - 20, 0) : at].decode(name, "ignore").strip()
+        said = f'is not {name.upper()}: byte {error.object[at]:#04x} after "{before}"'
+        raise InvalidError.field("file", f"{said}; {hint}") from None
+    except LookupError:
+        raise InvalidError.field(
+            "encoding", f'"{encoding[:40]}" is not the name of an encoding such as cp1252'
+        ) from None
+    except OSError as error:
+        raise InvalidError.field("file", error.strerror or str(error)) from None
 
 
 def _marked(data: bytes) -> str:

@@ -75,6 +75,11 @@ def load(text: str) -> tuple[Item, list[Violation]]:
     return tree.item(root, "", root.start_mark.line + 1, 0), tree.findings.violations
 
 
+def compose(text: str) -> Any:
+    """The nodes of `text`, with their places in it. yaml.YAMLError, InvalidError."""
+    return _Loader(text.translate(_set_aside(text))).get_single_node()
+
+
 def _set_aside(text: str) -> dict[int, int]:
     """What stands for each of _NO_BREAKS while PyYAML reads: characters of private use that the text does not have."""
     used = set(text)

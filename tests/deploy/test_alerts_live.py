@@ -65,7 +65,7 @@ class Shop:
     def __init__(self, caller: Caller) -> None:
         self.caller = caller
         self.rewarding, self.late, self.muddled = True, False, False
-        caller.put("hero", "won", "held", "torn", "dear", "brief")
+        caller.put("hero", "won", "held", "torn", "dear", "brief", "letter")
         made = caller.choose("won", 3000)
         self.rewarded = [token for token, arm in zip(made.decision_ids, made.arms, strict=True) if arm == 0][:1000]
         caller.reward(self.rewarded)
@@ -107,6 +107,9 @@ def hurt_by_callers(shop: Shop, engine: Embedded, watch: Watch) -> None:
     ):
         with watch.expect("decisions go on, their rewards are no longer sent", "LeverOutage", of="brief"):
             pass  # at once: so short an experiment has soon forgotten how it was before
+        with watch.expect("every visitor complains of one arm", "LeverGuardrailPaused"):
+            made = shop.caller.choose("letter", 500)
+            shop.caller.reward([token for token, arm in zip(made.decision_ids, made.arms, strict=True) if arm == 1])
         with watch.expect("a checkpoint with one wrong bit is stored beside the server's", "LeverDivergence"):
             shop.differ(engine.url)
         with (

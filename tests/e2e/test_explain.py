@@ -49,7 +49,7 @@ def server(world: Stage) -> Service:
 
 
 def adds_up(found: Reasons) -> None:
-    assert math.fsum(arm.probability for arm in found.arms) == pytest.approx(1.0)
+    assert math.fsum(arm.probability or 0.0 for arm in found.arms) == pytest.approx(1.0)
     for arm in found.arms:
         assert arm.mean is not None
         assert arm.base is not None
@@ -92,8 +92,11 @@ def test_a_decision_is_explained_by_its_own_context(server: Service, world: Stag
 
 def test_who_is_served_the_default(server: Service) -> None:
     made = choose(server, "shop", "anyone", context=STAFF)
-    assert server.experiments.explain("shop", STAFF).reason == Reason.SEGMENT_DEFAULT == made.reason
-    assert server.experiments.explain_decision("shop", made.decision_id).reason == Reason.SEGMENT_DEFAULT
+    found = server.experiments.explain("shop", STAFF)
+    assert found.reason == Reason.SEGMENT_DEFAULT == made.reason
+    assert (found.served, found.arms) == ("calm", ())  # no odds where nothing is drawn
+    again = server.experiments.explain_decision("shop", made.decision_id)
+    assert (again.reason, again.served, again.arms) == (Reason.SEGMENT_DEFAULT, "calm", ())
 
 
 def test_what_cannot_be_explained(server: Service) -> None:

@@ -66,6 +66,9 @@ class Canned(experiment_pb2_grpc.ExperimentServiceServicer, personalization_pb2_
     def GetReport(self, request: Any, context: Any) -> Any:
         return self._answer("report", request, context)
 
+    def GetTimeline(self, request: Any, context: Any) -> Any:
+        return self._answer("timeline", request, context)
+
     def Explain(self, request: Any, context: Any) -> Any:
         return self._answer("explain", request, context)
 
@@ -101,6 +104,9 @@ class Canned(experiment_pb2_grpc.ExperimentServiceServicer, personalization_pb2_
 
     def ExposeBatch(self, request: Any, context: Any) -> Any:
         return self._answer("expose_batch", request, context)
+
+    def RewardJourney(self, request: Any, context: Any) -> Any:
+        return self._answer("journey", request, context)
 
     def Reward(self, request: Any, context: Any) -> Any:
         return self._answer("reward", request, context)

@@ -12,6 +12,7 @@ import grpc
 import numpy as np
 
 from service.analysis.report import ArmReport, Report, SegmentReport
+from service.analysis.timeline import Asked, Timeline
 from service.errors import ConflictError, InvalidError, LeverError, NotFoundError, PreconditionError, UnavailableError
 from service.experiment.features.column import Column, Value
 from service.management.past import Past
@@ -20,6 +21,7 @@ from service.rpc.server import Limits, Server
 from service.security.api_keys import Access
 from service.serving.batch import BatchDecision
 from service.serving.explainer import ArmReasons, Part, Reasons
+from service.serving.journey import Credited, Journey
 from service.serving.personalizer import Decision, Mode, Reason
 from service.serving.rewarder import Exposure, RewardEvent
 from service.store.contract import Event, Outcome
@@ -51,6 +53,10 @@ class Standin:
             self.entered.release()
             assert self.release.wait(20)
 
+    def journey(self, journey: Journey) -> list[Credited]:
+        self.asked.append((journey,))
+        return [Credited(1.0, Outcome.APPLIED) for _ in journey.decisions]
+
     def select(
         self, experiment: str, subject: str, context: Mapping[str, Value], arms: Sequence[str],
         previous: str, deferred: bool, mode: Mode,
@@ -61,13 +67,13 @@ class Standin:
 
     def select_batch(
         self, experiment: str, subjects: Sequence[str], columns: Mapping[str, Column], arms: Sequence[str],
-        deferred: bool, mode: Mode,
+        deferred: bool, mode: Mode, frozen: bytes | None = None,
     ) -> BatchDecision:  # fmt: skip
         self.asked.append((experiment, list(subjects), columns, list(arms), deferred, mode))
         n = len(subjects)
         return BatchDecision(
             [b"%d" % i for i in range(n)], np.arange(n) % 2, ("calm", "loud"), ("1", "2"), np.full(n, 0.5),
-            np.zeros(n, np.int64), ("default",), np.full(n, 1), bytes(n), False, 3,
+            np.zeros(n, np.int64), ("default",), np.full(n, 1), bytes(n), False, 3, b"",
         )  # fmt: skip
 
     def reward(self, events: Sequence[RewardEvent | Exposure]) -> list[Outcome | LeverError]:
@@ -147,6 +153,9 @@ class StandinExperiments:
     def history(self, name: str, limit: int) -> Sequence[Past]:
         self.get(name)
         return [Past(event, Kept().text) for event in reversed(self.noted)][:limit]
+
+    def timeline(self, name: str, asked: Asked) -> Timeline:
+        return Timeline(name, "click", 0, False, (), (), ())
 
     def report(self, name: str) -> Report:
         self.get(name)

@@ -41,6 +41,15 @@ BRIEF: dict[str, Any] = {
     "algorithm": "auto",
     "metrics": [{"id": "click", "window": "30s"}],
 }
+# Nobody may be annoyed by it.
+LETTER: dict[str, Any] = {
+    "experiment": "letter",
+    "arms": [{"id": "a"}, {"id": "b"}],
+    "default_arm": "a",
+    "algorithm": "uniform",
+    "metrics": [{"id": "complaint", "window": "1h"}],
+    "guardrails": [{"metric": "complaint", "max": 0.1}],
+}
 # A choice that takes long enough to be caught in the middle.
 DEAR: dict[str, Any] = {
     "experiment": "dear",
@@ -69,7 +78,7 @@ class Caller:
 
     def put(self, *names: str) -> None:
         """Create experiments."""
-        own = {"dear": DEAR, "brief": BRIEF}
+        own = {"dear": DEAR, "brief": BRIEF, "letter": LETTER}
         for config in (own.get(name) or yaml.safe_load(CONFIG.format(name=name)) for name in names):
             request = experiment_pb2.PutExperimentRequest(config=yaml.safe_dump(config))
             ExperimentServiceStub(self.link).PutExperiment(request, timeout=30)
@@ -77,7 +86,7 @@ class Caller:
     def choose(self, experiment: str, count: int, visits: float = 5, source: str = "ads") -> pb.SelectBatchResponse:
         """So many choices at once."""
         request = pb.SelectBatchRequest(experiment=experiment, subjects=[f"s{i}" for i in range(count)])
-        if experiment == "brief":  # it has no features
+        if experiment in ("brief", "letter"):  # they have no features
             return self.stub.SelectBatch(request, timeout=30)
         request.context.add(feature="visits", numbers=[visits] * count)
         request.context.add(feature="source", dictionary=[source], texts=[0] * count)

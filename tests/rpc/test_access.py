@@ -53,6 +53,7 @@ def calls(channel: grpc.Channel) -> dict[str, Callable[..., Any]]:
         "read GetHistory": lambda **given: experiments.GetHistory(xpb.GetHistoryRequest(name="hero"), **given),
         "read Explain": lambda **given: experiments.Explain(xpb.ExplainRequest(name="hero"), **given),
         "read GetReport": lambda **given: experiments.GetReport(xpb.GetReportRequest(name="hero"), **given),
+        "read GetTimeline": lambda **given: experiments.GetTimeline(xpb.GetTimelineRequest(name="hero"), **given),
         "admin PutExperiment": lambda **given: experiments.PutExperiment(xpb.PutExperimentRequest(config="x"), **given),
         "admin DeleteExperiment": lambda **given: experiments.DeleteExperiment(
             xpb.DeleteExperimentRequest(name="hero"), **given

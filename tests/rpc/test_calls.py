@@ -19,6 +19,7 @@ from service.errors import (
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
 from service.rpc.status import code_of
+from service.serving.journey import Journey
 from service.serving.personalizer import Mode
 from service.serving.rewarder import Exposure, RewardEvent
 from service.store.contract import Outcome
@@ -218,6 +219,37 @@ def test_a_wrong_reward_names_its_field(
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert [v.field for v in bad.field_violations] == [field]
     assert not standin.asked
+
+
+WRONG_JOURNEYS = [
+    (pb.RewardJourneyRequest(event_id="e"), "decision_ids"),
+    (pb.RewardJourneyRequest(event_id="e", decision_ids=["abcd"] * 65), "decision_ids"),
+    (pb.RewardJourneyRequest(event_id="e", decision_ids=["abcd", ""]), "decision_ids[1]"),
+    (pb.RewardJourneyRequest(event_id="e", decision_ids=["abcd", "a!b"]), "decision_ids[1]"),
+    (pb.RewardJourneyRequest(event_id="e", decision_ids=["x" * 1025]), "decision_ids[0]"),
+    (pb.RewardJourneyRequest(decision_ids=["abcd"]), "event_id"),
+    (pb.RewardJourneyRequest(decision_ids=["abcd"], event_id="x" * 129), "event_id"),
+    (pb.RewardJourneyRequest(decision_ids=["abcd"], event_id="e", metric="x" * 129), "metric"),
+]
+
+
+@pytest.mark.parametrize(("journey", "field"), WRONG_JOURNEYS)
+def test_a_wrong_journey_names_its_field(
+    stub: PersonalizationServiceStub, standin: Standin, journey: pb.RewardJourneyRequest, field: str
+) -> None:
+    error, (bad, _) = failure(stub.RewardJourney, journey)
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert [v.field for v in bad.field_violations] == [field]
+    assert not standin.asked
+
+
+def test_a_journey_has_a_result_for_each_decision(stub: PersonalizationServiceStub, standin: Standin) -> None:
+    answer = stub.RewardJourney(
+        pb.RewardJourneyRequest(decision_ids=["-_8", "abcd"], event_id="e", value=2.0, metric="m")
+    )
+    assert standin.asked == [(Journey([b"\xfb\xff", b"i\xb7\x1d"], 2.0, "e", "m"),)]
+    assert list(answer.values) == [1.0, 1.0]
+    assert [result.outcome for result in answer.results] == [pb.OUTCOME_APPLIED] * 2
 
 
 def test_a_refused_reward_is_an_error(stub: PersonalizationServiceStub, standin: Standin) -> None:

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import signal
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -153,6 +154,16 @@ def test_strangers_are_told_of_in_one_line(world: World) -> None:
     eventually(lambda: denied(world) >= 50)
     assert world.events()["calls were refused, or trials lost"] - before <= 2
     world.kept_quiet()
+
+
+def test_what_is_no_http_is_told_of_once_in_a_while(world: World) -> None:
+    host, port = world.lever.http.rsplit(":", 1)
+    for _ in range(100):
+        with socket.create_connection((host, int(port)), timeout=10) as connection:
+            connection.sendall(b"\x16\x03\x01 no request\r\n\r\n")
+            assert connection.recv(64).startswith(b"HTTP/1.1 400")
+    told = [name for name in world.events().elements() if name.startswith("Invalid HTTP request")]
+    assert 1 <= len(told) <= 5  # a line in ten seconds
 
 
 def denied(world: World) -> int:

@@ -43,7 +43,7 @@ def test_a_tree_serves_and_goes_down_in_order(lever: Lever) -> None:
     eventually(lambda: lever.page("/metrics")[1].count("lever_worker_ready{") == 2)
     family = lever.children()
     assert sorted(re.search(r"service[.\w]+|valkey|redis", said)[0] for said in map(command, family)) == [  # type: ignore[index]
-        "service.http.operator_port", "service.server.worker", "service.server.worker", "valkey",
+        "service.server.operator_worker", "service.server.worker", "service.server.worker", "valkey",
     ]  # fmt: skip
     # A terminal's Ctrl-C goes to its session: only the supervisor is in it.
     assert all(os.getsid(pid) != os.getsid(lever.process.pid) for pid in family)

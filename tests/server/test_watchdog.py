@@ -21,12 +21,12 @@ def test_a_stopped_worker_is_replaced_and_so_is_a_stopped_side_port(tmp_path: Pa
     path = tmp_path / "hero.yaml"
     path.write_text(HERO)
     with Lever(tmp_path / "site", "--experiments", str(path), LEVER_WATCHDOG_S="5") as lever:
-        old = [*lever.workers(), *lever.children("operator_port")]
+        old = [*lever.workers(), *lever.children("operator_worker")]
         assert len(old) == 2
         for pid in old:
             os.kill(pid, signal.SIGSTOP)
         eventually(lambda: lever.said().count("does not answer and is killed") == 2)
-        eventually(lambda: len({*lever.workers(), *lever.children("operator_port")} - set(old)) == 2)
+        eventually(lambda: len({*lever.workers(), *lever.children("operator_worker")} - set(old)) == 2)
         with grpc.insecure_channel(lever.address, options=LOCAL) as channel:
             made = eventually(lambda: answered(lambda: lever.select(channel)))
             assert lever.reward(channel, made.decision_id) == pb.OUTCOME_APPLIED

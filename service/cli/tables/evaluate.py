@@ -86,8 +86,9 @@ def evaluate(
 def _from_server(experiment: str, policy: str, file: str, server: str) -> Evaluation:
     import grpc
 
-    from service.cli.connection import complain, fault
+    from service.cli.connection import complain
     from service.pb.lever.v1.experiment_pb2 import EvaluateRequest
+    from service.remote.fault import fault
 
     with waiting("reading the log"), connect(server) as client:
         try:

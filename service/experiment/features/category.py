@@ -20,7 +20,6 @@ from service.experiment.features.feature_type import (
     FeatureType,
     Rows,
     Test,
-    given,
     high_byte_of,
 )
 from service.experiment.spec import MISSING, UNKNOWN, VALUE, ColumnSpec, ConditionSpec, FeatureSpec
@@ -122,7 +121,8 @@ class Category(FeatureType):
         cells = table.columns[name]
         dictionary = tuple(dict.fromkeys(cells))
         places = {value: place for place, value in enumerate(dictionary)}
-        return Column(given(cells), codes=np.array([places[cell] for cell in cells], np.int64), dictionary=dictionary)
+        codes = np.array([places[cell] for cell in cells], np.int64)
+        return Column(codes != places.get("", -1), codes=codes, dictionary=dictionary)
 
     def guess(self, table: Table, name: str) -> FeatureSpec | None:
         """Anything is a category."""

@@ -136,8 +136,3 @@ class FeatureType(ABC):
 def high_byte_of(column: int) -> int:
     """Where in a row's bytes the high byte of a column stands; the low one is before it."""
     return 2 * column - 1
-
-
-def given(cells: Sequence[str]) -> NDArray[np.bool_]:
-    """Which cells are not empty."""
-    return np.array([cell != "" for cell in cells], np.bool_)

@@ -128,7 +128,10 @@ def test_a_click_of_ten_arms_is_too_early(service: Service) -> None:
     (segment,) = told(service).segments
     assert segment.too_early
     assert all(math.isnan(arm.probability_best) and math.isnan(arm.expected_loss) for arm in segment.arms)
-    assert all(0.0 <= arm.credible_low <= arm.posterior_mean <= arm.credible_high <= 1.0 for arm in segment.arms)
+    tried, untried = ([arm for arm in segment.arms if bool(arm.trials) is shown] for shown in (True, False))
+    assert all(0.0 <= arm.credible_low <= arm.posterior_mean <= arm.credible_high <= 1.0 for arm in tried)
+    assert untried
+    assert all(math.isnan(arm.posterior_mean) and math.isnan(arm.credible_low) for arm in untried)
     clicked = next(arm for arm in segment.arms if arm.rewarded)
     equals = [arm for arm in segment.arms if arm.trials >= clicked.trials and not arm.rewarded]
     assert all(arm.posterior_mean < clicked.posterior_mean for arm in equals)

@@ -20,52 +20,9 @@ from bandits.cells import (
 from bandits.grid import PRODUCT, grid_of, taught
 from bandits.layout import COARSE_GRID as COARSE
 from bandits.layout import FINE_GRID as FINE
-from bandits.state import Rows, Rules, State, Totals, Weights
+from bandits.state import State, Weights
 from tests.oracles.state import OracleState, Row, cells, oracle_grid, oracle_shifts, shift
-
-RULES = Rules(segments=3, arms=4, metrics=2, columns=5, primary=0, low=-20, high=50, horizon_ms=100_000)
-
-
-def make_rows(seed: int, n: int, rules: Rules = RULES) -> list[Row]:
-    """Random trials, exposures and rewards of every group; times over several horizons."""
-    rng = random.Random(seed)
-    rows = []
-    for _ in range(n):
-        time = rng.randrange(2_000_000)
-        kind = rng.choice(["trial", "reward", "reward", "expose"])
-        rows.append(
-            Row(
-                time, rng.randrange(rules.segments), rng.randrange(rules.arms), rng.choice([0, 0, 1, 8, 4]),
-                rng.randrange(256), tuple(rng.randint(-4096, 4096) for _ in range(rules.columns - 1)),
-                metric={"trial": None, "reward": rng.randrange(rules.metrics), "expose": -1}[kind],
-                old=rng.choice([0, 7, -3]) if kind == "reward" else 0,
-                new=rng.choice([0, 1, 49, 80, -30, 2**31 - 1]) if kind == "reward" else 0,
-                exposes=1 if kind == "expose" else rng.choice([0, 0, 0, 0, 1, 1, -1]) if kind == "reward" else 0,
-                entered=time + rng.randrange(200_000), propensity=rng.choice([1.0, 0.3, 0.01, 1e-6, rng.random(), 0.0]),
-            )
-        )  # fmt: skip
-    return rows
-
-
-def columns(rows: list[Row], width: int) -> Rows:
-    def ints(values: list[int]) -> np.ndarray:
-        return np.array(values, np.int64)
-
-    x = np.array([r.x for r in rows], np.int16).reshape(len(rows), width)
-    return Rows(
-        ints([r.time for r in rows]), ints([r.segment for r in rows]), ints([r.arm for r in rows]),
-        ints([r.flags for r in rows]), ints([r.bucket for r in rows]), x,
-        np.array([r.propensity for r in rows], np.float64), ints([r.version for r in rows]),
-    )  # fmt: skip
-
-
-def add(state: State, rows: list[Row]) -> None:
-    width = state.rules.columns - 1
-    trials = [r for r in rows if r.metric is None]
-    rewards = [r for r in rows if r.metric is not None]
-    state.add_trials(columns(trials, width))
-    triples = np.array([(r.metric, r.old, r.new, r.exposes, max(r.entered - r.time, 0)) for r in rewards], np.int64)
-    state.add_rewards(columns(rewards, width), Totals(*triples.reshape(-1, 5).T.copy()))
+from tests.rig.folding import RULES, add, make_rows
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -10,6 +10,7 @@ from scipy import stats
 
 from bandits.posterior import Sums
 from bandits.summary import RIDGE, SMALL, SPREADS, Span, Summary, early, seen, shapes, summary
+from bandits.within import inside
 from tests.oracles import policy as oracle
 from tests.oracles.policy import Floats
 
@@ -162,3 +163,29 @@ def test_a_click_never_makes_an_arm_worse(seed: int, columns: int, trials: int) 
     assert got.best[0] >= got.best[1:].max() - 1e-9
     assert got.loss[0] <= got.loss[1:].min() + 1e-9
     assert got.mean[1] == pytest.approx(got.mean[2])
+
+
+@given(
+    mean=st.floats(-5, 5),
+    deviation=st.floats(0, 20),
+    low=st.sampled_from([0.0, -1.0, -0.3]),
+    high=st.sampled_from([1.0, 0.2]),
+)
+@settings(max_examples=200, deadline=None, derandomize=True)
+def test_a_belief_is_kept_inside_the_span(mean: float, deviation: float, low: float, high: float) -> None:
+    span = Span(low, high, False)
+    got = inside(np.array([mean]), np.array([deviation]), span)
+    assert low <= got.low[0] <= got.mean[0] <= got.high[0] <= high
+    a, b = (low - mean) / deviation if deviation else 0.0, (high - mean) / deviation if deviation else 0.0
+    if deviation > 1e-3 and b > -30 and a < 30:
+        true = stats.truncnorm(a, b, mean, deviation)
+        tiny = 1e-3 * float(true.ppf(0.975) - true.ppf(0.025))
+        assert [got.mean[0], got.low[0], got.high[0]] == pytest.approx(
+            [true.mean(), true.ppf(0.025), true.ppf(0.975)], abs=tiny
+        )
+
+
+def test_a_belief_of_nothing_stays_one() -> None:
+    got = inside(np.array([np.nan, 0.5]), np.array([np.nan, 0.001]), YES_NO)
+    assert np.isnan([column[0] for column in got]).all()
+    assert got.mean[1] == pytest.approx(0.5)

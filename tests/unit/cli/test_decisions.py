@@ -128,3 +128,18 @@ def test_reward_and_expose(canned: Canned) -> None:
         ppb.ExposeRequest(decision_id="-tok"),
     ]
     assert lever("reward", "tok", "much").exit_code == 2
+
+
+def test_a_journey_says_what_each_decision_got(canned: Canned) -> None:
+    refused = ppb.RewardResult(code=14, message="decision_ids[2]: the store does not answer")
+    results = [ppb.RewardResult(outcome=ppb.OUTCOME_APPLIED), ppb.RewardResult(outcome=ppb.OUTCOME_IGNORED), refused]
+    canned.answers["journey"] = ppb.RewardJourneyResponse(values=[9.5, 0, 0.25], results=results)
+    told = lever("journey", "--event", "order-77", "--value", "9.75", "one", "-two", "three")
+    assert told.exit_code == 1
+    assert told.stdout.splitlines() == [
+        "9.5         applied",
+        "0           no share by the metric's rule",
+        "0.25        decision_ids[2]: the store does not answer",
+    ]
+    (request,) = canned.asked
+    assert (list(request.decision_ids), request.event_id, request.value) == (["one", "-two", "three"], "order-77", 9.75)

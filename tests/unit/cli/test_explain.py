@@ -13,7 +13,9 @@ def answer(**fields: object) -> epb.ExplainResponse:
     parts = [epb.ReasonPart(features=["device", "hour"], effect=0.04), epb.ReasonPart(features=["hour"], effect=-0.01)]
     parts += [epb.ReasonPart(features=[], effect=0.002)] * 4
     arms = [
-        epb.ArmReasons(arm="bold", probability=0.9, mean=0.138, deviation=0.01, base=0.1, parts=parts),
+        epb.ArmReasons(
+            arm="bold", probability=0.9, mean=0.138, deviation=0.01, base=0.1, parts=parts, low=0.1184, high=0.1576
+        ),
         epb.ArmReasons(arm="calm", probability=0.1),
     ]
     return epb.ExplainResponse(name="hero", segment="default", reason=pb.REASON_POLICY, arms=arms, **fields)  # type: ignore[arg-type]
@@ -42,6 +44,16 @@ def test_explain_a_decision_that_begins_with_a_dash(canned: Canned) -> None:
     lines = result.stdout.splitlines()
     assert lines[1] == "calm was chosen on 2023-11-14 22:13 UTC with probability 0.25"
     assert canned.asked[0].decision_id == "-abc"
+
+
+def test_who_is_served_without_a_draw(canned: Canned) -> None:
+    told = answer(served="calm")
+    for arm in told.arms:
+        arm.ClearField("probability")
+    canned.answers["explain"] = told
+    lines = lever("explain", "hero", "--context", "device=mobile").stdout.splitlines()
+    assert lines[1] == "everybody here is served calm now, nothing is drawn"
+    assert lines[3].split()[:2] == ["bold", "0.1380"]
 
 
 def test_explain_as_json(canned: Canned) -> None:

@@ -25,7 +25,7 @@ def report(**fields: Any) -> epb.GetReportResponse:
         "posterior_mean": 0.0799,
         "probability_best": 0.875,
     }
-    calm = epb.ArmReport(arm="calm", state="active", **shown, **believed, expected_loss=0.00012)
+    calm = epb.ArmReport(arm="calm", state="active", **shown, **believed, expected_loss=0.00012, eligible=True)
     bold = epb.ArmReport(
         effect=epb.ArmEffect(low=-0.011, high=0.004),
         arm="[b]old",
@@ -126,6 +126,21 @@ def test_too_early_stands_where_nothing_can_be_said_yet(canned: Canned) -> None:
     row = next(line for line in lever("report", "hero").stdout.splitlines() if line.startswith("calm"))
     assert "too early" in row
     assert "nan" not in row
+
+
+def test_nothing_is_expected_of_arms_that_are_untried_or_not_eligible(canned: Canned) -> None:
+    answer = report()
+    calm, bold = answer.segments[0].arms
+    calm.posterior_mean = calm.credible_low = calm.credible_high = float("nan")
+    bold.eligible = False
+    canned.answers["report"] = answer
+    lines = lever("report", "hero").stdout.splitlines()
+    row, other = (next(line for line in lines if line.startswith(name)) for name in ("calm", "[b]old"))
+    assert "untried" in row
+    assert "not eligible" in other
+    assert "0.0%" not in other.partition("not eligible")[2]
+    assert "nan" not in row + other
+    assert json.loads(lever("report", "hero", "--json").stdout)["segments"][0]["arms"][0]["posterior_mean"] is None
 
 
 def test_everyone_is_in_the_report_and_every_metric(canned: Canned) -> None:

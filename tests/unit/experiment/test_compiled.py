@@ -13,6 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bandits.cells import counts_size, learn_size
+from bandits.guarded import Guarded
+from bandits.state import Rules
 from bandits.subjects import ARM_BUCKETS, SIDE
 from service.errors import CorruptError, InvalidError
 from service.experiment.compiled import Experiment, build, read
@@ -151,7 +153,8 @@ def test_the_state_bound_counts_the_cells_of_the_fold() -> None:
     for columns, metrics in ((1, 1), (16, 2), (64, 16)):
         block = counts_size(metrics) + learn_size(columns)
         more = state_bytes(6, 3, columns, metrics) - state_bytes(5, 3, columns, metrics)
-        assert more == 3 * (64 * block + 2 * SIDE * ARM_BUCKETS) * 8
+        guarded = Guarded(Rules(3, 1, metrics, columns, 0, 0, 1, 1000, guarded=(0,) * metrics)).cells.size
+        assert more == (3 * (64 * block + 2 * SIDE * ARM_BUCKETS) + guarded) * 8
 
 
 def test_a_state_that_could_not_fit_is_refused_with_what_would() -> None:
@@ -169,7 +172,7 @@ def test_a_state_that_could_not_fit_is_refused_with_what_would() -> None:
         build(spec, text, "ab", NOW, None)
     (violation,) = caught.value.violations
     assert str(violation) == (
-        "line 45: features: 40 arms x 20 segments x 64 feature columns with 1 metrics may need 849 MB of state, more than "
+        "line 45: features: 40 arms x 20 segments x 64 feature columns with 1 metrics may need 850 MB of state, more than "
         "state.max, 256 MB; what would fit: 12 arms or 6 segments or 33 feature columns"
     )
     assert read(build(spec, text, "ab", NOW, None, state_max=1 << 30)).columns == 64

@@ -24,7 +24,6 @@ from service.experiment.features.feature_type import (
     FeatureType,
     Rows,
     Test,
-    given,
     high_byte_of,
 )
 from service.experiment.features.registry import TYPES
@@ -89,7 +88,7 @@ class Weekday(FeatureType):
         for index, cell in enumerate(cells):
             if cell and kind_of(cell) is None:
                 table.problems.add(index, name, "must be a date")
-        return Column(given(cells), codes=np.arange(len(cells)), dictionary=cells)
+        return Column(np.array([c != "" for c in cells]), codes=np.arange(len(cells)), dictionary=cells)
 
     def guess(self, table: Table, name: str) -> FeatureSpec | None:
         days = [cell for cell in table.columns[name] if cell]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import pytest
@@ -24,9 +25,9 @@ def service() -> Iterator[Service]:
     made.stop()
 
 
-def taught(service: Service, name: str = "hero") -> None:
-    """Four hundred choices, enough to say what is best; b earns most."""
-    for i in range(400):
+def taught(service: Service, name: str = "hero", visits: int = 400) -> None:
+    """Choices of which b earns most; four hundred are enough to say so."""
+    for i in range(visits):
         made = choose(service, name, f"s{i}", context={"plan": "paid" if i % 2 else "free"})
         if made.arm == "b" or i % 5 < 2:
             reward(service, made, value=20.0)
@@ -34,19 +35,22 @@ def taught(service: Service, name: str = "hero") -> None:
     service.feed.refresh(60.0)
 
 
-@pytest.mark.parametrize("algorithm", ["auto", "nig", "lints"])
-def test_the_gauges_are_the_reports(service: Service, algorithm: str) -> None:
+@pytest.mark.parametrize(
+    ("algorithm", "visits", "early"), [("auto", 400, None), ("uniform", 400, False), ("lints", 20, True)]
+)
+def test_the_gauges_are_the_reports(service: Service, algorithm: str, visits: int, early: bool | None) -> None:
     service.experiments.put(spending(algorithm=algorithm), 0)
-    taught(service)
+    taught(service, visits=visits)
     metrics = Metrics()
     Beliefs(service.directory, metrics).turn()
     told_report = service.feed.inspect("hero", report)
     told = {("hero", s.segment, arm.arm): arm for s in told_report.segments for arm in s.arms}
     assert one_valued(metrics, "lever_posterior_mean") == {key: arm.posterior_mean for key, arm in told.items()}
-    best = one_valued(metrics, "lever_probability_best")
-    assert best.keys() == told.keys()
-    sure = {("hero", s.segment, arm.arm) for s in told_report.segments if not s.too_early for arm in s.arms}
-    assert {key: best[key] for key in sure} == {key: told[key].probability_best for key in sure}
+    assert one_valued(metrics, "lever_probability_best") == {
+        key: arm.probability_best for key, arm in told.items() if not math.isnan(arm.probability_best)
+    }
+    # What auto starves is not known before.
+    assert early in (None, all(segment.too_early for segment in told_report.segments))
     least = one_valued(metrics, "lever_propensity_min")
     assert set(least) == {("hero", "default"), ("hero", "paid")}
     assert all(0 < value <= 1 / 3 for value in least.values())
@@ -64,6 +68,7 @@ def test_the_least_propensity_is_that_of_the_least_likely_arm(service: Service) 
 def test_what_is_gone_is_told_no_more(service: Service) -> None:
     for name in ("hero", "other"):
         service.experiments.put(spending(name), 0)
+        taught(service, name)
     metrics = Metrics()
     told = Beliefs(service.directory, metrics, every_s=0.0)
     told.turn()
@@ -74,9 +79,18 @@ def test_what_is_gone_is_told_no_more(service: Service) -> None:
     told.turn()
     rest = {("hero", segment, arm) for segment in ("default", "paid") for arm in ("a", "b")}
     assert (
-        set(one_valued(metrics, "lever_posterior_mean")) == set(one_valued(metrics, "lever_probability_best")) == rest
+        set(one_valued(metrics, "lever_posterior_mean")) == rest >= set(one_valued(metrics, "lever_probability_best"))
     )
     assert set(one_valued(metrics, "lever_propensity_min")) == {("hero", "default"), ("hero", "paid")}
+
+
+def test_nothing_is_told_of_arms_that_nobody_was_shown(service: Service) -> None:
+    service.experiments.put(spending(), 0)
+    metrics = Metrics()
+    Beliefs(service.directory, metrics).turn()
+    assert not one_valued(metrics, "lever_posterior_mean")
+    assert not one_valued(metrics, "lever_probability_best")
+    assert len(one_valued(metrics, "lever_propensity_min")) == 2
 
 
 def test_an_experiment_is_looked_at_again_when_it_is_due(service: Service) -> None:
@@ -97,6 +111,7 @@ def test_segments_that_no_longer_fit_are_left_out(service: Service, monkeypatch:
     monkeypatch.setattr(beliefs, "MAX_SERIES", 8)
     for name in ("hero", "other"):
         service.experiments.put(spending(name), 0)
+        taught(service, name)
     metrics = Metrics()
     told = Beliefs(service.directory, metrics, every_s=0.0)
     told.turn()

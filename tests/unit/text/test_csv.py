@@ -5,15 +5,16 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.errors import InvalidError
 from service.text.csv_format import Format
-from service.text.csv_table import Table, read
-from service.text.encoding import decoded
+from service.text.csv_table import Table, parts, read
+from service.text.encoding import decoded, text_file
 
 NEEDED = ("arm", "reward")
 cells = st.text(
@@ -159,3 +160,59 @@ def test_any_text_is_a_table_or_refused(text: str) -> None:
             continue
         assert isinstance(table, Table)
         assert all(len(column) == table.rows for column in table.columns.values())
+
+
+@given(
+    st.lists(st.lists(cells, min_size=1, max_size=3), max_size=12),
+    st.integers(1, 5),
+    st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_file_read_in_parts_is_the_file(tmp_path: Path, rows: list[list[str]], size: int, encoding: str) -> None:
+    made = io.StringIO(newline="")
+    csv.writer(made).writerows([["arm", "reward"], *rows])
+    path = tmp_path / "some.csv"
+    path.write_bytes(made.getvalue().encode(encoding))
+    with text_file(path) as file:
+        found = list(parts(file, NEEDED, Format(delimiter=","), size, numeric=()))
+    whole = [row for row in rows if any(map(str.strip, row))]
+    assert [cells for part in found for _, cells in part.rows] == [row for row in whole if len(row) == 2]
+    assert sum(len(part.broken) for part in found) == sum(len(row) != 2 for row in whole)
+    assert all(len(part.rows) <= size for part in found)
+    for part in found:
+        assert part.table.columns["arm"] == [cells[0].strip() for _, cells in part.rows]
+
+
+def test_a_broken_row_leaves_the_others(tmp_path: Path) -> None:
+    path = tmp_path / "some.csv"
+    path.write_text('arm,reward\na,1\n"b"x,2\nc\nd,4\n"e,5\n')
+    with text_file(path) as file:
+        given = parts(file, NEEDED, Format(), 3)
+        part = next(given)
+        assert part.table.columns["arm"] == ["a", "d"]
+        assert part.broken == [(3, "is no CSV: ',' expected after '\"'"), (4, "has 1, the header has 2")]
+        assert problems(lambda: next(given)) == ["row 6: is no CSV: a quotation mark is opened here and never closed"]
+
+
+def test_the_decimal_sign_of_the_first_part_is_that_of_all(tmp_path: Path) -> None:
+    path = tmp_path / "some.csv"
+    path.write_text("arm;reward\na;1,5\nb;2,5\nc;3\nd;4.5\ne;x\n")
+    with text_file(path) as file:
+        found = list(parts(file, NEEDED, Format(), 2, numeric=("reward",)))
+    assert [part.table.numbers("reward").tolist() for part in found[:1]] == [[1.5, 2.5]]
+    for part in found[1:]:
+        part.table.optional_numbers("reward")
+    assert [list(part.table.problems.reasons()) for part in found] == [[], [1], [0]]
+
+
+def test_what_does_not_decode_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "some.csv"
+    path.write_bytes("arm,reward\nZürich,1\n".encode("cp1252"))
+
+    def read_it(encoding: str) -> None:
+        with text_file(path, encoding) as file:
+            list(parts(file, NEEDED, Format(), 2))
+
+    assert problems(lambda: read_it("")) == ['file: is not UTF-8: byte 0xfc after "arm,reward\nZ"; save it as UTF-8']
+    assert problems(lambda: read_it("nothing")) == ['encoding: "nothing" is not the name of an encoding such as cp1252']
+    read_it("cp1252")

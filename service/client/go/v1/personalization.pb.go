@@ -174,6 +174,8 @@ const (
 	Outcome_OUTCOME_IGNORED Outcome = 4
 	// The event was taken back before it came: not counted.
 	Outcome_OUTCOME_RETRACTED Outcome = 5
+	// It came sooner than people are: within the metric's `min_delay`. Not counted; a later one will be.
+	Outcome_OUTCOME_TOO_SOON Outcome = 6
 )
 
 // Enum value maps for Outcome.
@@ -185,6 +187,7 @@ var (
 		3: "OUTCOME_LATE",
 		4: "OUTCOME_IGNORED",
 		5: "OUTCOME_RETRACTED",
+		6: "OUTCOME_TOO_SOON",
 	}
 	Outcome_value = map[string]int32{
 		"OUTCOME_UNSPECIFIED": 0,
@@ -193,6 +196,7 @@ var (
 		"OUTCOME_LATE":        3,
 		"OUTCOME_IGNORED":     4,
 		"OUTCOME_RETRACTED":   5,
+		"OUTCOME_TOO_SOON":    6,
 	}
 )
 
@@ -652,7 +656,12 @@ type SelectBatchRequest struct {
 	// The choices become trials by Expose or by their first reward.
 	Deferred bool `protobuf:"varint,5,opt,name=deferred,proto3" json:"deferred,omitempty"`
 	// Whether these choices count. PREVIEW is not possible in a batch.
-	Mode          Mode `protobuf:"varint,6,opt,name=mode,proto3,enum=lever.v1.Mode" json:"mode,omitempty"`
+	Mode Mode `protobuf:"varint,6,opt,name=mode,proto3,enum=lever.v1.Mode" json:"mode,omitempty"`
+	// Return what these choices are made from, so that further batches can be made from the same: a mailing of many calls.
+	Freeze bool `protobuf:"varint,7,opt,name=freeze,proto3" json:"freeze,omitempty"`
+	// Choose from this, as an earlier answer of any server returned it, whatever was learned since. FAILED_PRECONDITION,
+	// SNAPSHOT_CHANGED, where the configuration or what is eligible has changed since: freeze anew.
+	Frozen        []byte `protobuf:"bytes,8,opt,name=frozen,proto3" json:"frozen,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -729,6 +738,20 @@ func (x *SelectBatchRequest) GetMode() Mode {
 	return Mode_MODE_UNSPECIFIED
 }
 
+func (x *SelectBatchRequest) GetFreeze() bool {
+	if x != nil {
+		return x.Freeze
+	}
+	return false
+}
+
+func (x *SelectBatchRequest) GetFrozen() []byte {
+	if x != nil {
+		return x.Frozen
+	}
+	return nil
+}
+
 // SelectBatchResponse holds one element per subject in every column.
 type SelectBatchResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -754,8 +777,10 @@ type SelectBatchResponse struct {
 	Stale bool `protobuf:"varint,10,opt,name=stale,proto3" json:"stale,omitempty"`
 	// Version of the experiment's configuration that was used.
 	ExperimentVersion uint64 `protobuf:"varint,11,opt,name=experiment_version,json=experimentVersion,proto3" json:"experiment_version,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// Where `freeze` asked for it: what these choices were made from, sealed. At most 8 MB.
+	Frozen        []byte `protobuf:"bytes,12,opt,name=frozen,proto3" json:"frozen,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SelectBatchResponse) Reset() {
@@ -863,6 +888,13 @@ func (x *SelectBatchResponse) GetExperimentVersion() uint64 {
 		return x.ExperimentVersion
 	}
 	return 0
+}
+
+func (x *SelectBatchResponse) GetFrozen() []byte {
+	if x != nil {
+		return x.Frozen
+	}
+	return nil
 }
 
 // ExposeRequest reports that a deferred decision was shown.
@@ -1084,7 +1116,10 @@ type RewardRequest struct {
 	Decision []byte `protobuf:"bytes,5,opt,name=decision,proto3" json:"decision,omitempty"`
 	// Take this event back: it counts no more, or will not once it comes; give no value. The decision stays a trial. Counted
 	// once, within window and grace as the reward itself. Under `first`, without an event_id it means whatever counted.
-	Retract       bool `protobuf:"varint,6,opt,name=retract,proto3" json:"retract,omitempty"`
+	Retract bool `protobuf:"varint,6,opt,name=retract,proto3" json:"retract,omitempty"`
+	// How long after the decision was shown the event happened, where it is reported later or the decision was made long before
+	// it was shown, as in a mailing; absent: as long as the decision is ago now. It is what `min_delay` is about.
+	AfterMs       *uint64 `protobuf:"varint,7,opt,name=after_ms,json=afterMs,proto3,oneof" json:"after_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1161,6 +1196,13 @@ func (x *RewardRequest) GetRetract() bool {
 	return false
 }
 
+func (x *RewardRequest) GetAfterMs() uint64 {
+	if x != nil && x.AfterMs != nil {
+		return *x.AfterMs
+	}
+	return 0
+}
+
 // RewardResponse answers a reward.
 type RewardResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1207,6 +1249,144 @@ func (x *RewardResponse) GetOutcome() Outcome {
 	return Outcome_OUTCOME_UNSPECIFIED
 }
 
+// RewardJourneyRequest reports one conversion and the decisions that led to it.
+type RewardJourneyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The decisions, as Select returned them, in any order: 1 to 64, of one experiment or of several.
+	DecisionIds []string `protobuf:"bytes,1,rep,name=decision_ids,json=decisionIds,proto3" json:"decision_ids,omitempty"`
+	// Id of the metric, in each experiment; empty means each one's primary one.
+	Metric string `protobuf:"bytes,2,opt,name=metric,proto3" json:"metric,omitempty"`
+	// What the conversion is worth, not negative; absent means 1. Shares are whole multiples of the metric's unit and sum to it.
+	Value *float64 `protobuf:"fixed64,3,opt,name=value,proto3,oneof" json:"value,omitempty"`
+	// Names the conversion. The same call again counts every share once, whatever failed before; other decisions or another
+	// value under the same event_id are FAILED_PRECONDITION (ANOTHER_JOURNEY). At most 128 bytes.
+	EventId       string `protobuf:"bytes,4,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RewardJourneyRequest) Reset() {
+	*x = RewardJourneyRequest{}
+	mi := &file_lever_v1_personalization_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RewardJourneyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RewardJourneyRequest) ProtoMessage() {}
+
+func (x *RewardJourneyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_lever_v1_personalization_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RewardJourneyRequest.ProtoReflect.Descriptor instead.
+func (*RewardJourneyRequest) Descriptor() ([]byte, []int) {
+	return file_lever_v1_personalization_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *RewardJourneyRequest) GetDecisionIds() []string {
+	if x != nil {
+		return x.DecisionIds
+	}
+	return nil
+}
+
+func (x *RewardJourneyRequest) GetMetric() string {
+	if x != nil {
+		return x.Metric
+	}
+	return ""
+}
+
+func (x *RewardJourneyRequest) GetValue() float64 {
+	if x != nil && x.Value != nil {
+		return *x.Value
+	}
+	return 0
+}
+
+func (x *RewardJourneyRequest) GetEventId() string {
+	if x != nil {
+		return x.EventId
+	}
+	return ""
+}
+
+// RewardJourneyResponse answers it.
+type RewardJourneyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Each decision's share, in the order sent. Past its window a decision gets none while another of its experiment can count.
+	Values []float64 `protobuf:"fixed64,1,rep,packed,name=values,proto3" json:"values,omitempty"`
+	// What became of each share; IGNORED where it is 0. Code 14 or 8: send the whole call again.
+	Results []*RewardResult `protobuf:"bytes,2,rep,name=results,proto3" json:"results,omitempty"`
+	// Where shares were refused for now: how long to wait before sending the call again.
+	RetryDelay    *durationpb.Duration `protobuf:"bytes,3,opt,name=retry_delay,json=retryDelay,proto3" json:"retry_delay,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RewardJourneyResponse) Reset() {
+	*x = RewardJourneyResponse{}
+	mi := &file_lever_v1_personalization_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RewardJourneyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RewardJourneyResponse) ProtoMessage() {}
+
+func (x *RewardJourneyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_lever_v1_personalization_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RewardJourneyResponse.ProtoReflect.Descriptor instead.
+func (*RewardJourneyResponse) Descriptor() ([]byte, []int) {
+	return file_lever_v1_personalization_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *RewardJourneyResponse) GetValues() []float64 {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+func (x *RewardJourneyResponse) GetResults() []*RewardResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+func (x *RewardJourneyResponse) GetRetryDelay() *durationpb.Duration {
+	if x != nil {
+		return x.RetryDelay
+	}
+	return nil
+}
+
 // StreamRewardsRequest carries many rewards.
 type StreamRewardsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1220,7 +1400,7 @@ type StreamRewardsRequest struct {
 
 func (x *StreamRewardsRequest) Reset() {
 	*x = StreamRewardsRequest{}
-	mi := &file_lever_v1_personalization_proto_msgTypes[12]
+	mi := &file_lever_v1_personalization_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1232,7 +1412,7 @@ func (x *StreamRewardsRequest) String() string {
 func (*StreamRewardsRequest) ProtoMessage() {}
 
 func (x *StreamRewardsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_lever_v1_personalization_proto_msgTypes[12]
+	mi := &file_lever_v1_personalization_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1245,7 +1425,7 @@ func (x *StreamRewardsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamRewardsRequest.ProtoReflect.Descriptor instead.
 func (*StreamRewardsRequest) Descriptor() ([]byte, []int) {
-	return file_lever_v1_personalization_proto_rawDescGZIP(), []int{12}
+	return file_lever_v1_personalization_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StreamRewardsRequest) GetRewards() []*RewardRequest {
@@ -1278,7 +1458,7 @@ type RewardResult struct {
 
 func (x *RewardResult) Reset() {
 	*x = RewardResult{}
-	mi := &file_lever_v1_personalization_proto_msgTypes[13]
+	mi := &file_lever_v1_personalization_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1290,7 +1470,7 @@ func (x *RewardResult) String() string {
 func (*RewardResult) ProtoMessage() {}
 
 func (x *RewardResult) ProtoReflect() protoreflect.Message {
-	mi := &file_lever_v1_personalization_proto_msgTypes[13]
+	mi := &file_lever_v1_personalization_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1303,7 +1483,7 @@ func (x *RewardResult) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RewardResult.ProtoReflect.Descriptor instead.
 func (*RewardResult) Descriptor() ([]byte, []int) {
-	return file_lever_v1_personalization_proto_rawDescGZIP(), []int{13}
+	return file_lever_v1_personalization_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RewardResult) GetOutcome() Outcome {
@@ -1342,7 +1522,7 @@ type StreamRewardsResponse struct {
 
 func (x *StreamRewardsResponse) Reset() {
 	*x = StreamRewardsResponse{}
-	mi := &file_lever_v1_personalization_proto_msgTypes[14]
+	mi := &file_lever_v1_personalization_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1354,7 +1534,7 @@ func (x *StreamRewardsResponse) String() string {
 func (*StreamRewardsResponse) ProtoMessage() {}
 
 func (x *StreamRewardsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_lever_v1_personalization_proto_msgTypes[14]
+	mi := &file_lever_v1_personalization_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1367,7 +1547,7 @@ func (x *StreamRewardsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamRewardsResponse.ProtoReflect.Descriptor instead.
 func (*StreamRewardsResponse) Descriptor() ([]byte, []int) {
-	return file_lever_v1_personalization_proto_rawDescGZIP(), []int{14}
+	return file_lever_v1_personalization_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *StreamRewardsResponse) GetResults() []*RewardResult {
@@ -1435,7 +1615,7 @@ const file_lever_v1_personalization_proto_rawDesc = "" +
 	"\x05flags\x18\x05 \x01(\fR\x05flags\x12\x1e\n" +
 	"\n" +
 	"dictionary\x18\x06 \x03(\tR\n" +
-	"dictionary\"\xd7\x01\n" +
+	"dictionary\"\x87\x02\n" +
 	"\x12SelectBatchRequest\x12\x1e\n" +
 	"\n" +
 	"experiment\x18\x01 \x01(\tR\n" +
@@ -1444,7 +1624,9 @@ const file_lever_v1_personalization_proto_rawDesc = "" +
 	"\acontext\x18\x03 \x03(\v2\x17.lever.v1.FeatureColumnR\acontext\x12\x12\n" +
 	"\x04arms\x18\x04 \x03(\tR\x04arms\x12\x1a\n" +
 	"\bdeferred\x18\x05 \x01(\bR\bdeferred\x12\"\n" +
-	"\x04mode\x18\x06 \x01(\x0e2\x0e.lever.v1.ModeR\x04mode\"\xf6\x02\n" +
+	"\x04mode\x18\x06 \x01(\x0e2\x0e.lever.v1.ModeR\x04mode\x12\x16\n" +
+	"\x06freeze\x18\a \x01(\bR\x06freeze\x12\x16\n" +
+	"\x06frozen\x18\b \x01(\fR\x06frozen\"\x8e\x03\n" +
 	"\x13SelectBatchResponse\x12!\n" +
 	"\fdecision_ids\x18\x01 \x03(\fR\vdecisionIds\x12\x12\n" +
 	"\x04arms\x18\x02 \x03(\rR\x04arms\x12\x17\n" +
@@ -1458,7 +1640,8 @@ const file_lever_v1_personalization_proto_rawDesc = "" +
 	"\aholdout\x18\t \x01(\fR\aholdout\x12\x14\n" +
 	"\x05stale\x18\n" +
 	" \x01(\bR\x05stale\x12-\n" +
-	"\x12experiment_version\x18\v \x01(\x04R\x11experimentVersion\"L\n" +
+	"\x12experiment_version\x18\v \x01(\x04R\x11experimentVersion\x12\x16\n" +
+	"\x06frozen\x18\f \x01(\fR\x06frozen\"L\n" +
 	"\rExposeRequest\x12\x1f\n" +
 	"\vdecision_id\x18\x01 \x01(\tR\n" +
 	"decisionId\x12\x1a\n" +
@@ -1470,7 +1653,7 @@ const file_lever_v1_personalization_proto_rawDesc = "" +
 	"\x13ExposeBatchResponse\x120\n" +
 	"\aresults\x18\x01 \x03(\v2\x16.lever.v1.RewardResultR\aresults\x12:\n" +
 	"\vretry_delay\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\n" +
-	"retryDelay\"\xbe\x01\n" +
+	"retryDelay\"\xeb\x01\n" +
 	"\rRewardRequest\x12\x1f\n" +
 	"\vdecision_id\x18\x01 \x01(\tR\n" +
 	"decisionId\x12\x16\n" +
@@ -1478,10 +1661,23 @@ const file_lever_v1_personalization_proto_rawDesc = "" +
 	"\x05value\x18\x03 \x01(\x01H\x00R\x05value\x88\x01\x01\x12\x19\n" +
 	"\bevent_id\x18\x04 \x01(\tR\aeventId\x12\x1a\n" +
 	"\bdecision\x18\x05 \x01(\fR\bdecision\x12\x18\n" +
-	"\aretract\x18\x06 \x01(\bR\aretractB\b\n" +
-	"\x06_value\"=\n" +
+	"\aretract\x18\x06 \x01(\bR\aretract\x12\x1e\n" +
+	"\bafter_ms\x18\a \x01(\x04H\x01R\aafterMs\x88\x01\x01B\b\n" +
+	"\x06_valueB\v\n" +
+	"\t_after_ms\"=\n" +
 	"\x0eRewardResponse\x12+\n" +
-	"\aoutcome\x18\x01 \x01(\x0e2\x11.lever.v1.OutcomeR\aoutcome\"e\n" +
+	"\aoutcome\x18\x01 \x01(\x0e2\x11.lever.v1.OutcomeR\aoutcome\"\x91\x01\n" +
+	"\x14RewardJourneyRequest\x12!\n" +
+	"\fdecision_ids\x18\x01 \x03(\tR\vdecisionIds\x12\x16\n" +
+	"\x06metric\x18\x02 \x01(\tR\x06metric\x12\x19\n" +
+	"\x05value\x18\x03 \x01(\x01H\x00R\x05value\x88\x01\x01\x12\x19\n" +
+	"\bevent_id\x18\x04 \x01(\tR\aeventIdB\b\n" +
+	"\x06_value\"\x9d\x01\n" +
+	"\x15RewardJourneyResponse\x12\x16\n" +
+	"\x06values\x18\x01 \x03(\x01R\x06values\x120\n" +
+	"\aresults\x18\x02 \x03(\v2\x16.lever.v1.RewardResultR\aresults\x12:\n" +
+	"\vretry_delay\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\n" +
+	"retryDelay\"e\n" +
 	"\x14StreamRewardsRequest\x121\n" +
 	"\arewards\x18\x01 \x03(\v2\x17.lever.v1.RewardRequestR\arewards\x12\x1a\n" +
 	"\bsequence\x18\x02 \x01(\x04R\bsequence\"i\n" +
@@ -1508,20 +1704,22 @@ const file_lever_v1_personalization_proto_rawDesc = "" +
 	"\x0fREASON_INACTIVE\x10\x05\x12\x12\n" +
 	"\x0eREASON_PREVIEW\x10\x06\x12\x14\n" +
 	"\x10REASON_UNCOUNTED\x10\a\x12\x13\n" +
-	"\x0fREASON_REPEATED\x10\b*\x8c\x01\n" +
+	"\x0fREASON_REPEATED\x10\b*\xa2\x01\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fOUTCOME_APPLIED\x10\x01\x12\x15\n" +
 	"\x11OUTCOME_DUPLICATE\x10\x02\x12\x10\n" +
 	"\fOUTCOME_LATE\x10\x03\x12\x13\n" +
 	"\x0fOUTCOME_IGNORED\x10\x04\x12\x15\n" +
-	"\x11OUTCOME_RETRACTED\x10\x052\xbd\x03\n" +
+	"\x11OUTCOME_RETRACTED\x10\x05\x12\x14\n" +
+	"\x10OUTCOME_TOO_SOON\x10\x062\x8f\x04\n" +
 	"\x16PersonalizationService\x12;\n" +
 	"\x06Select\x12\x17.lever.v1.SelectRequest\x1a\x18.lever.v1.SelectResponse\x12J\n" +
 	"\vSelectBatch\x12\x1c.lever.v1.SelectBatchRequest\x1a\x1d.lever.v1.SelectBatchResponse\x12;\n" +
 	"\x06Expose\x12\x17.lever.v1.ExposeRequest\x1a\x18.lever.v1.ExposeResponse\x12J\n" +
 	"\vExposeBatch\x12\x1c.lever.v1.ExposeBatchRequest\x1a\x1d.lever.v1.ExposeBatchResponse\x12;\n" +
-	"\x06Reward\x12\x17.lever.v1.RewardRequest\x1a\x18.lever.v1.RewardResponse\x12T\n" +
+	"\x06Reward\x12\x17.lever.v1.RewardRequest\x1a\x18.lever.v1.RewardResponse\x12P\n" +
+	"\rRewardJourney\x12\x1e.lever.v1.RewardJourneyRequest\x1a\x1f.lever.v1.RewardJourneyResponse\x12T\n" +
 	"\rStreamRewards\x12\x1e.lever.v1.StreamRewardsRequest\x1a\x1f.lever.v1.StreamRewardsResponse(\x010\x01B\x1e\n" +
 	"\blever.v1P\x01Z\x10lever/v1;leverv1b\x06proto3"
 
@@ -1538,7 +1736,7 @@ func file_lever_v1_personalization_proto_rawDescGZIP() []byte {
 }
 
 var file_lever_v1_personalization_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_lever_v1_personalization_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_lever_v1_personalization_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_lever_v1_personalization_proto_goTypes = []any{
 	(Mode)(0),                     // 0: lever.v1.Mode
 	(Reason)(0),                   // 1: lever.v1.Reason
@@ -1555,14 +1753,16 @@ var file_lever_v1_personalization_proto_goTypes = []any{
 	(*ExposeBatchResponse)(nil),   // 12: lever.v1.ExposeBatchResponse
 	(*RewardRequest)(nil),         // 13: lever.v1.RewardRequest
 	(*RewardResponse)(nil),        // 14: lever.v1.RewardResponse
-	(*StreamRewardsRequest)(nil),  // 15: lever.v1.StreamRewardsRequest
-	(*RewardResult)(nil),          // 16: lever.v1.RewardResult
-	(*StreamRewardsResponse)(nil), // 17: lever.v1.StreamRewardsResponse
-	nil,                           // 18: lever.v1.SelectRequest.ContextEntry
-	(*durationpb.Duration)(nil),   // 19: google.protobuf.Duration
+	(*RewardJourneyRequest)(nil),  // 15: lever.v1.RewardJourneyRequest
+	(*RewardJourneyResponse)(nil), // 16: lever.v1.RewardJourneyResponse
+	(*StreamRewardsRequest)(nil),  // 17: lever.v1.StreamRewardsRequest
+	(*RewardResult)(nil),          // 18: lever.v1.RewardResult
+	(*StreamRewardsResponse)(nil), // 19: lever.v1.StreamRewardsResponse
+	nil,                           // 20: lever.v1.SelectRequest.ContextEntry
+	(*durationpb.Duration)(nil),   // 21: google.protobuf.Duration
 }
 var file_lever_v1_personalization_proto_depIdxs = []int32{
-	18, // 0: lever.v1.SelectRequest.context:type_name -> lever.v1.SelectRequest.ContextEntry
+	20, // 0: lever.v1.SelectRequest.context:type_name -> lever.v1.SelectRequest.ContextEntry
 	0,  // 1: lever.v1.SelectRequest.mode:type_name -> lever.v1.Mode
 	1,  // 2: lever.v1.SelectResponse.reason:type_name -> lever.v1.Reason
 	6,  // 3: lever.v1.SelectBatchRequest.context:type_name -> lever.v1.FeatureColumn
@@ -1570,31 +1770,35 @@ var file_lever_v1_personalization_proto_depIdxs = []int32{
 	1,  // 5: lever.v1.SelectBatchResponse.reasons:type_name -> lever.v1.Reason
 	2,  // 6: lever.v1.ExposeResponse.outcome:type_name -> lever.v1.Outcome
 	9,  // 7: lever.v1.ExposeBatchRequest.exposures:type_name -> lever.v1.ExposeRequest
-	16, // 8: lever.v1.ExposeBatchResponse.results:type_name -> lever.v1.RewardResult
-	19, // 9: lever.v1.ExposeBatchResponse.retry_delay:type_name -> google.protobuf.Duration
+	18, // 8: lever.v1.ExposeBatchResponse.results:type_name -> lever.v1.RewardResult
+	21, // 9: lever.v1.ExposeBatchResponse.retry_delay:type_name -> google.protobuf.Duration
 	2,  // 10: lever.v1.RewardResponse.outcome:type_name -> lever.v1.Outcome
-	13, // 11: lever.v1.StreamRewardsRequest.rewards:type_name -> lever.v1.RewardRequest
-	2,  // 12: lever.v1.RewardResult.outcome:type_name -> lever.v1.Outcome
-	16, // 13: lever.v1.StreamRewardsResponse.results:type_name -> lever.v1.RewardResult
-	19, // 14: lever.v1.StreamRewardsResponse.retry_delay:type_name -> google.protobuf.Duration
-	3,  // 15: lever.v1.SelectRequest.ContextEntry.value:type_name -> lever.v1.FeatureValue
-	4,  // 16: lever.v1.PersonalizationService.Select:input_type -> lever.v1.SelectRequest
-	7,  // 17: lever.v1.PersonalizationService.SelectBatch:input_type -> lever.v1.SelectBatchRequest
-	9,  // 18: lever.v1.PersonalizationService.Expose:input_type -> lever.v1.ExposeRequest
-	11, // 19: lever.v1.PersonalizationService.ExposeBatch:input_type -> lever.v1.ExposeBatchRequest
-	13, // 20: lever.v1.PersonalizationService.Reward:input_type -> lever.v1.RewardRequest
-	15, // 21: lever.v1.PersonalizationService.StreamRewards:input_type -> lever.v1.StreamRewardsRequest
-	5,  // 22: lever.v1.PersonalizationService.Select:output_type -> lever.v1.SelectResponse
-	8,  // 23: lever.v1.PersonalizationService.SelectBatch:output_type -> lever.v1.SelectBatchResponse
-	10, // 24: lever.v1.PersonalizationService.Expose:output_type -> lever.v1.ExposeResponse
-	12, // 25: lever.v1.PersonalizationService.ExposeBatch:output_type -> lever.v1.ExposeBatchResponse
-	14, // 26: lever.v1.PersonalizationService.Reward:output_type -> lever.v1.RewardResponse
-	17, // 27: lever.v1.PersonalizationService.StreamRewards:output_type -> lever.v1.StreamRewardsResponse
-	22, // [22:28] is the sub-list for method output_type
-	16, // [16:22] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	18, // 11: lever.v1.RewardJourneyResponse.results:type_name -> lever.v1.RewardResult
+	21, // 12: lever.v1.RewardJourneyResponse.retry_delay:type_name -> google.protobuf.Duration
+	13, // 13: lever.v1.StreamRewardsRequest.rewards:type_name -> lever.v1.RewardRequest
+	2,  // 14: lever.v1.RewardResult.outcome:type_name -> lever.v1.Outcome
+	18, // 15: lever.v1.StreamRewardsResponse.results:type_name -> lever.v1.RewardResult
+	21, // 16: lever.v1.StreamRewardsResponse.retry_delay:type_name -> google.protobuf.Duration
+	3,  // 17: lever.v1.SelectRequest.ContextEntry.value:type_name -> lever.v1.FeatureValue
+	4,  // 18: lever.v1.PersonalizationService.Select:input_type -> lever.v1.SelectRequest
+	7,  // 19: lever.v1.PersonalizationService.SelectBatch:input_type -> lever.v1.SelectBatchRequest
+	9,  // 20: lever.v1.PersonalizationService.Expose:input_type -> lever.v1.ExposeRequest
+	11, // 21: lever.v1.PersonalizationService.ExposeBatch:input_type -> lever.v1.ExposeBatchRequest
+	13, // 22: lever.v1.PersonalizationService.Reward:input_type -> lever.v1.RewardRequest
+	15, // 23: lever.v1.PersonalizationService.RewardJourney:input_type -> lever.v1.RewardJourneyRequest
+	17, // 24: lever.v1.PersonalizationService.StreamRewards:input_type -> lever.v1.StreamRewardsRequest
+	5,  // 25: lever.v1.PersonalizationService.Select:output_type -> lever.v1.SelectResponse
+	8,  // 26: lever.v1.PersonalizationService.SelectBatch:output_type -> lever.v1.SelectBatchResponse
+	10, // 27: lever.v1.PersonalizationService.Expose:output_type -> lever.v1.ExposeResponse
+	12, // 28: lever.v1.PersonalizationService.ExposeBatch:output_type -> lever.v1.ExposeBatchResponse
+	14, // 29: lever.v1.PersonalizationService.Reward:output_type -> lever.v1.RewardResponse
+	16, // 30: lever.v1.PersonalizationService.RewardJourney:output_type -> lever.v1.RewardJourneyResponse
+	19, // 31: lever.v1.PersonalizationService.StreamRewards:output_type -> lever.v1.StreamRewardsResponse
+	25, // [25:32] is the sub-list for method output_type
+	18, // [18:25] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_lever_v1_personalization_proto_init() }
@@ -1608,13 +1812,14 @@ func file_lever_v1_personalization_proto_init() {
 		(*FeatureValue_Flag)(nil),
 	}
 	file_lever_v1_personalization_proto_msgTypes[10].OneofWrappers = []any{}
+	file_lever_v1_personalization_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_lever_v1_personalization_proto_rawDesc), len(file_lever_v1_personalization_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   16,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -26,6 +26,7 @@ const (
 	PersonalizationService_Expose_FullMethodName        = "/lever.v1.PersonalizationService/Expose"
 	PersonalizationService_ExposeBatch_FullMethodName   = "/lever.v1.PersonalizationService/ExposeBatch"
 	PersonalizationService_Reward_FullMethodName        = "/lever.v1.PersonalizationService/Reward"
+	PersonalizationService_RewardJourney_FullMethodName = "/lever.v1.PersonalizationService/RewardJourney"
 	PersonalizationService_StreamRewards_FullMethodName = "/lever.v1.PersonalizationService/StreamRewards"
 )
 
@@ -51,6 +52,9 @@ type PersonalizationServiceClient interface {
 	ExposeBatch(ctx context.Context, in *ExposeBatchRequest, opts ...grpc.CallOption) (*ExposeBatchResponse, error)
 	// Reward reports what a decision earned. It is acknowledged only once it is durable.
 	Reward(ctx context.Context, in *RewardRequest, opts ...grpc.CallOption) (*RewardResponse, error)
+	// RewardJourney reports a conversion that several decisions led to: each experiment's decisions share its value by the rule
+	// that the metric names (`credit`). That is credit by convention, not cause. Acknowledged only once it is durable.
+	RewardJourney(ctx context.Context, in *RewardJourneyRequest, opts ...grpc.CallOption) (*RewardJourneyResponse, error)
 	// StreamRewards is the fast way to report many rewards; every message is answered by one message, in order.
 	StreamRewards(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[StreamRewardsRequest, StreamRewardsResponse], error)
 }
@@ -113,6 +117,16 @@ func (c *personalizationServiceClient) Reward(ctx context.Context, in *RewardReq
 	return out, nil
 }
 
+func (c *personalizationServiceClient) RewardJourney(ctx context.Context, in *RewardJourneyRequest, opts ...grpc.CallOption) (*RewardJourneyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RewardJourneyResponse)
+	err := c.cc.Invoke(ctx, PersonalizationService_RewardJourney_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *personalizationServiceClient) StreamRewards(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[StreamRewardsRequest, StreamRewardsResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &PersonalizationService_ServiceDesc.Streams[0], PersonalizationService_StreamRewards_FullMethodName, cOpts...)
@@ -148,6 +162,9 @@ type PersonalizationServiceServer interface {
 	ExposeBatch(context.Context, *ExposeBatchRequest) (*ExposeBatchResponse, error)
 	// Reward reports what a decision earned. It is acknowledged only once it is durable.
 	Reward(context.Context, *RewardRequest) (*RewardResponse, error)
+	// RewardJourney reports a conversion that several decisions led to: each experiment's decisions share its value by the rule
+	// that the metric names (`credit`). That is credit by convention, not cause. Acknowledged only once it is durable.
+	RewardJourney(context.Context, *RewardJourneyRequest) (*RewardJourneyResponse, error)
 	// StreamRewards is the fast way to report many rewards; every message is answered by one message, in order.
 	StreamRewards(grpc.BidiStreamingServer[StreamRewardsRequest, StreamRewardsResponse]) error
 	mustEmbedUnimplementedPersonalizationServiceServer()
@@ -174,6 +191,9 @@ func (UnimplementedPersonalizationServiceServer) ExposeBatch(context.Context, *E
 }
 func (UnimplementedPersonalizationServiceServer) Reward(context.Context, *RewardRequest) (*RewardResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Reward not implemented")
+}
+func (UnimplementedPersonalizationServiceServer) RewardJourney(context.Context, *RewardJourneyRequest) (*RewardJourneyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RewardJourney not implemented")
 }
 func (UnimplementedPersonalizationServiceServer) StreamRewards(grpc.BidiStreamingServer[StreamRewardsRequest, StreamRewardsResponse]) error {
 	return status.Error(codes.Unimplemented, "method StreamRewards not implemented")
@@ -290,6 +310,24 @@ func _PersonalizationService_Reward_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PersonalizationService_RewardJourney_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RewardJourneyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PersonalizationServiceServer).RewardJourney(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PersonalizationService_RewardJourney_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PersonalizationServiceServer).RewardJourney(ctx, req.(*RewardJourneyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _PersonalizationService_StreamRewards_Handler(srv interface{}, stream grpc.ServerStream) error {
 	return srv.(PersonalizationServiceServer).StreamRewards(&grpc.GenericServerStream[StreamRewardsRequest, StreamRewardsResponse]{ServerStream: stream})
 }
@@ -323,6 +361,10 @@ var PersonalizationService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Reward",
 			Handler:    _PersonalizationService_Reward_Handler,
+		},
+		{
+			MethodName: "RewardJourney",
+			Handler:    _PersonalizationService_RewardJourney_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

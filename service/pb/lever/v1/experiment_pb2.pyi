@@ -1,11 +1,21 @@
 from service.pb.lever.v1 import personalization_pb2 as _personalization_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class TimelineStep(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    TIMELINE_STEP_UNSPECIFIED: _ClassVar[TimelineStep]
+    TIMELINE_STEP_HOUR: _ClassVar[TimelineStep]
+    TIMELINE_STEP_DAY: _ClassVar[TimelineStep]
+TIMELINE_STEP_UNSPECIFIED: TimelineStep
+TIMELINE_STEP_HOUR: TimelineStep
+TIMELINE_STEP_DAY: TimelineStep
 
 class Experiment(_message.Message):
     __slots__ = ("name", "uid", "version", "state", "config", "applied_at_ms", "arms", "algorithm", "warnings")
@@ -108,7 +118,7 @@ class GetReportRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class GetReportResponse(_message.Message):
-    __slots__ = ("name", "version", "algorithm", "metric", "segments", "log_id", "stale", "headline", "lifts", "sample_ratio", "totals")
+    __slots__ = ("name", "version", "algorithm", "metric", "segments", "log_id", "stale", "headline", "lifts", "sample_ratio", "totals", "guardrails")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ALGORITHM_FIELD_NUMBER: _ClassVar[int]
@@ -120,6 +130,7 @@ class GetReportResponse(_message.Message):
     LIFTS_FIELD_NUMBER: _ClassVar[int]
     SAMPLE_RATIO_FIELD_NUMBER: _ClassVar[int]
     TOTALS_FIELD_NUMBER: _ClassVar[int]
+    GUARDRAILS_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     algorithm: str
@@ -131,7 +142,34 @@ class GetReportResponse(_message.Message):
     lifts: _containers.RepeatedCompositeFieldContainer[Lift]
     sample_ratio: SampleRatio
     totals: _containers.RepeatedCompositeFieldContainer[Total]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., algorithm: _Optional[str] = ..., metric: _Optional[str] = ..., segments: _Optional[_Iterable[_Union[SegmentReport, _Mapping]]] = ..., log_id: _Optional[str] = ..., stale: _Optional[bool] = ..., headline: _Optional[str] = ..., lifts: _Optional[_Iterable[_Union[Lift, _Mapping]]] = ..., sample_ratio: _Optional[_Union[SampleRatio, _Mapping]] = ..., totals: _Optional[_Iterable[_Union[Total, _Mapping]]] = ...) -> None: ...
+    guardrails: _containers.RepeatedCompositeFieldContainer[GuardrailReport]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., algorithm: _Optional[str] = ..., metric: _Optional[str] = ..., segments: _Optional[_Iterable[_Union[SegmentReport, _Mapping]]] = ..., log_id: _Optional[str] = ..., stale: _Optional[bool] = ..., headline: _Optional[str] = ..., lifts: _Optional[_Iterable[_Union[Lift, _Mapping]]] = ..., sample_ratio: _Optional[_Union[SampleRatio, _Mapping]] = ..., totals: _Optional[_Iterable[_Union[Total, _Mapping]]] = ..., guardrails: _Optional[_Iterable[_Union[GuardrailReport, _Mapping]]] = ...) -> None: ...
+
+class GuardrailReport(_message.Message):
+    __slots__ = ("metric", "kind", "limit", "arm", "state", "trials", "estimate", "low", "high", "level", "paused_since_ms")
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    ARM_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    TRIALS_FIELD_NUMBER: _ClassVar[int]
+    ESTIMATE_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    LEVEL_FIELD_NUMBER: _ClassVar[int]
+    PAUSED_SINCE_MS_FIELD_NUMBER: _ClassVar[int]
+    metric: str
+    kind: str
+    limit: float
+    arm: str
+    state: str
+    trials: int
+    estimate: float
+    low: float
+    high: float
+    level: float
+    paused_since_ms: int
+    def __init__(self, metric: _Optional[str] = ..., kind: _Optional[str] = ..., limit: _Optional[float] = ..., arm: _Optional[str] = ..., state: _Optional[str] = ..., trials: _Optional[int] = ..., estimate: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., level: _Optional[float] = ..., paused_since_ms: _Optional[int] = ...) -> None: ...
 
 class Lift(_message.Message):
     __slots__ = ("metric", "segment", "policy_trials", "policy_reward_sum", "holdout_trials", "holdout_reward_sum", "too_early", "difference", "standard_error", "low", "high", "relative", "relative_standard_error", "relative_low", "relative_high", "p_value", "fixed_low", "fixed_high", "incremental", "incremental_standard_error", "from_ms", "to_ms", "buckets")
@@ -274,7 +312,7 @@ class Outage(_message.Message):
     def __init__(self, from_ms: _Optional[int] = ..., seen_ms: _Optional[int] = ...) -> None: ...
 
 class ArmReport(_message.Message):
-    __slots__ = ("arm", "state", "trials", "rewarded", "reward_sum", "mean", "credible_low", "credible_high", "probability_best", "expected_loss", "traffic_share", "holdout_trials", "holdout_reward_sum", "posterior_mean", "metrics", "effect")
+    __slots__ = ("arm", "state", "trials", "rewarded", "reward_sum", "mean", "credible_low", "credible_high", "probability_best", "expected_loss", "traffic_share", "holdout_trials", "holdout_reward_sum", "posterior_mean", "metrics", "effect", "eligible")
     ARM_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     TRIALS_FIELD_NUMBER: _ClassVar[int]
@@ -291,6 +329,7 @@ class ArmReport(_message.Message):
     POSTERIOR_MEAN_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
     EFFECT_FIELD_NUMBER: _ClassVar[int]
+    ELIGIBLE_FIELD_NUMBER: _ClassVar[int]
     arm: str
     state: str
     trials: int
@@ -307,7 +346,8 @@ class ArmReport(_message.Message):
     posterior_mean: float
     metrics: _containers.RepeatedCompositeFieldContainer[Total]
     effect: ArmEffect
-    def __init__(self, arm: _Optional[str] = ..., state: _Optional[str] = ..., trials: _Optional[int] = ..., rewarded: _Optional[int] = ..., reward_sum: _Optional[float] = ..., mean: _Optional[float] = ..., credible_low: _Optional[float] = ..., credible_high: _Optional[float] = ..., probability_best: _Optional[float] = ..., expected_loss: _Optional[float] = ..., traffic_share: _Optional[float] = ..., holdout_trials: _Optional[int] = ..., holdout_reward_sum: _Optional[float] = ..., posterior_mean: _Optional[float] = ..., metrics: _Optional[_Iterable[_Union[Total, _Mapping]]] = ..., effect: _Optional[_Union[ArmEffect, _Mapping]] = ...) -> None: ...
+    eligible: bool
+    def __init__(self, arm: _Optional[str] = ..., state: _Optional[str] = ..., trials: _Optional[int] = ..., rewarded: _Optional[int] = ..., reward_sum: _Optional[float] = ..., mean: _Optional[float] = ..., credible_low: _Optional[float] = ..., credible_high: _Optional[float] = ..., probability_best: _Optional[float] = ..., expected_loss: _Optional[float] = ..., traffic_share: _Optional[float] = ..., holdout_trials: _Optional[int] = ..., holdout_reward_sum: _Optional[float] = ..., posterior_mean: _Optional[float] = ..., metrics: _Optional[_Iterable[_Union[Total, _Mapping]]] = ..., effect: _Optional[_Union[ArmEffect, _Mapping]] = ..., eligible: _Optional[bool] = ...) -> None: ...
 
 class ArmEffect(_message.Message):
     __slots__ = ("too_early", "difference", "standard_error", "low", "high", "relative", "relative_low", "relative_high", "p_value")
@@ -331,6 +371,76 @@ class ArmEffect(_message.Message):
     p_value: float
     def __init__(self, too_early: _Optional[str] = ..., difference: _Optional[float] = ..., standard_error: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., relative: _Optional[float] = ..., relative_low: _Optional[float] = ..., relative_high: _Optional[float] = ..., p_value: _Optional[float] = ...) -> None: ...
 
+class GetTimelineRequest(_message.Message):
+    __slots__ = ("name", "segment", "each_segment", "from_ms", "to_ms", "step")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    EACH_SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    FROM_MS_FIELD_NUMBER: _ClassVar[int]
+    TO_MS_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    segment: str
+    each_segment: bool
+    from_ms: int
+    to_ms: int
+    step: TimelineStep
+    def __init__(self, name: _Optional[str] = ..., segment: _Optional[str] = ..., each_segment: _Optional[bool] = ..., from_ms: _Optional[int] = ..., to_ms: _Optional[int] = ..., step: _Optional[_Union[TimelineStep, str]] = ...) -> None: ...
+
+class GetTimelineResponse(_message.Message):
+    __slots__ = ("name", "metric", "kept_from_ms", "periods", "series", "lifts", "changes", "stale")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FROM_MS_FIELD_NUMBER: _ClassVar[int]
+    PERIODS_FIELD_NUMBER: _ClassVar[int]
+    SERIES_FIELD_NUMBER: _ClassVar[int]
+    LIFTS_FIELD_NUMBER: _ClassVar[int]
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    STALE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    metric: str
+    kept_from_ms: int
+    periods: _containers.RepeatedCompositeFieldContainer[TimelinePeriod]
+    series: _containers.RepeatedCompositeFieldContainer[TimelineSeries]
+    lifts: _containers.RepeatedCompositeFieldContainer[Lift]
+    changes: _containers.RepeatedCompositeFieldContainer[HistoryEvent]
+    stale: bool
+    def __init__(self, name: _Optional[str] = ..., metric: _Optional[str] = ..., kept_from_ms: _Optional[int] = ..., periods: _Optional[_Iterable[_Union[TimelinePeriod, _Mapping]]] = ..., series: _Optional[_Iterable[_Union[TimelineSeries, _Mapping]]] = ..., lifts: _Optional[_Iterable[_Union[Lift, _Mapping]]] = ..., changes: _Optional[_Iterable[_Union[HistoryEvent, _Mapping]]] = ..., stale: _Optional[bool] = ...) -> None: ...
+
+class TimelinePeriod(_message.Message):
+    __slots__ = ("start_ms", "end_ms")
+    START_MS_FIELD_NUMBER: _ClassVar[int]
+    END_MS_FIELD_NUMBER: _ClassVar[int]
+    start_ms: int
+    end_ms: int
+    def __init__(self, start_ms: _Optional[int] = ..., end_ms: _Optional[int] = ...) -> None: ...
+
+class TimelineSeries(_message.Message):
+    __slots__ = ("segment", "arm", "metric", "group", "trials", "rewarded", "reward_sum", "reward_square_sum", "traffic_share", "mean_propensity", "probability_best")
+    SEGMENT_FIELD_NUMBER: _ClassVar[int]
+    ARM_FIELD_NUMBER: _ClassVar[int]
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    GROUP_FIELD_NUMBER: _ClassVar[int]
+    TRIALS_FIELD_NUMBER: _ClassVar[int]
+    REWARDED_FIELD_NUMBER: _ClassVar[int]
+    REWARD_SUM_FIELD_NUMBER: _ClassVar[int]
+    REWARD_SQUARE_SUM_FIELD_NUMBER: _ClassVar[int]
+    TRAFFIC_SHARE_FIELD_NUMBER: _ClassVar[int]
+    MEAN_PROPENSITY_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_BEST_FIELD_NUMBER: _ClassVar[int]
+    segment: str
+    arm: str
+    metric: str
+    group: str
+    trials: _containers.RepeatedScalarFieldContainer[int]
+    rewarded: _containers.RepeatedScalarFieldContainer[int]
+    reward_sum: _containers.RepeatedScalarFieldContainer[float]
+    reward_square_sum: _containers.RepeatedScalarFieldContainer[float]
+    traffic_share: _containers.RepeatedScalarFieldContainer[float]
+    mean_propensity: _containers.RepeatedScalarFieldContainer[float]
+    probability_best: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, segment: _Optional[str] = ..., arm: _Optional[str] = ..., metric: _Optional[str] = ..., group: _Optional[str] = ..., trials: _Optional[_Iterable[int]] = ..., rewarded: _Optional[_Iterable[int]] = ..., reward_sum: _Optional[_Iterable[float]] = ..., reward_square_sum: _Optional[_Iterable[float]] = ..., traffic_share: _Optional[_Iterable[float]] = ..., mean_propensity: _Optional[_Iterable[float]] = ..., probability_best: _Optional[_Iterable[float]] = ...) -> None: ...
+
 class ExplainRequest(_message.Message):
     __slots__ = ("name", "context", "decision_id")
     class ContextEntry(_message.Message):
@@ -349,7 +459,7 @@ class ExplainRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ..., context: _Optional[_Mapping[str, _personalization_pb2.FeatureValue]] = ..., decision_id: _Optional[str] = ...) -> None: ...
 
 class ExplainResponse(_message.Message):
-    __slots__ = ("name", "version", "segment", "reason", "arms", "arm", "propensity", "at_ms")
+    __slots__ = ("name", "version", "segment", "reason", "arms", "arm", "propensity", "at_ms", "served")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     SEGMENT_FIELD_NUMBER: _ClassVar[int]
@@ -358,6 +468,7 @@ class ExplainResponse(_message.Message):
     ARM_FIELD_NUMBER: _ClassVar[int]
     PROPENSITY_FIELD_NUMBER: _ClassVar[int]
     AT_MS_FIELD_NUMBER: _ClassVar[int]
+    SERVED_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     segment: str
@@ -366,23 +477,28 @@ class ExplainResponse(_message.Message):
     arm: str
     propensity: float
     at_ms: int
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., segment: _Optional[str] = ..., reason: _Optional[_Union[_personalization_pb2.Reason, str]] = ..., arms: _Optional[_Iterable[_Union[ArmReasons, _Mapping]]] = ..., arm: _Optional[str] = ..., propensity: _Optional[float] = ..., at_ms: _Optional[int] = ...) -> None: ...
+    served: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., segment: _Optional[str] = ..., reason: _Optional[_Union[_personalization_pb2.Reason, str]] = ..., arms: _Optional[_Iterable[_Union[ArmReasons, _Mapping]]] = ..., arm: _Optional[str] = ..., propensity: _Optional[float] = ..., at_ms: _Optional[int] = ..., served: _Optional[str] = ...) -> None: ...
 
 class ArmReasons(_message.Message):
-    __slots__ = ("arm", "probability", "mean", "deviation", "base", "parts")
+    __slots__ = ("arm", "probability", "mean", "deviation", "base", "parts", "low", "high")
     ARM_FIELD_NUMBER: _ClassVar[int]
     PROBABILITY_FIELD_NUMBER: _ClassVar[int]
     MEAN_FIELD_NUMBER: _ClassVar[int]
     DEVIATION_FIELD_NUMBER: _ClassVar[int]
     BASE_FIELD_NUMBER: _ClassVar[int]
     PARTS_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
     arm: str
     probability: float
     mean: float
     deviation: float
     base: float
     parts: _containers.RepeatedCompositeFieldContainer[ReasonPart]
-    def __init__(self, arm: _Optional[str] = ..., probability: _Optional[float] = ..., mean: _Optional[float] = ..., deviation: _Optional[float] = ..., base: _Optional[float] = ..., parts: _Optional[_Iterable[_Union[ReasonPart, _Mapping]]] = ...) -> None: ...
+    low: float
+    high: float
+    def __init__(self, arm: _Optional[str] = ..., probability: _Optional[float] = ..., mean: _Optional[float] = ..., deviation: _Optional[float] = ..., base: _Optional[float] = ..., parts: _Optional[_Iterable[_Union[ReasonPart, _Mapping]]] = ..., low: _Optional[float] = ..., high: _Optional[float] = ...) -> None: ...
 
 class ReasonPart(_message.Message):
     __slots__ = ("features", "effect")

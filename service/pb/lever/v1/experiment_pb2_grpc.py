@@ -70,6 +70,11 @@ class ExperimentServiceStub:
                 request_serializer=lever_dot_v1_dot_experiment__pb2.GetReportRequest.SerializeToString,
                 response_deserializer=lever_dot_v1_dot_experiment__pb2.GetReportResponse.FromString,
                 _registered_method=True)
+        self.GetTimeline = channel.unary_unary(
+                '/lever.v1.ExperimentService/GetTimeline',
+                request_serializer=lever_dot_v1_dot_experiment__pb2.GetTimelineRequest.SerializeToString,
+                response_deserializer=lever_dot_v1_dot_experiment__pb2.GetTimelineResponse.FromString,
+                _registered_method=True)
         self.Explain = channel.unary_unary(
                 '/lever.v1.ExperimentService/Explain',
                 request_serializer=lever_dot_v1_dot_experiment__pb2.ExplainRequest.SerializeToString,
@@ -151,6 +156,14 @@ class ExperimentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTimeline(self, request, context):
+        """GetTimeline says what happened when, from the experiment's first decision on: arms by hour or day, what was believed of
+        them, what the policy was worth by the end of each day, and what people changed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Explain(self, request, context):
         """Explain says why a visitor gets an arm: the odds, what is believed of each arm, and what each feature adds to it.
         """
@@ -227,6 +240,11 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
                     servicer.GetReport,
                     request_deserializer=lever_dot_v1_dot_experiment__pb2.GetReportRequest.FromString,
                     response_serializer=lever_dot_v1_dot_experiment__pb2.GetReportResponse.SerializeToString,
+            ),
+            'GetTimeline': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTimeline,
+                    request_deserializer=lever_dot_v1_dot_experiment__pb2.GetTimelineRequest.FromString,
+                    response_serializer=lever_dot_v1_dot_experiment__pb2.GetTimelineResponse.SerializeToString,
             ),
             'Explain': grpc.unary_unary_rpc_method_handler(
                     servicer.Explain,
@@ -444,6 +462,33 @@ class ExperimentService:
             '/lever.v1.ExperimentService/GetReport',
             lever_dot_v1_dot_experiment__pb2.GetReportRequest.SerializeToString,
             lever_dot_v1_dot_experiment__pb2.GetReportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTimeline(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lever.v1.ExperimentService/GetTimeline',
+            lever_dot_v1_dot_experiment__pb2.GetTimelineRequest.SerializeToString,
+            lever_dot_v1_dot_experiment__pb2.GetTimelineResponse.FromString,
             options,
             channel_credentials,
             insecure,

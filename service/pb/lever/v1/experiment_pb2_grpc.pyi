@@ -49,6 +49,10 @@ class ExperimentServiceStub:
     """AcceptLoss forgets an experiment that the store has lost, on every server."""
     GetReport: _grpc.UnaryUnaryMultiCallable[_experiment_pb2.GetReportRequest, _experiment_pb2.GetReportResponse]
     """GetReport says what was shown, what it earned and what that says of the arms."""
+    GetTimeline: _grpc.UnaryUnaryMultiCallable[_experiment_pb2.GetTimelineRequest, _experiment_pb2.GetTimelineResponse]
+    """GetTimeline says what happened when, from the experiment's first decision on: arms by hour or day, what was believed of
+    them, what the policy was worth by the end of each day, and what people changed.
+    """
     Explain: _grpc.UnaryUnaryMultiCallable[_experiment_pb2.ExplainRequest, _experiment_pb2.ExplainResponse]
     """Explain says why a visitor gets an arm: the odds, what is believed of each arm, and what each feature adds to it."""
     GetHistory: _grpc.UnaryUnaryMultiCallable[_experiment_pb2.GetHistoryRequest, _experiment_pb2.GetHistoryResponse]
@@ -88,6 +92,10 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
     """AcceptLoss forgets an experiment that the store has lost, on every server."""
     GetReport: _aio.UnaryUnaryMultiCallable[_experiment_pb2.GetReportRequest, _experiment_pb2.GetReportResponse]  # type: ignore[assignment]
     """GetReport says what was shown, what it earned and what that says of the arms."""
+    GetTimeline: _aio.UnaryUnaryMultiCallable[_experiment_pb2.GetTimelineRequest, _experiment_pb2.GetTimelineResponse]  # type: ignore[assignment]
+    """GetTimeline says what happened when, from the experiment's first decision on: arms by hour or day, what was believed of
+    them, what the policy was worth by the end of each day, and what people changed.
+    """
     Explain: _aio.UnaryUnaryMultiCallable[_experiment_pb2.ExplainRequest, _experiment_pb2.ExplainResponse]  # type: ignore[assignment]
     """Explain says why a visitor gets an arm: the odds, what is believed of each arm, and what each feature adds to it."""
     GetHistory: _aio.UnaryUnaryMultiCallable[_experiment_pb2.GetHistoryRequest, _experiment_pb2.GetHistoryResponse]  # type: ignore[assignment]
@@ -166,6 +174,16 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_pb2.GetReportResponse, _abc.Awaitable[_experiment_pb2.GetReportResponse]]:
         """GetReport says what was shown, what it earned and what that says of the arms."""
+
+    @_abc_1.abstractmethod
+    def GetTimeline(
+        self,
+        request: _experiment_pb2.GetTimelineRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_pb2.GetTimelineResponse, _abc.Awaitable[_experiment_pb2.GetTimelineResponse]]:
+        """GetTimeline says what happened when, from the experiment's first decision on: arms by hour or day, what was believed of
+        them, what the policy was worth by the end of each day, and what people changed.
+        """
 
     @_abc_1.abstractmethod
     def Explain(

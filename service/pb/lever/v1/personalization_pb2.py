@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elever/v1/personalization.proto\x12\x08lever.v1\x1a\x1egoogle/protobuf/duration.proto\"I\n\x0c\x46\x65\x61tureValue\x12\x10\n\x06number\x18\x01 \x01(\x01H\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\x0e\n\x04\x66lag\x18\x03 \x01(\x08H\x00\x42\x07\n\x05value\"\x8f\x02\n\rSelectRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x35\n\x07\x63ontext\x18\x03 \x03(\x0b\x32$.lever.v1.SelectRequest.ContextEntry\x12\x0c\n\x04\x61rms\x18\x04 \x03(\t\x12\x1c\n\x14previous_decision_id\x18\x05 \x01(\t\x12\x10\n\x08\x64\x65\x66\x65rred\x18\x06 \x01(\x08\x12\x1c\n\x04mode\x18\x07 \x01(\x0e\x32\x0e.lever.v1.Mode\x1a\x46\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12%\n\x05value\x18\x02 \x01(\x0b\x32\x16.lever.v1.FeatureValue:\x02\x38\x01\"\xcb\x01\n\x0eSelectResponse\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x0b\n\x03\x61rm\x18\x02 \x01(\t\x12\x14\n\x0cpayload_json\x18\x03 \x01(\t\x12\x12\n\npropensity\x18\x04 \x01(\x01\x12\x0f\n\x07segment\x18\x05 \x01(\t\x12\x0f\n\x07holdout\x18\x06 \x01(\x08\x12\r\n\x05stale\x18\x07 \x01(\x08\x12\x1a\n\x12\x65xperiment_version\x18\x08 \x01(\x04\x12 \n\x06reason\x18\t \x01(\x0e\x32\x10.lever.v1.Reason\"t\n\rFeatureColumn\x12\x0f\n\x07\x66\x65\x61ture\x18\x01 \x01(\t\x12\x0f\n\x07present\x18\x02 \x01(\x0c\x12\x0f\n\x07numbers\x18\x03 \x03(\x01\x12\r\n\x05texts\x18\x04 \x03(\r\x12\r\n\x05\x66lags\x18\x05 \x01(\x0c\x12\x12\n\ndictionary\x18\x06 \x03(\t\"\xa2\x01\n\x12SelectBatchRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x10\n\x08subjects\x18\x02 \x03(\t\x12(\n\x07\x63ontext\x18\x03 \x03(\x0b\x32\x17.lever.v1.FeatureColumn\x12\x0c\n\x04\x61rms\x18\x04 \x03(\t\x12\x10\n\x08\x64\x65\x66\x65rred\x18\x05 \x01(\x08\x12\x1c\n\x04mode\x18\x06 \x01(\x0e\x32\x0e.lever.v1.Mode\"\xfd\x01\n\x13SelectBatchResponse\x12\x14\n\x0c\x64\x65\x63ision_ids\x18\x01 \x03(\x0c\x12\x0c\n\x04\x61rms\x18\x02 \x03(\r\x12\x0f\n\x07\x61rm_ids\x18\x03 \x03(\t\x12\x15\n\rpayloads_json\x18\x04 \x03(\t\x12\x14\n\x0cpropensities\x18\x05 \x03(\x01\x12\x10\n\x08segments\x18\x06 \x03(\r\x12\x13\n\x0bsegment_ids\x18\x07 \x03(\t\x12!\n\x07reasons\x18\x08 \x03(\x0e\x32\x10.lever.v1.Reason\x12\x0f\n\x07holdout\x18\t \x01(\x0c\x12\r\n\x05stale\x18\n \x01(\x08\x12\x1a\n\x12\x65xperiment_version\x18\x0b \x01(\x04\"6\n\rExposeRequest\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x10\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0c\"4\n\x0e\x45xposeResponse\x12\"\n\x07outcome\x18\x01 \x01(\x0e\x32\x11.lever.v1.Outcome\"@\n\x12\x45xposeBatchRequest\x12*\n\texposures\x18\x01 \x03(\x0b\x32\x17.lever.v1.ExposeRequest\"n\n\x13\x45xposeBatchResponse\x12\'\n\x07results\x18\x01 \x03(\x0b\x32\x16.lever.v1.RewardResult\x12.\n\x0bretry_delay\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x87\x01\n\rRewardRequest\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x0e\n\x06metric\x18\x02 \x01(\t\x12\x12\n\x05value\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12\x10\n\x08\x64\x65\x63ision\x18\x05 \x01(\x0c\x12\x0f\n\x07retract\x18\x06 \x01(\x08\x42\x08\n\x06_value\"4\n\x0eRewardResponse\x12\"\n\x07outcome\x18\x01 \x01(\x0e\x32\x11.lever.v1.Outcome\"R\n\x14StreamRewardsRequest\x12(\n\x07rewards\x18\x01 \x03(\x0b\x32\x17.lever.v1.RewardRequest\x12\x10\n\x08sequence\x18\x02 \x01(\x04\"Q\n\x0cRewardResult\x12\"\n\x07outcome\x18\x01 \x01(\x0e\x32\x11.lever.v1.Outcome\x12\x0c\n\x04\x63ode\x18\x02 \x01(\x05\x12\x0f\n\x07message\x18\x03 \x01(\t\"\x82\x01\n\x15StreamRewardsResponse\x12\'\n\x07results\x18\x01 \x03(\x0b\x32\x16.lever.v1.RewardResult\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12.\n\x0bretry_delay\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration*S\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bMODE_NORMAL\x10\x01\x12\x10\n\x0cMODE_PREVIEW\x10\x02\x12\x12\n\x0eMODE_UNCOUNTED\x10\x03*\xd3\x01\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x11\n\rREASON_POLICY\x10\x01\x12\x12\n\x0eREASON_HOLDOUT\x10\x02\x12\x1a\n\x16REASON_SEGMENT_DEFAULT\x10\x03\x12\x1a\n\x16REASON_NO_ELIGIBLE_ARM\x10\x04\x12\x13\n\x0fREASON_INACTIVE\x10\x05\x12\x12\n\x0eREASON_PREVIEW\x10\x06\x12\x14\n\x10REASON_UNCOUNTED\x10\x07\x12\x13\n\x0fREASON_REPEATED\x10\x08*\x8c\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_APPLIED\x10\x01\x12\x15\n\x11OUTCOME_DUPLICATE\x10\x02\x12\x10\n\x0cOUTCOME_LATE\x10\x03\x12\x13\n\x0fOUTCOME_IGNORED\x10\x04\x12\x15\n\x11OUTCOME_RETRACTED\x10\x05\x32\xbd\x03\n\x16PersonalizationService\x12;\n\x06Select\x12\x17.lever.v1.SelectRequest\x1a\x18.lever.v1.SelectResponse\x12J\n\x0bSelectBatch\x12\x1c.lever.v1.SelectBatchRequest\x1a\x1d.lever.v1.SelectBatchResponse\x12;\n\x06\x45xpose\x12\x17.lever.v1.ExposeRequest\x1a\x18.lever.v1.ExposeResponse\x12J\n\x0b\x45xposeBatch\x12\x1c.lever.v1.ExposeBatchRequest\x1a\x1d.lever.v1.ExposeBatchResponse\x12;\n\x06Reward\x12\x17.lever.v1.RewardRequest\x1a\x18.lever.v1.RewardResponse\x12T\n\rStreamRewards\x12\x1e.lever.v1.StreamRewardsRequest\x1a\x1f.lever.v1.StreamRewardsResponse(\x01\x30\x01\x42\x1e\n\x08lever.v1P\x01Z\x10lever/v1;leverv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elever/v1/personalization.proto\x12\x08lever.v1\x1a\x1egoogle/protobuf/duration.proto\"I\n\x0c\x46\x65\x61tureValue\x12\x10\n\x06number\x18\x01 \x01(\x01H\x00\x12\x0e\n\x04text\x18\x02 \x01(\tH\x00\x12\x0e\n\x04\x66lag\x18\x03 \x01(\x08H\x00\x42\x07\n\x05value\"\x8f\x02\n\rSelectRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\x35\n\x07\x63ontext\x18\x03 \x03(\x0b\x32$.lever.v1.SelectRequest.ContextEntry\x12\x0c\n\x04\x61rms\x18\x04 \x03(\t\x12\x1c\n\x14previous_decision_id\x18\x05 \x01(\t\x12\x10\n\x08\x64\x65\x66\x65rred\x18\x06 \x01(\x08\x12\x1c\n\x04mode\x18\x07 \x01(\x0e\x32\x0e.lever.v1.Mode\x1a\x46\n\x0c\x43ontextEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12%\n\x05value\x18\x02 \x01(\x0b\x32\x16.lever.v1.FeatureValue:\x02\x38\x01\"\xcb\x01\n\x0eSelectResponse\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x0b\n\x03\x61rm\x18\x02 \x01(\t\x12\x14\n\x0cpayload_json\x18\x03 \x01(\t\x12\x12\n\npropensity\x18\x04 \x01(\x01\x12\x0f\n\x07segment\x18\x05 \x01(\t\x12\x0f\n\x07holdout\x18\x06 \x01(\x08\x12\r\n\x05stale\x18\x07 \x01(\x08\x12\x1a\n\x12\x65xperiment_version\x18\x08 \x01(\x04\x12 \n\x06reason\x18\t \x01(\x0e\x32\x10.lever.v1.Reason\"t\n\rFeatureColumn\x12\x0f\n\x07\x66\x65\x61ture\x18\x01 \x01(\t\x12\x0f\n\x07present\x18\x02 \x01(\x0c\x12\x0f\n\x07numbers\x18\x03 \x03(\x01\x12\r\n\x05texts\x18\x04 \x03(\r\x12\r\n\x05\x66lags\x18\x05 \x01(\x0c\x12\x12\n\ndictionary\x18\x06 \x03(\t\"\xc2\x01\n\x12SelectBatchRequest\x12\x12\n\nexperiment\x18\x01 \x01(\t\x12\x10\n\x08subjects\x18\x02 \x03(\t\x12(\n\x07\x63ontext\x18\x03 \x03(\x0b\x32\x17.lever.v1.FeatureColumn\x12\x0c\n\x04\x61rms\x18\x04 \x03(\t\x12\x10\n\x08\x64\x65\x66\x65rred\x18\x05 \x01(\x08\x12\x1c\n\x04mode\x18\x06 \x01(\x0e\x32\x0e.lever.v1.Mode\x12\x0e\n\x06\x66reeze\x18\x07 \x01(\x08\x12\x0e\n\x06\x66rozen\x18\x08 \x01(\x0c\"\x8d\x02\n\x13SelectBatchResponse\x12\x14\n\x0c\x64\x65\x63ision_ids\x18\x01 \x03(\x0c\x12\x0c\n\x04\x61rms\x18\x02 \x03(\r\x12\x0f\n\x07\x61rm_ids\x18\x03 \x03(\t\x12\x15\n\rpayloads_json\x18\x04 \x03(\t\x12\x14\n\x0cpropensities\x18\x05 \x03(\x01\x12\x10\n\x08segments\x18\x06 \x03(\r\x12\x13\n\x0bsegment_ids\x18\x07 \x03(\t\x12!\n\x07reasons\x18\x08 \x03(\x0e\x32\x10.lever.v1.Reason\x12\x0f\n\x07holdout\x18\t \x01(\x0c\x12\r\n\x05stale\x18\n \x01(\x08\x12\x1a\n\x12\x65xperiment_version\x18\x0b \x01(\x04\x12\x0e\n\x06\x66rozen\x18\x0c \x01(\x0c\"6\n\rExposeRequest\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x10\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0c\"4\n\x0e\x45xposeResponse\x12\"\n\x07outcome\x18\x01 \x01(\x0e\x32\x11.lever.v1.Outcome\"@\n\x12\x45xposeBatchRequest\x12*\n\texposures\x18\x01 \x03(\x0b\x32\x17.lever.v1.ExposeRequest\"n\n\x13\x45xposeBatchResponse\x12\'\n\x07results\x18\x01 \x03(\x0b\x32\x16.lever.v1.RewardResult\x12.\n\x0bretry_delay\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xab\x01\n\rRewardRequest\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x01 \x01(\t\x12\x0e\n\x06metric\x18\x02 \x01(\t\x12\x12\n\x05value\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\t\x12\x10\n\x08\x64\x65\x63ision\x18\x05 \x01(\x0c\x12\x0f\n\x07retract\x18\x06 \x01(\x08\x12\x15\n\x08\x61\x66ter_ms\x18\x07 \x01(\x04H\x01\x88\x01\x01\x42\x08\n\x06_valueB\x0b\n\t_after_ms\"4\n\x0eRewardResponse\x12\"\n\x07outcome\x18\x01 \x01(\x0e\x32\x11.lever.v1.Outcome\"l\n\x14RewardJourneyRequest\x12\x14\n\x0c\x64\x65\x63ision_ids\x18\x01 \x03(\t\x12\x0e\n\x06metric\x18\x02 \x01(\t\x12\x12\n\x05value\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08\x65vent_id\x18\x04 \x01(\tB\x08\n\x06_value\"\x80\x01\n\x15RewardJourneyResponse\x12\x0e\n\x06values\x18\x01 \x03(\x01\x12\'\n\x07results\x18\x02 \x03(\x0b\x32\x16.lever.v1.RewardResult\x12.\n\x0bretry_delay\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"R\n\x14StreamRewardsRequest\x12(\n\x07rewards\x18\x01 \x03(\x0b\x32\x17.lever.v1.RewardRequest\x12\x10\n\x08sequence\x18\x02 \x01(\x04\"Q\n\x0cRewardResult\x12\"\n\x07outcome\x18\x01 \x01(\x0e\x32\x11.lever.v1.Outcome\x12\x0c\n\x04\x63ode\x18\x02 \x01(\x05\x12\x0f\n\x07message\x18\x03 \x01(\t\"\x82\x01\n\x15StreamRewardsResponse\x12\'\n\x07results\x18\x01 \x03(\x0b\x32\x16.lever.v1.RewardResult\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12.\n\x0bretry_delay\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration*S\n\x04Mode\x12\x14\n\x10MODE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bMODE_NORMAL\x10\x01\x12\x10\n\x0cMODE_PREVIEW\x10\x02\x12\x12\n\x0eMODE_UNCOUNTED\x10\x03*\xd3\x01\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x11\n\rREASON_POLICY\x10\x01\x12\x12\n\x0eREASON_HOLDOUT\x10\x02\x12\x1a\n\x16REASON_SEGMENT_DEFAULT\x10\x03\x12\x1a\n\x16REASON_NO_ELIGIBLE_ARM\x10\x04\x12\x13\n\x0fREASON_INACTIVE\x10\x05\x12\x12\n\x0eREASON_PREVIEW\x10\x06\x12\x14\n\x10REASON_UNCOUNTED\x10\x07\x12\x13\n\x0fREASON_REPEATED\x10\x08*\xa2\x01\n\x07Outcome\x12\x17\n\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n\x0fOUTCOME_APPLIED\x10\x01\x12\x15\n\x11OUTCOME_DUPLICATE\x10\x02\x12\x10\n\x0cOUTCOME_LATE\x10\x03\x12\x13\n\x0fOUTCOME_IGNORED\x10\x04\x12\x15\n\x11OUTCOME_RETRACTED\x10\x05\x12\x14\n\x10OUTCOME_TOO_SOON\x10\x06\x32\x8f\x04\n\x16PersonalizationService\x12;\n\x06Select\x12\x17.lever.v1.SelectRequest\x1a\x18.lever.v1.SelectResponse\x12J\n\x0bSelectBatch\x12\x1c.lever.v1.SelectBatchRequest\x1a\x1d.lever.v1.SelectBatchResponse\x12;\n\x06\x45xpose\x12\x17.lever.v1.ExposeRequest\x1a\x18.lever.v1.ExposeResponse\x12J\n\x0b\x45xposeBatch\x12\x1c.lever.v1.ExposeBatchRequest\x1a\x1d.lever.v1.ExposeBatchResponse\x12;\n\x06Reward\x12\x17.lever.v1.RewardRequest\x1a\x18.lever.v1.RewardResponse\x12P\n\rRewardJourney\x12\x1e.lever.v1.RewardJourneyRequest\x1a\x1f.lever.v1.RewardJourneyResponse\x12T\n\rStreamRewards\x12\x1e.lever.v1.StreamRewardsRequest\x1a\x1f.lever.v1.StreamRewardsResponse(\x01\x30\x01\x42\x1e\n\x08lever.v1P\x01Z\x10lever/v1;leverv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,12 +35,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\010lever.v1P\001Z\020lever/v1;leverv1'
   _globals['_SELECTREQUEST_CONTEXTENTRY']._loaded_options = None
   _globals['_SELECTREQUEST_CONTEXTENTRY']._serialized_options = b'8\001'
-  _globals['_MODE']._serialized_start=1950
-  _globals['_MODE']._serialized_end=2033
-  _globals['_REASON']._serialized_start=2036
-  _globals['_REASON']._serialized_end=2247
-  _globals['_OUTCOME']._serialized_start=2250
-  _globals['_OUTCOME']._serialized_end=2390
+  _globals['_MODE']._serialized_start=2275
+  _globals['_MODE']._serialized_end=2358
+  _globals['_REASON']._serialized_start=2361
+  _globals['_REASON']._serialized_end=2572
+  _globals['_OUTCOME']._serialized_start=2575
+  _globals['_OUTCOME']._serialized_end=2737
   _globals['_FEATUREVALUE']._serialized_start=76
   _globals['_FEATUREVALUE']._serialized_end=149
   _globals['_SELECTREQUEST']._serialized_start=152
@@ -52,27 +52,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FEATURECOLUMN']._serialized_start=631
   _globals['_FEATURECOLUMN']._serialized_end=747
   _globals['_SELECTBATCHREQUEST']._serialized_start=750
-  _globals['_SELECTBATCHREQUEST']._serialized_end=912
-  _globals['_SELECTBATCHRESPONSE']._serialized_start=915
-  _globals['_SELECTBATCHRESPONSE']._serialized_end=1168
-  _globals['_EXPOSEREQUEST']._serialized_start=1170
-  _globals['_EXPOSEREQUEST']._serialized_end=1224
-  _globals['_EXPOSERESPONSE']._serialized_start=1226
-  _globals['_EXPOSERESPONSE']._serialized_end=1278
-  _globals['_EXPOSEBATCHREQUEST']._serialized_start=1280
-  _globals['_EXPOSEBATCHREQUEST']._serialized_end=1344
-  _globals['_EXPOSEBATCHRESPONSE']._serialized_start=1346
-  _globals['_EXPOSEBATCHRESPONSE']._serialized_end=1456
-  _globals['_REWARDREQUEST']._serialized_start=1459
-  _globals['_REWARDREQUEST']._serialized_end=1594
-  _globals['_REWARDRESPONSE']._serialized_start=1596
-  _globals['_REWARDRESPONSE']._serialized_end=1648
-  _globals['_STREAMREWARDSREQUEST']._serialized_start=1650
-  _globals['_STREAMREWARDSREQUEST']._serialized_end=1732
-  _globals['_REWARDRESULT']._serialized_start=1734
-  _globals['_REWARDRESULT']._serialized_end=1815
-  _globals['_STREAMREWARDSRESPONSE']._serialized_start=1818
-  _globals['_STREAMREWARDSRESPONSE']._serialized_end=1948
-  _globals['_PERSONALIZATIONSERVICE']._serialized_start=2393
-  _globals['_PERSONALIZATIONSERVICE']._serialized_end=2838
+  _globals['_SELECTBATCHREQUEST']._serialized_end=944
+  _globals['_SELECTBATCHRESPONSE']._serialized_start=947
+  _globals['_SELECTBATCHRESPONSE']._serialized_end=1216
+  _globals['_EXPOSEREQUEST']._serialized_start=1218
+  _globals['_EXPOSEREQUEST']._serialized_end=1272
+  _globals['_EXPOSERESPONSE']._serialized_start=1274
+  _globals['_EXPOSERESPONSE']._serialized_end=1326
+  _globals['_EXPOSEBATCHREQUEST']._serialized_start=1328
+  _globals['_EXPOSEBATCHREQUEST']._serialized_end=1392
+  _globals['_EXPOSEBATCHRESPONSE']._serialized_start=1394
+  _globals['_EXPOSEBATCHRESPONSE']._serialized_end=1504
+  _globals['_REWARDREQUEST']._serialized_start=1507
+  _globals['_REWARDREQUEST']._serialized_end=1678
+  _globals['_REWARDRESPONSE']._serialized_start=1680
+  _globals['_REWARDRESPONSE']._serialized_end=1732
+  _globals['_REWARDJOURNEYREQUEST']._serialized_start=1734
+  _globals['_REWARDJOURNEYREQUEST']._serialized_end=1842
+  _globals['_REWARDJOURNEYRESPONSE']._serialized_start=1845
+  _globals['_REWARDJOURNEYRESPONSE']._serialized_end=1973
+  _globals['_STREAMREWARDSREQUEST']._serialized_start=1975
+  _globals['_STREAMREWARDSREQUEST']._serialized_end=2057
+  _globals['_REWARDRESULT']._serialized_start=2059
+  _globals['_REWARDRESULT']._serialized_end=2140
+  _globals['_STREAMREWARDSRESPONSE']._serialized_start=2143
+  _globals['_STREAMREWARDSRESPONSE']._serialized_end=2273
+  _globals['_PERSONALIZATIONSERVICE']._serialized_start=2740
+  _globals['_PERSONALIZATIONSERVICE']._serialized_end=3267
 # @@protoc_insertion_point(module_scope)

@@ -66,6 +66,11 @@ class PersonalizationServiceStub:
                 request_serializer=lever_dot_v1_dot_personalization__pb2.RewardRequest.SerializeToString,
                 response_deserializer=lever_dot_v1_dot_personalization__pb2.RewardResponse.FromString,
                 _registered_method=True)
+        self.RewardJourney = channel.unary_unary(
+                '/lever.v1.PersonalizationService/RewardJourney',
+                request_serializer=lever_dot_v1_dot_personalization__pb2.RewardJourneyRequest.SerializeToString,
+                response_deserializer=lever_dot_v1_dot_personalization__pb2.RewardJourneyResponse.FromString,
+                _registered_method=True)
         self.StreamRewards = channel.stream_stream(
                 '/lever.v1.PersonalizationService/StreamRewards',
                 request_serializer=lever_dot_v1_dot_personalization__pb2.StreamRewardsRequest.SerializeToString,
@@ -118,6 +123,14 @@ class PersonalizationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RewardJourney(self, request, context):
+        """RewardJourney reports a conversion that several decisions led to: each experiment's decisions share its value by the rule
+        that the metric names (`credit`). That is credit by convention, not cause. Acknowledged only once it is durable.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def StreamRewards(self, request_iterator, context):
         """StreamRewards is the fast way to report many rewards; every message is answered by one message, in order.
         """
@@ -152,6 +165,11 @@ def add_PersonalizationServiceServicer_to_server(servicer, server):
                     servicer.Reward,
                     request_deserializer=lever_dot_v1_dot_personalization__pb2.RewardRequest.FromString,
                     response_serializer=lever_dot_v1_dot_personalization__pb2.RewardResponse.SerializeToString,
+            ),
+            'RewardJourney': grpc.unary_unary_rpc_method_handler(
+                    servicer.RewardJourney,
+                    request_deserializer=lever_dot_v1_dot_personalization__pb2.RewardJourneyRequest.FromString,
+                    response_serializer=lever_dot_v1_dot_personalization__pb2.RewardJourneyResponse.SerializeToString,
             ),
             'StreamRewards': grpc.stream_stream_rpc_method_handler(
                     servicer.StreamRewards,
@@ -301,6 +319,33 @@ class PersonalizationService:
             '/lever.v1.PersonalizationService/Reward',
             lever_dot_v1_dot_personalization__pb2.RewardRequest.SerializeToString,
             lever_dot_v1_dot_personalization__pb2.RewardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RewardJourney(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lever.v1.PersonalizationService/RewardJourney',
+            lever_dot_v1_dot_personalization__pb2.RewardJourneyRequest.SerializeToString,
+            lever_dot_v1_dot_personalization__pb2.RewardJourneyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,7 @@ class Outcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OUTCOME_LATE: _ClassVar[Outcome]
     OUTCOME_IGNORED: _ClassVar[Outcome]
     OUTCOME_RETRACTED: _ClassVar[Outcome]
+    OUTCOME_TOO_SOON: _ClassVar[Outcome]
 MODE_UNSPECIFIED: Mode
 MODE_NORMAL: Mode
 MODE_PREVIEW: Mode
@@ -56,6 +57,7 @@ OUTCOME_DUPLICATE: Outcome
 OUTCOME_LATE: Outcome
 OUTCOME_IGNORED: Outcome
 OUTCOME_RETRACTED: Outcome
+OUTCOME_TOO_SOON: Outcome
 
 class FeatureValue(_message.Message):
     __slots__ = ("number", "text", "flag")
@@ -131,23 +133,27 @@ class FeatureColumn(_message.Message):
     def __init__(self, feature: _Optional[str] = ..., present: _Optional[bytes] = ..., numbers: _Optional[_Iterable[float]] = ..., texts: _Optional[_Iterable[int]] = ..., flags: _Optional[bytes] = ..., dictionary: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SelectBatchRequest(_message.Message):
-    __slots__ = ("experiment", "subjects", "context", "arms", "deferred", "mode")
+    __slots__ = ("experiment", "subjects", "context", "arms", "deferred", "mode", "freeze", "frozen")
     EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
     SUBJECTS_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
     ARMS_FIELD_NUMBER: _ClassVar[int]
     DEFERRED_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
+    FREEZE_FIELD_NUMBER: _ClassVar[int]
+    FROZEN_FIELD_NUMBER: _ClassVar[int]
     experiment: str
     subjects: _containers.RepeatedScalarFieldContainer[str]
     context: _containers.RepeatedCompositeFieldContainer[FeatureColumn]
     arms: _containers.RepeatedScalarFieldContainer[str]
     deferred: bool
     mode: Mode
-    def __init__(self, experiment: _Optional[str] = ..., subjects: _Optional[_Iterable[str]] = ..., context: _Optional[_Iterable[_Union[FeatureColumn, _Mapping]]] = ..., arms: _Optional[_Iterable[str]] = ..., deferred: _Optional[bool] = ..., mode: _Optional[_Union[Mode, str]] = ...) -> None: ...
+    freeze: bool
+    frozen: bytes
+    def __init__(self, experiment: _Optional[str] = ..., subjects: _Optional[_Iterable[str]] = ..., context: _Optional[_Iterable[_Union[FeatureColumn, _Mapping]]] = ..., arms: _Optional[_Iterable[str]] = ..., deferred: _Optional[bool] = ..., mode: _Optional[_Union[Mode, str]] = ..., freeze: _Optional[bool] = ..., frozen: _Optional[bytes] = ...) -> None: ...
 
 class SelectBatchResponse(_message.Message):
-    __slots__ = ("decision_ids", "arms", "arm_ids", "payloads_json", "propensities", "segments", "segment_ids", "reasons", "holdout", "stale", "experiment_version")
+    __slots__ = ("decision_ids", "arms", "arm_ids", "payloads_json", "propensities", "segments", "segment_ids", "reasons", "holdout", "stale", "experiment_version", "frozen")
     DECISION_IDS_FIELD_NUMBER: _ClassVar[int]
     ARMS_FIELD_NUMBER: _ClassVar[int]
     ARM_IDS_FIELD_NUMBER: _ClassVar[int]
@@ -159,6 +165,7 @@ class SelectBatchResponse(_message.Message):
     HOLDOUT_FIELD_NUMBER: _ClassVar[int]
     STALE_FIELD_NUMBER: _ClassVar[int]
     EXPERIMENT_VERSION_FIELD_NUMBER: _ClassVar[int]
+    FROZEN_FIELD_NUMBER: _ClassVar[int]
     decision_ids: _containers.RepeatedScalarFieldContainer[bytes]
     arms: _containers.RepeatedScalarFieldContainer[int]
     arm_ids: _containers.RepeatedScalarFieldContainer[str]
@@ -170,7 +177,8 @@ class SelectBatchResponse(_message.Message):
     holdout: bytes
     stale: bool
     experiment_version: int
-    def __init__(self, decision_ids: _Optional[_Iterable[bytes]] = ..., arms: _Optional[_Iterable[int]] = ..., arm_ids: _Optional[_Iterable[str]] = ..., payloads_json: _Optional[_Iterable[str]] = ..., propensities: _Optional[_Iterable[float]] = ..., segments: _Optional[_Iterable[int]] = ..., segment_ids: _Optional[_Iterable[str]] = ..., reasons: _Optional[_Iterable[_Union[Reason, str]]] = ..., holdout: _Optional[bytes] = ..., stale: _Optional[bool] = ..., experiment_version: _Optional[int] = ...) -> None: ...
+    frozen: bytes
+    def __init__(self, decision_ids: _Optional[_Iterable[bytes]] = ..., arms: _Optional[_Iterable[int]] = ..., arm_ids: _Optional[_Iterable[str]] = ..., payloads_json: _Optional[_Iterable[str]] = ..., propensities: _Optional[_Iterable[float]] = ..., segments: _Optional[_Iterable[int]] = ..., segment_ids: _Optional[_Iterable[str]] = ..., reasons: _Optional[_Iterable[_Union[Reason, str]]] = ..., holdout: _Optional[bytes] = ..., stale: _Optional[bool] = ..., experiment_version: _Optional[int] = ..., frozen: _Optional[bytes] = ...) -> None: ...
 
 class ExposeRequest(_message.Message):
     __slots__ = ("decision_id", "decision")
@@ -201,26 +209,50 @@ class ExposeBatchResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[RewardResult, _Mapping]]] = ..., retry_delay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class RewardRequest(_message.Message):
-    __slots__ = ("decision_id", "metric", "value", "event_id", "decision", "retract")
+    __slots__ = ("decision_id", "metric", "value", "event_id", "decision", "retract", "after_ms")
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     DECISION_FIELD_NUMBER: _ClassVar[int]
     RETRACT_FIELD_NUMBER: _ClassVar[int]
+    AFTER_MS_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
     metric: str
     value: float
     event_id: str
     decision: bytes
     retract: bool
-    def __init__(self, decision_id: _Optional[str] = ..., metric: _Optional[str] = ..., value: _Optional[float] = ..., event_id: _Optional[str] = ..., decision: _Optional[bytes] = ..., retract: _Optional[bool] = ...) -> None: ...
+    after_ms: int
+    def __init__(self, decision_id: _Optional[str] = ..., metric: _Optional[str] = ..., value: _Optional[float] = ..., event_id: _Optional[str] = ..., decision: _Optional[bytes] = ..., retract: _Optional[bool] = ..., after_ms: _Optional[int] = ...) -> None: ...
 
 class RewardResponse(_message.Message):
     __slots__ = ("outcome",)
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     outcome: Outcome
     def __init__(self, outcome: _Optional[_Union[Outcome, str]] = ...) -> None: ...
+
+class RewardJourneyRequest(_message.Message):
+    __slots__ = ("decision_ids", "metric", "value", "event_id")
+    DECISION_IDS_FIELD_NUMBER: _ClassVar[int]
+    METRIC_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    EVENT_ID_FIELD_NUMBER: _ClassVar[int]
+    decision_ids: _containers.RepeatedScalarFieldContainer[str]
+    metric: str
+    value: float
+    event_id: str
+    def __init__(self, decision_ids: _Optional[_Iterable[str]] = ..., metric: _Optional[str] = ..., value: _Optional[float] = ..., event_id: _Optional[str] = ...) -> None: ...
+
+class RewardJourneyResponse(_message.Message):
+    __slots__ = ("values", "results", "retry_delay")
+    VALUES_FIELD_NUMBER: _ClassVar[int]
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    RETRY_DELAY_FIELD_NUMBER: _ClassVar[int]
+    values: _containers.RepeatedScalarFieldContainer[float]
+    results: _containers.RepeatedCompositeFieldContainer[RewardResult]
+    retry_delay: _duration_pb2.Duration
+    def __init__(self, values: _Optional[_Iterable[float]] = ..., results: _Optional[_Iterable[_Union[RewardResult, _Mapping]]] = ..., retry_delay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class StreamRewardsRequest(_message.Message):
     __slots__ = ("rewards", "sequence")

@@ -50,6 +50,10 @@ class PersonalizationServiceStub:
     """ExposeBatch reports many exposures at once, as after a mailing; what is wrong with one does not hinder the others."""
     Reward: _grpc.UnaryUnaryMultiCallable[_personalization_pb2.RewardRequest, _personalization_pb2.RewardResponse]
     """Reward reports what a decision earned. It is acknowledged only once it is durable."""
+    RewardJourney: _grpc.UnaryUnaryMultiCallable[_personalization_pb2.RewardJourneyRequest, _personalization_pb2.RewardJourneyResponse]
+    """RewardJourney reports a conversion that several decisions led to: each experiment's decisions share its value by the rule
+    that the metric names (`credit`). That is credit by convention, not cause. Acknowledged only once it is durable.
+    """
     StreamRewards: _grpc.StreamStreamMultiCallable[_personalization_pb2.StreamRewardsRequest, _personalization_pb2.StreamRewardsResponse]
     """StreamRewards is the fast way to report many rewards; every message is answered by one message, in order."""
 
@@ -75,6 +79,10 @@ class PersonalizationServiceAsyncStub(PersonalizationServiceStub):
     """ExposeBatch reports many exposures at once, as after a mailing; what is wrong with one does not hinder the others."""
     Reward: _aio.UnaryUnaryMultiCallable[_personalization_pb2.RewardRequest, _personalization_pb2.RewardResponse]  # type: ignore[assignment]
     """Reward reports what a decision earned. It is acknowledged only once it is durable."""
+    RewardJourney: _aio.UnaryUnaryMultiCallable[_personalization_pb2.RewardJourneyRequest, _personalization_pb2.RewardJourneyResponse]  # type: ignore[assignment]
+    """RewardJourney reports a conversion that several decisions led to: each experiment's decisions share its value by the rule
+    that the metric names (`credit`). That is credit by convention, not cause. Acknowledged only once it is durable.
+    """
     StreamRewards: _aio.StreamStreamMultiCallable[_personalization_pb2.StreamRewardsRequest, _personalization_pb2.StreamRewardsResponse]  # type: ignore[assignment]
     """StreamRewards is the fast way to report many rewards; every message is answered by one message, in order."""
 
@@ -127,6 +135,16 @@ class PersonalizationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_personalization_pb2.RewardResponse, _abc.Awaitable[_personalization_pb2.RewardResponse]]:
         """Reward reports what a decision earned. It is acknowledged only once it is durable."""
+
+    @_abc_1.abstractmethod
+    def RewardJourney(
+        self,
+        request: _personalization_pb2.RewardJourneyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_personalization_pb2.RewardJourneyResponse, _abc.Awaitable[_personalization_pb2.RewardJourneyResponse]]:
+        """RewardJourney reports a conversion that several decisions led to: each experiment's decisions share its value by the rule
+        that the metric names (`credit`). That is credit by convention, not cause. Acknowledged only once it is durable.
+        """
 
     @_abc_1.abstractmethod
     def StreamRewards(

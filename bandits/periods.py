@@ -1,0 +1,227 @@
+"""What happened when, for an experiment's whole life: nothing that is forgotten, trimmed or merged is lost here.
+
+*Arms*, for (hour, segment, arm): the counts of a State's block (bandits/cells.py) and the sum of the propensities with which the
+policy's trials were drawn. Hours become UTC days once these are 14 days old.
+
+*Lift*, for (day, bucket of subjects): trials of policy and holdout, and of each metric the total, over all segments. What was
+known by the end of a day is the sum over the days up to it. Counting begins anew where the holdout's share, or what it is
+served, changes: an era. A row belongs to the era of the configuration that it was decided under, however late it comes.
+
+Times are those of decisions. All cells are int64, so neither order nor cuts of the log matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bandits._jit import FLOATS, INTS, INTS2_OUT, entry
+from bandits.cells import HELD, POLICY, REWARDED, SQUARE_HIGH, SQUARE_LOW, TOTAL, count_offset, counts_size, group_of
+from bandits.pages import Key, Pages
+
+if TYPE_CHECKING:
+    from bandits.state import Rows, Rules, Totals
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+HOUR = 3_600_000
+DAY = 24 * HOUR
+HOURS_MS = 14 * DAY  # after which a day is kept as one
+ARM_BITS = 16  # of a row's name, which is segment and arm
+ODDS = 2.0**30  # propensities are whole numbers of 1 / ODDS
+NAME, SHOWN, COUNTS = range(3)  # columns of a page of arms: its rows' names, sum of propensities, then counts
+
+
+class Era(NamedTuple):
+    """A time in which the holdout is the same."""
+
+    version: int  # of the configuration that it began with
+    begun_ms: int
+    held: int  # 1 where there is a holdout
+
+
+class Past(NamedTuple):
+    """The arms in one period: n rows of counts and propensities."""
+
+    start: int  # ms
+    end: int
+    segment: Ints  # i8[n]
+    arm: Ints  # i8[n]
+    odds: Floats  # f8[n]: sum of the propensities of the policy's trials
+    counts: Ints  # i8[n, counts_size]
+
+
+class Periods:
+    """The sums of one experiment. Part of a State, as safe as it."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.arms, self.days = Pages(), Pages()  # by (start, width); by (number of the era, start)
+        self.eras = [_era(rules)._replace(version=0, begun_ms=0)]
+        self.begun = 0  # ms; earlier rows are known by time bucket, or by the day they were taken over, only
+        self._due = 0
+
+    # -- rules -------------------------------------------------------------------------------------------------
+
+    def adopt(self, old: Rules, new: Rules) -> None:
+        """Go on under new rules."""
+        if new.control != old.control and (self.eras[-1].held or new.control[0]):
+            self.eras.append(_era(new))
+
+    # -- fold --------------------------------------------------------------------------------------------------
+
+    def add_trials(self, rows: Rows, rules: Rules) -> None:
+        """Fold trial rows."""
+        new = np.zeros(len(rows.time), np.int64)
+        self._add(rows, rules, (new - 1, new, new, new + 1))
+
+    def add_rewards(self, rows: Rows, totals: Totals, rules: Rules) -> None:
+        """Fold reward rows; those that expose are trials too."""
+        self._add(rows, rules, (totals.metric, totals.old, totals.new, totals.exposes))
+
+    def _add(self, rows: Rows, rules: Rules, what: tuple[Ints, Ints, Ints, Ints]) -> None:
+        odds = rows.propensity if rows.propensity is not None else np.zeros(len(rows.time))
+        names = (rows.segment << ARM_BITS) | rows.arm
+        width = COUNTS + counts_size(rules.metrics)
+        for hour, part in _parts(rows.time - rows.time % HOUR):
+            page, at = self.arms.rows(self._period(hour), names[part], width)
+            flags, *told = (np.ascontiguousarray(column[part]) for column in (rows.flags, *what))
+            add_arms(page, at, flags, np.ascontiguousarray(odds[part]), *told)
+        self._due = 0
+        era = self._eras_of(rows)
+        if era is None:
+            return
+        for number in np.unique(era[era >= 0]).tolist():
+            for day, part in _parts(np.where(era == number, rows.time - rows.time % DAY, -1)):
+                if day >= 0:
+                    page, at = self.days.rows((number, day), rows.bucket[part], 1 + 2 * (1 + rules.metrics))
+                    add_lift(page, at, *(np.ascontiguousarray(column[part]) for column in (rows.flags, *what)))
+
+    def _period(self, hour: int) -> Key:
+        """Where rows of an hour are kept: its own page, or that of its day."""
+        day = (hour - hour % DAY, DAY)
+        return day if day in self.arms else (hour, HOUR)
+
+    def _eras_of(self, rows: Rows) -> Ints | None:
+        """i8[n]: the number of each row's era, -1 without a holdout; None where there never was one."""
+        if not any(era.held for era in self.eras):
+            return None
+        version = rows.version if rows.version is not None else np.zeros(len(rows.time), np.int64)
+        number = np.searchsorted(np.array([era.version for era in self.eras]), version, side="right") - 1
+        return np.where(np.array([era.held for era in self.eras])[number] > 0, number, -1)
+
+    def settle(self, now_ms: int, horizon_ms: int) -> None:
+        """Make days of the hours that are due when the entry of this time is folded; pack what rewards cannot reach."""
+        if now_ms < self._due:
+            return
+        for start, width in self.arms:
+            if width == HOUR and _ripe(start) < now_ms:
+                self.arms.merge((start, width), (start - start % DAY, DAY))
+        for start, width in self.arms.opened():
+            if start + width + horizon_ms < now_ms:
+                self.arms.close((start, width))
+        for number, day in self.days.opened():
+            if day + DAY + horizon_ms < now_ms:
+                self.days.close((number, day))
+        ends = [_ripe(start) for start, width in self.arms if width == HOUR]
+        ends += [start + width + horizon_ms for start, width in self.arms.opened()]
+        ends += [day + DAY + horizon_ms for _, day in self.days.opened()]
+        self._due = min(ends, default=2**62) + 1
+
+    # -- reading -----------------------------------------------------------------------------------------------
+
+    def spans(self) -> list[tuple[int, int]]:
+        """Start and end of every period in which something was shown or earned, in order."""
+        return [(start, start + width) for start, width in self.arms]
+
+    def pasts(self) -> Iterator[Past]:
+        """The arms in each of these periods."""
+        for start, width in self.arms:
+            page = self.arms.page((start, width))
+            name = page[:, NAME]
+            yield Past(
+                start, start + width, name >> ARM_BITS, name & (1 << ARM_BITS) - 1,
+                page[:, SHOWN] / ODDS, page[:, COUNTS:],
+            )  # fmt: skip
+
+    def lift(self, metrics: int) -> Iterator[tuple[int, int, Ints]]:
+        """(number of the era, end of the day, i8[2, 1 + metrics, 256] up to then since the era began), in order of time."""
+        total, of = np.zeros((2, 1 + metrics, 256), np.int64), -1
+        for number, day in self.days:
+            if number != of:
+                total, of = np.zeros_like(total), number
+            page = self.days.page((number, day), 1 + 2 * (1 + metrics))
+            total[:, :, page[:, 0]] += page[:, 1:].reshape(len(page), 1 + metrics, 2).transpose(2, 1, 0)
+            yield number, day + DAY, total.copy()
+
+    # -- bytes -------------------------------------------------------------------------------------------------
+
+    def fields(self) -> dict[str, bytes]:
+        """Canonical: nothing is written of what is as in a new experiment."""
+        out = dict(self.arms.fields("t")) | dict(self.days.fields("l"))
+        if self.begun or len(self.eras) > 1:
+            out["p"] = np.array([self.begun, *[n for era in self.eras for n in era]], "<i8").tobytes()
+        return out
+
+    def restore(self, name: str, value: bytes) -> bool:
+        """Take in a field; false where it is none of these."""
+        kind, *rest = name.split("/")
+        if kind == "p":
+            self.begun, *numbers = np.frombuffer(value, "<i8").tolist()
+            self.eras = [Era(*numbers[i : i + 3]) for i in range(0, len(numbers), 3)]
+        elif kind in ("t", "l"):
+            (self.arms if kind == "t" else self.days).restore((int(rest[0]), int(rest[1])), value)
+        return kind in ("t", "l", "p")
+
+
+def _era(rules: Rules) -> Era:
+    return Era(rules.version, rules.applied_ms, int(rules.control[0] > 0.0))
+
+
+def _ripe(hour: int) -> int:
+    """After when the day of an hour is kept as one."""
+    return hour - hour % DAY + DAY + HOURS_MS
+
+
+def _parts(values: Ints) -> Iterator[tuple[int, Ints | slice]]:
+    """Each of the values, and where it stands."""
+    if not len(values):
+        return
+    if (values == values[0]).all():
+        yield int(values[0]), slice(None)
+        return
+    order = np.argsort(values, kind="stable")
+    ends = np.flatnonzero(np.diff(values[order])) + 1
+    for part in np.split(order, ends):
+        yield int(values[part[0]]), part
+
+
+@entry(INTS2_OUT, INTS, INTS, FLOATS, *[INTS] * 4, nogil=True)
+def add_arms(page: Ints, at: Ints, flags: Ints, odds: Floats, metric: Ints, old: Ints, new: Ints, trial: Ints) -> None:
+    """Add n rows to a page of arms; see fold_rewards. `at` (i8[n]) is each one's row in it."""
+    for row in range(at.shape[0]):
+        group, cells = group_of(flags[row]), page[at[row]]
+        cells[COUNTS + group] += trial[row]
+        if group == POLICY and odds[row] > 0.0:
+            cells[SHOWN] += trial[row] * np.int64(round(odds[row] * ODDS))
+        if metric[row] >= 0:
+            before, after = old[row], new[row]
+            to = COUNTS + count_offset(metric[row], group)
+            cells[to + REWARDED] += np.int64(after != 0) - np.int64(before != 0)
+            cells[to + TOTAL] += after - before
+            cells[to + SQUARE_HIGH] += (after * after >> 32) - (before * before >> 32)
+            cells[to + SQUARE_LOW] += (after * after & 0xFFFFFFFF) - (before * before & 0xFFFFFFFF)
+
+
+@entry(INTS2_OUT, *[INTS] * 6, nogil=True)
+def add_lift(page: Ints, at: Ints, flags: Ints, metric: Ints, old: Ints, new: Ints, trial: Ints) -> None:
+    """Add n rows to a page of subjects: columns are pairs of policy and holdout, trials first, then a total a metric."""
+    for row in range(at.shape[0]):
+        group = group_of(flags[row])
+        if group <= HELD:
+            page[at[row], 1 + group] += trial[row]
+            if metric[row] >= 0:
+                page[at[row], 1 + 2 * (1 + metric[row]) + group] += new[row] - old[row]

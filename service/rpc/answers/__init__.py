@@ -1,0 +1,1 @@
+"""Messages made of what was found."""

@@ -1,0 +1,188 @@
+"""The console's endpoints: the answers of gRPC, its keys and scopes, its errors."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import grpc
+import pytest
+
+from service.console.app import Console
+from service.pb.lever.v1 import experiment_pb2 as pb
+from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
+from service.remote.plain import plain
+from service.telemetry.exposition import Exposition
+from tests.rig.lever import LOCAL
+from tests.rig.site import Site
+from tests.rig.told import Told
+from tests.rig.waiting import eventually
+
+BODIES = {"explain": {"name": "shop"}, "apply": {"config": "experiment: x"}, "state": {"state": "paused", "version": 1}}
+ENDPOINTS = {
+    "/".join("shop" if part == "*" else part for part in shape): endpoint
+    for shape, endpoint in Console("", Exposition(), None)._endpoints.items()
+}
+
+
+def report(told: Told) -> pb.GetReportResponse:
+    metadata = (("authorization", f"Bearer {told.everything}"),)
+    with grpc.insecure_channel(told.site.grpc, options=LOCAL) as channel:
+        return ExperimentServiceStub(channel).GetReport(pb.GetReportRequest(name="shop"), timeout=20, metadata=metadata)
+
+
+def test_a_report_is_that_of_the_rpc_but_for_the_buckets(told: Told) -> None:
+    wanted = report(told)
+    for lift in wanted.lifts:
+        lift.ClearField("buckets")
+    found = told.get("experiments/shop/report")
+    assert found == plain(wanted)
+    assert found["headline"].endswith("safe to look at any time.")
+    assert not told.get("experiments/quiet/report")["lifts"]
+
+
+def test_the_list_has_every_experiment_with_the_gist_of_its_report(told: Told) -> None:
+    rows = eventually(
+        lambda: (
+            all(row["gist"] for row in told.get("experiments")["experiments"])
+            and told.get("experiments")["experiments"]
+        )
+    )
+    assert [row["name"] for row in rows] == ["quiet", "shop"]
+    assert "config" not in rows[1]
+    wanted = told.get("experiments/shop/report")
+    assert rows[1]["gist"]["headline"] == wanted["headline"]
+    assert [one["segment"] for one in rows[1]["gist"]["segments"]] == [one["segment"] for one in wanted["segments"]]
+
+
+def test_a_configuration_comes_as_text_and_as_a_tree(told: Told) -> None:
+    found = told.get("experiments/shop")
+    assert found["tree"]["features"]["plan"]["values"] == ["free", "paid"]
+    assert "# Two groups of visitors." in found["experiment"]["config"]
+
+
+def test_a_decision_and_a_context_are_explained(told: Told) -> None:
+    status, made = told.ask("explain", {"decision_id": told.decision})
+    assert (status, made["name"]) == (200, "shop")
+    assert made["arm"] in {"calm", "loud", "slow"}
+    status, asked = told.ask("explain", {"name": "shop", "context": {"plan": "paid", "staff": True}})
+    assert (status, asked["segment"], asked["arm"]) == (200, "paid", "")
+    status, wrong = told.ask("explain", {"name": "shop", "context": {"plan": "paid"}, "decision_id": told.decision})
+    assert (status, wrong["error"]["fields"][0]["field"]) == (400, "context")
+
+
+def test_health_says_what_the_metrics_say(told: Told) -> None:
+    def sound() -> bool:
+        health = told.get("health")
+        applied = [
+            one["value"] for one in health["families"]["lever_rewards"]
+            if one["labels"] == {"experiment": "shop", "outcome": "APPLIED"}
+        ]  # fmt: skip
+        return bool(
+            health["ready"] and applied and applied[0] > 0 and health["families"]["lever_store_up"][0]["value"] == 1
+        )
+
+    assert eventually(sound)
+
+
+@pytest.mark.parametrize("path", ENDPOINTS)
+def test_keys_open_what_they_open_over_grpc(told: Told, path: str) -> None:
+    scope = ENDPOINTS[path].scope
+    body = BODIES[path.rpartition("/")[2]] if ENDPOINTS[path].method == "POST" else None
+    if not scope:
+        assert told.ask(path, body, key="")[0] == 200
+        return
+    assert told.ask(path, body, key="")[0] == 401
+    assert told.ask(path, body, key="lever_unknown")[0] == 401
+    status, said = told.ask(path, body, key=told.read if scope == "admin" else told.decide)
+    assert (status, said["error"]["code"]) == (403, "PERMISSION_DENIED")
+    assert repr(scope) in said["error"]["message"]
+
+
+def test_a_session_tells_what_the_key_may_do(told: Told) -> None:
+    assert told.get("session")["scopes"] == ["admin", "decide", "read", "reward"]
+    assert told.ask("session", key=told.read)[1] | {"version": ""} == {
+        "version": "",
+        "keys": True,
+        "name": "ben",
+        "scopes": ["read"],
+    }
+    assert told.ask("session", key="")[1]["scopes"] == []
+
+
+def test_what_is_wrong_is_told_as_over_grpc(told: Told) -> None:
+    for path, status in (
+        ("experiments/nobody", 404),
+        ("experiments/nobody/report", 404),
+        ("nothing", 404),
+        ("experiments/shop/history?limit=x", 400),
+    ):
+        assert told.ask(path)[0] == status
+    assert (
+        told.ask("explain", {"name": "shop", "contexts": {}})[1]["error"]["fields"][0]["message"]
+        == "Object contains unknown field `contexts`"
+    )
+    assert told.site.call("POST", "/console/api/session", {}, address=told.site.http).status == 405
+    large = told.site.call("POST", "/console/api/explain", "x" * (1 << 20) + "x", address=told.site.http)
+    assert (large.status, json.loads(large.body)["error"]["fields"][0]["field"]) == (400, "body")
+
+
+def test_errors_of_a_configuration_have_their_lines(told: Told) -> None:
+    now = told.get("experiments/shop")["experiment"]
+    broken = now["config"].replace("  - id: slow", "  - id: slow\n    colour: red").replace("share: 0.3", "share: 3")
+    status, said = told.ask("apply", {"config": broken, "expected_version": now["version"]})
+    assert status == 400
+    fields = {one["field"]: one["line"] for one in said["error"]["fields"]}
+    lines = broken.split("\n")
+    assert "colour" in lines[fields["arms[2].colour"] - 1]
+    assert "share" in lines[fields["holdout.share"] - 1]
+    assert told.get("experiments/shop")["experiment"] == now
+    assert told.ask("apply", {"config": now["config"], "expected_version": now["version"] + 1})[0] == 409
+
+
+def test_a_pause_changes_one_word_of_the_file_and_stands_in_the_history(told: Told) -> None:
+    before = told.get("experiments/quiet")["experiment"]
+    status, paused = told.ask("experiments/quiet/state", {"state": "paused", "version": before["version"]})
+    assert (status, paused["experiment"]["state"]) == (200, "paused")
+    assert paused["experiment"]["config"] == before["config"].replace(
+        "experiment: quiet\n", "experiment: quiet\nstate: paused\n"
+    )
+    assert told.ask("experiments/quiet/state", {"state": "active", "version": before["version"]})[0] == 409
+    status, resumed = told.ask(
+        "experiments/quiet/state", {"state": "active", "version": paused["experiment"]["version"]}
+    )
+    assert (status, resumed["experiment"]["state"]) == (200, "active")
+    events = told.get("experiments/quiet/history")["events"]
+    assert [(one["what"], one["by"]) for one in events[:2]] == [("updated", "anna"), ("updated", "anna")]
+
+
+def test_without_keys_everything_is_shown_and_nothing_changed(unlocked: Site) -> None:
+    def ask(path: str, body: object = None, **headers: str) -> int:
+        return unlocked.call(
+            "GET" if body is None else "POST", f"/console/api/{path}", body, address=unlocked.http, **headers
+        ).status
+
+    assert ask("experiments/shop/report") == 200
+    assert ask("explain", {"name": "shop"}) == 200
+    assert ask("apply", {"config": "experiment: x"}) == 403
+    assert ask("experiments/shop/state", {"state": "paused", "version": 1}) == 403
+    # A site whose name points to this machine reads nothing through its visitor's browser.
+    assert ask("experiments/shop/report", host="rebound.example.com") == 403
+    assert ask("experiments/shop/report", host="localhost:8080") == 200
+
+
+def test_files_are_strict_packed_and_asked_for_once(unlocked: Site) -> None:
+    page = unlocked.call("GET", "/", address=unlocked.http)
+    assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    script = unlocked.call("GET", "/console/main.js", address=unlocked.http, accept_encoding="gzip")
+    assert script.headers["content-encoding"] == "gzip"
+    assert b"import" in gzip.decompress(script.body)
+    for answer in (page, script):
+        assert answer.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'")
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "set-cookie" not in answer.headers
+    again = unlocked.call("GET", "/console/main.js", address=unlocked.http, if_none_match=script.headers["etag"])
+    assert (again.status, again.body) == (304, b"")
+    assert unlocked.call("GET", "/console/../secrets", address=unlocked.http).status == 404
+    assert unlocked.call("POST", "/console/main.js", {}, address=unlocked.http).status == 405
+    assert unlocked.call("HEAD", "/", address=unlocked.http).body == b""
