@@ -223,7 +223,7 @@ def _evaluation(found: Evaluation) -> pb.EvaluateResponse:
         logged=_estimate(found.logged) if found.logged is not None else None,
         estimates=[_estimate(one) for one in found.estimates],
         left_out=[pb.LeftOut(reason=why, rows=count) for why, count in found.left_out.items()],
-        open_trials=found.open_rows, warnings=found.warnings,
+        open_trials=found.open_rows, warnings=found.warnings, approximate=found.approximate, holdout_trials=found.held_rows,
     )  # fmt: skip
 
 

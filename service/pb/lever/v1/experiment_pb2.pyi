@@ -599,7 +599,7 @@ class EvaluateRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ..., policy: _Optional[str] = ...) -> None: ...
 
 class EvaluateResponse(_message.Message):
-    __slots__ = ("algorithm", "support", "logged", "estimates", "left_out", "open_trials", "warnings")
+    __slots__ = ("algorithm", "support", "logged", "estimates", "left_out", "open_trials", "warnings", "approximate", "holdout_trials")
     ALGORITHM_FIELD_NUMBER: _ClassVar[int]
     SUPPORT_FIELD_NUMBER: _ClassVar[int]
     LOGGED_FIELD_NUMBER: _ClassVar[int]
@@ -607,6 +607,8 @@ class EvaluateResponse(_message.Message):
     LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     OPEN_TRIALS_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    APPROXIMATE_FIELD_NUMBER: _ClassVar[int]
+    HOLDOUT_TRIALS_FIELD_NUMBER: _ClassVar[int]
     algorithm: str
     support: PolicySupport
     logged: PolicyEstimate
@@ -614,7 +616,9 @@ class EvaluateResponse(_message.Message):
     left_out: _containers.RepeatedCompositeFieldContainer[LeftOut]
     open_trials: int
     warnings: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, algorithm: _Optional[str] = ..., support: _Optional[_Union[PolicySupport, _Mapping]] = ..., logged: _Optional[_Union[PolicyEstimate, _Mapping]] = ..., estimates: _Optional[_Iterable[_Union[PolicyEstimate, _Mapping]]] = ..., left_out: _Optional[_Iterable[_Union[LeftOut, _Mapping]]] = ..., open_trials: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+    approximate: bool
+    holdout_trials: int
+    def __init__(self, algorithm: _Optional[str] = ..., support: _Optional[_Union[PolicySupport, _Mapping]] = ..., logged: _Optional[_Union[PolicyEstimate, _Mapping]] = ..., estimates: _Optional[_Iterable[_Union[PolicyEstimate, _Mapping]]] = ..., left_out: _Optional[_Iterable[_Union[LeftOut, _Mapping]]] = ..., open_trials: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ..., approximate: _Optional[bool] = ..., holdout_trials: _Optional[int] = ...) -> None: ...
 
 class LeftOut(_message.Message):
     __slots__ = ("reason", "rows")
@@ -732,7 +736,7 @@ class LogColumn(_message.Message):
     def __init__(self, name: _Optional[str] = ..., type: _Optional[str] = ...) -> None: ...
 
 class LogRow(_message.Message):
-    __slots__ = ("entry", "logged_ms", "kind", "decision", "decided_ms", "version", "segment", "arm", "propensity", "unit", "bucket", "holdout", "deferred", "history", "fixed", "sticky", "metric", "old_total", "new_total", "exposes", "context", "x")
+    __slots__ = ("entry", "logged_ms", "kind", "decision", "decided_ms", "version", "segment", "arm", "propensity", "unit", "bucket", "holdout", "deferred", "history", "fixed", "sticky", "subset", "metric", "old_total", "new_total", "exposes", "context", "x")
     class ContextEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -763,6 +767,7 @@ class LogRow(_message.Message):
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     FIXED_FIELD_NUMBER: _ClassVar[int]
     STICKY_FIELD_NUMBER: _ClassVar[int]
+    SUBSET_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
     OLD_TOTAL_FIELD_NUMBER: _ClassVar[int]
     NEW_TOTAL_FIELD_NUMBER: _ClassVar[int]
@@ -785,10 +790,11 @@ class LogRow(_message.Message):
     history: bool
     fixed: bool
     sticky: bool
+    subset: bool
     metric: str
     old_total: float
     new_total: float
     exposes: bool
     context: _containers.MessageMap[str, _personalization_pb2.FeatureValue]
     x: _containers.ScalarMap[str, float]
-    def __init__(self, entry: _Optional[str] = ..., logged_ms: _Optional[int] = ..., kind: _Optional[str] = ..., decision: _Optional[str] = ..., decided_ms: _Optional[int] = ..., version: _Optional[int] = ..., segment: _Optional[str] = ..., arm: _Optional[str] = ..., propensity: _Optional[float] = ..., unit: _Optional[int] = ..., bucket: _Optional[int] = ..., holdout: _Optional[bool] = ..., deferred: _Optional[bool] = ..., history: _Optional[bool] = ..., fixed: _Optional[bool] = ..., sticky: _Optional[bool] = ..., metric: _Optional[str] = ..., old_total: _Optional[float] = ..., new_total: _Optional[float] = ..., exposes: _Optional[bool] = ..., context: _Optional[_Mapping[str, _personalization_pb2.FeatureValue]] = ..., x: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    def __init__(self, entry: _Optional[str] = ..., logged_ms: _Optional[int] = ..., kind: _Optional[str] = ..., decision: _Optional[str] = ..., decided_ms: _Optional[int] = ..., version: _Optional[int] = ..., segment: _Optional[str] = ..., arm: _Optional[str] = ..., propensity: _Optional[float] = ..., unit: _Optional[int] = ..., bucket: _Optional[int] = ..., holdout: _Optional[bool] = ..., deferred: _Optional[bool] = ..., history: _Optional[bool] = ..., fixed: _Optional[bool] = ..., sticky: _Optional[bool] = ..., subset: _Optional[bool] = ..., metric: _Optional[str] = ..., old_total: _Optional[float] = ..., new_total: _Optional[float] = ..., exposes: _Optional[bool] = ..., context: _Optional[_Mapping[str, _personalization_pb2.FeatureValue]] = ..., x: _Optional[_Mapping[str, float]] = ...) -> None: ...
