@@ -20,11 +20,11 @@ from service.experiment.encoder import Encoder
 from service.experiment.guardrails import Pause, Pauses
 from service.experiment.metric import Metric, metric_of
 from service.experiment.numbering import Numbers, number, with_products
-from service.experiment.parse_settings import warnings_of
+from service.experiment.parsing.settings import warnings_of
 from service.experiment.products import design_of
 from service.experiment.segments import Segments
 from service.experiment.served import unservable, winner_learned
-from service.experiment.spec import ArmSpec, GuardrailSpec, Spec
+from service.experiment.spec import ArmSpec, ExclusionSpec, GuardrailSpec, Spec
 from service.experiment.state_bound import check_state, room_for_products
 from service.text.fields import nearest
 
@@ -51,15 +51,8 @@ class Record(msgspec.Struct, frozen=True):
     numbers: Numbers
     by: str = ""
     pauses: Pauses = Pauses()
-
-
-class Written(msgspec.Struct, frozen=True):
-    """What a Record says of itself; read without compiling it."""
-
-    version: int
-    applied_at_ms: int
-    text: str
-    by: str = ""
+    exclusions: tuple[ExclusionSpec, ...] = ()
+    excluded: int = 0  # exclusions that there ever were
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +121,8 @@ class Experiment:
     numbers: Numbers
     guardrails: tuple[GuardrailSpec, ...]
     pauses: Pauses
+    exclusions: tuple[ExclusionSpec, ...]
+    excluded: int
 
     def eligible(self, segment: int, now_ms: int) -> tuple[int, ...]:
         """Numbers of the arms that may be drawn in the segment now, ascending."""
@@ -179,7 +174,9 @@ def build(
     kept = msgspec.structs.replace(spec, lines={})
     version = 1 if old is None else old.version + 1
     pauses = (Pauses() if old is None else old.pauses).carried(pausing or {}, spec.arms)
-    return msgspec.json.encode(Record(FORMAT, uid, version, now_ms, text, kept, numbers, by, pauses))
+    exclusions, excluded = (old.exclusions, old.excluded) if old is not None else ((), 0)
+    made = Record(FORMAT, uid, version, now_ms, text, kept, numbers, by, pauses, exclusions, excluded)
+    return msgspec.json.encode(made)
 
 
 @lru_cache(maxsize=32)
@@ -195,14 +192,6 @@ def read(record: bytes) -> Experiment:
             raise CorruptError(f"an experiment's record has format {decoded.format}, not {FORMAT}")
         return _compile(decoded)
     except (msgspec.MsgspecError, LookupError, StopIteration, UnicodeDecodeError) as error:
-        raise CorruptError(f"an experiment's record does not decode: {error}") from error
-
-
-def written(record: bytes) -> Written:
-    """When and by whom a record was written, and its text. CorruptError if it does not decode."""
-    try:
-        return msgspec.json.decode(record, type=Written)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise CorruptError(f"an experiment's record does not decode: {error}") from error
 
 
@@ -249,6 +238,8 @@ def _compile(record: Record) -> Experiment:
         numbers=numbers,
         guardrails=spec.guardrails,
         pauses=record.pauses,
+        exclusions=record.exclusions,
+        excluded=record.excluded,
     )
 
 
