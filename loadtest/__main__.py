@@ -31,6 +31,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "real logs of a fashion shop through the live server: what is learning worth?",
     ),
     "learning": ("loadtest.learning.runner", "Lever and other libraries on the same problems: who collects more?"),
+    "delay": (
+        "loadtest.learning.delay",
+        "conversions that come days later, and a new arm: when does it have the traffic that it deserves?",
+    ),
     "drift": (
         "loadtest.learning.drift",
         "a shop in which something changes: what is lost by it, and when is it found?",
