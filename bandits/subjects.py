@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from bandits._jit import FLOATS, INT, INTS, INTS3, INTS4_OUT, entry, jit
 from bandits.cells import HELD, POLICY, SUBJECT_BUCKETS, group_of
 from bandits.grid import taught
-from bandits.rows import NEVER
 from bandits.layout import SUBSET
+from bandits.rows import NEVER
 
 if TYPE_CHECKING:
     from bandits.rows import Rows, Rules, Totals

@@ -24,8 +24,7 @@ from service.experiment.parse_settings import warnings_of
 from service.experiment.products import design_of
 from service.experiment.segments import Segments
 from service.experiment.served import unservable, winner_learned
-from service.experiment.spec import ArmSpec, ExclusionSpec, GuardrailSpec, MetricSpec, Spec
-from service.experiment.spec import ArmSpec, GuardrailSpec, Spec
+from service.experiment.spec import ArmSpec, ExclusionSpec, GuardrailSpec, Spec
 from service.experiment.state_bound import check_state, room_for_products
 from service.text.fields import nearest
 

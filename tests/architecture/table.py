@@ -64,7 +64,6 @@ PACKAGES: dict[str, frozenset[str]] = {
         "loadtest": "",
         "loadtest.rig": "service.pb",
         "loadtest.engines": "loadtest.rig",
-        "loadtest.endurance": "loadtest.engines loadtest.rig service.management service.pb service.security service.serving service.store",
         "loadtest.mailing": "loadtest.rig service.pb",
         "loadtest.endurance": (
             "loadtest.engines loadtest.rig service.management service.pb service.security service.serving service.store"

@@ -227,6 +227,8 @@ def test_guardrails_have_a_table(canned: Canned) -> None:
         ["revenue", "max_drop", "0.05", "new", "too", "early", "0", "-"],
         ["revenue", "max_drop", "0.05", "odd", "holding", "0", "+150.0%", "-"],
     ]
+
+
 def test_report_writes_files_to_hand_around(canned: Canned, tmp_path: Path) -> None:
     canned.answers |= {"report": report(), "timeline": epb.GetTimelineResponse(name="hero")}
     html, png = tmp_path / "hero.html", tmp_path / "hero.png"
