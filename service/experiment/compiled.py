@@ -20,7 +20,7 @@ from service.experiment.encoder import Encoder
 from service.experiment.guardrails import Pause, Pauses
 from service.experiment.metric import Metric, metric_of
 from service.experiment.numbering import Numbers, number, with_products
-from service.experiment.parse_settings import warnings_of
+from service.experiment.parsing.settings import warnings_of
 from service.experiment.products import design_of
 from service.experiment.segments import Segments
 from service.experiment.served import unservable, winner_learned

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bandits.credit import Credit
 from service.errors import InvalidError
-from service.experiment.parse_arms import total_limit
+from service.experiment.parsing.arms import total_limit
 from service.experiment.spec import MetricSpec
 from service.store.contract import Aggregate
 
