@@ -71,7 +71,7 @@ PACKAGES: dict[str, frozenset[str]] = {
         "loadtest.replay": "bandits loadtest.rig service.pb service.process",
         "loadtest.coverage": "bandits loadtest.rig",
         "loadtest.speed": (
-            "bandits loadtest.rig service.logs service.pb service.security service.server service.serving service.store "
+            "bandits loadtest.engines loadtest.rig service.logs service.pb service.security service.server service.serving service.store "
             "service.telemetry"
         ),
         "loadtest.learning": (
