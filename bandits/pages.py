@@ -125,5 +125,5 @@ def _bytes(low: int, high: int) -> int:
     """How many bytes a signed number needs for this range: 0, 1, 2, 4 or 8."""
     if low == high == 0:
         return 0
-    bits = max(high.bit_length(), (~low).bit_length() if low < 0 else 0) + 1
+    bits = max((end if end >= 0 else ~end).bit_length() for end in (low, high)) + 1
     return next(width for width in (1, 2, 4, 8) if bits <= 8 * width)

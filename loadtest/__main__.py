@@ -18,6 +18,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "loadtest.endurance.faults",
         "kills, cuts and freezes under load: is anything acknowledged lost or counted twice?",
     ),
+    "cluster": (
+        "loadtest.endurance.cluster",
+        "primaries of a cluster are killed in turn, a slot moves: is anything acknowledged lost?",
+    ),
     "replay": (
         "loadtest.replay.command",
         "real logs of a fashion shop through the live server: what is learning worth?",

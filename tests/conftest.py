@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from loadtest.engines.cluster import Cluster, cluster
 from service.process.kernel_cache import use_kernel_cache
 from service.process.settings import Settings
-from service.store.embedded import Embedded
+from service.store.embedded import Embedded, find_binary
 from tests.rig.programs import redis_server
 
 use_kernel_cache()  # before anything imports numba; inherited by the servers that tests start
@@ -43,3 +44,10 @@ def debian_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]
     engine.start()
     yield engine
     engine.stop()
+
+
+@pytest.fixture(scope="session")
+def clustered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A running cluster of three primaries, for those that do it no harm."""
+    with cluster(find_binary(), tmp_path_factory.mktemp("cluster"), replicas=0) as made:
+        yield made

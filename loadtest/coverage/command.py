@@ -4,7 +4,8 @@ The policy chooses, in process and without tokens or log; at every step somebody
 its 95 % intervals hold the truth, and how often the arm is the best of which it says so with more than 90 %. Truth is
 drawn anew for each experiment, from one base rate in turn: arms that differ by a third, half of the experiments with two
 groups of visitors who want different things. A step is a snapshot: nothing is learned between two of them. Then as many
-experiments with a holdout and visitors who come back: how often lift and effects of arms ever miss (effects.py).
+experiments with a holdout and visitors who come back: how often lift and effects of arms ever miss (effects.py). And
+months with guardrails: how often one pauses an arm that does no harm, and one that does (pauses.py).
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from numpy.typing import NDArray
 
 from bandits.policy import POLICIES, Policy, probabilities
 from bandits.posterior import Sums
-from bandits.stopping import LOSS, relative_loss
-from bandits.summary import Span, Summary, early, seen, summary
-from loadtest.coverage import effects
+from bandits.stopping import Verdict, verdict
+from bandits.summary import Seen, Span, Summary, early, seen, summary
+from loadtest.coverage import effects, pauses
 from loadtest.rig import report
 
 BASES = (0.001, 0.01, 0.05, 0.3)
@@ -49,6 +50,11 @@ class World:
         return MOST_ORDER if self.orders else 1.0
 
     @property
+    def span(self) -> Span:
+        """What a mean can be, normalised."""
+        return Span(0.0, 1.0, not self.orders)
+
+    @property
     def truth(self) -> Floats:
         """f8[K]: what each arm earns a trial, normalised."""
         value = np.exp(0.5 * ORDER_SIGMA**2) if self.orders else 1.0
@@ -62,12 +68,18 @@ class Look:
     world: World
     trials: Floats
     rewarded: Floats
+    own: Seen
     said: Summary
 
     @property
     def early(self) -> bool:
         """Too early to say anything: an arm was shown, but fewer than 30 times, or not two arms had a reward."""
         return early(self.trials, self.rewarded)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the leader may be shown for good, and what that may cost."""
+        return verdict(self.own, self.world.span, np.arange(self.trials.size), self.said)
 
 
 @dataclass
@@ -79,6 +91,7 @@ class Tally:
     said: int = 0
     true: int = 0
     losses: list[float] = field(default_factory=list)  # of leaders that may be shown for good, in parts of the best
+    beyond: int = 0  # such leaders beside which another arm earns more than was said to be left
     ended: World | None = None  # the experiment that was last told to stop
 
     def see(self, look: Look) -> None:
@@ -98,11 +111,11 @@ class Tally:
 
     def _stop(self, look: Look) -> None:
         """The first look of an experiment at which a report says that the leader may be shown for good."""
-        if look.world is self.ended or not relative_loss(look.said) < LOSS:
+        if look.world is self.ended or not (found := look.verdict).settled:
             return
-        self.ended = look.world
-        leader, truth = int(look.said.loss.argmin()), look.world.truth
-        self.losses.append(1.0 - float(truth[leader] / truth.max()))
+        self.ended, truth = look.world, look.world.truth
+        self.losses.append(1.0 - float(truth[found.leader] / truth.max()))
+        self.beyond += bool(truth.max() - truth[found.leader] > found.remaining * look.said.mean[found.leader])
 
     def row(self) -> dict[str, object]:
         """For the table and the JSON line."""
@@ -111,13 +124,16 @@ class Tally:
             "report_interval_coverage": {name: share for name, share in coverage.items() if " " not in name},
             "report_interval_coverage_orders": {name[:-7]: share for name, share in coverage.items() if " " in name},
             "p_best_said": self.said,
-            "p_best_true": self.true / self.said if self.said else None,
-            "stopped": len(self.losses),
-            "stop_loss": sum(self.losses) / len(self.losses) if self.losses else None,
-            "stop_loss_above_5_percent": sum(loss > 0.05 for loss in self.losses) / len(self.losses)
-            if self.losses
-            else None,
+            "p_best_true": share(self.true, self.said),
+            "stop_said": len(self.losses),
+            "stop_error": share(self.beyond, len(self.losses)),
+            "stop_loss": share(sum(self.losses), len(self.losses)),
         }
+
+
+def share(part: float, whole: int) -> float | None:
+    """None of nothing."""
+    return part / whole if whole else None
 
 
 def draw(rng: np.random.Generator, base: float, orders: bool) -> World:
@@ -135,7 +151,6 @@ def play(world: World, policy: Policy, rng: np.random.Generator) -> Iterator[Loo
     every, groups = np.arange(arms), np.array([[1.0, -1.0], [1.0, 1.0]])
     # The same place of every step in the whole: thirty steps that grow, so that the beginning is seen as well.
     ends = np.unique(np.geomspace(max(world.visitors / 300, 4), world.visitors, STEPS).astype(int))
-    span = Span(0.0, 1.0, not world.orders)
     n, c, s1, s2 = np.zeros((4, arms))
     sums = Sums(n, c, s1, s2, np.zeros((arms, 2, 2)), np.zeros((arms, 2)))
     for count in np.diff(ends, prepend=0):
@@ -144,7 +159,8 @@ def play(world: World, policy: Policy, rng: np.random.Generator) -> Iterator[Loo
             shown = rng.multinomial(visits[group], probabilities(post, x, every))
             _learn(sums, x, shown, rng.binomial(shown, world.chance[group]), world, rng)
         total = sums.xx[:, 0, :].sum(axis=0)
-        yield Look(world, sums.n, sums.rewarded, summary(seen(sums, total / total[0]), span, every))
+        own = seen(sums, total / total[0])
+        yield Look(world, sums.n, sums.rewarded, own, summary(own, world.span, every))
 
 
 def _learn(
@@ -176,6 +192,9 @@ def parser() -> argparse.ArgumentParser:
     """The options."""
     made = argparse.ArgumentParser("python -m loadtest coverage", description=__doc__)
     made.add_argument("--experiments", type=int, default=2000)
+    made.add_argument(
+        "--months", type=int, default=1000, help="with guardrails and without harm; a third as many with it"
+    )
     made.add_argument("--policy", default="auto", choices=[name for name in POLICIES if name != "fixed"])
     made.add_argument("--seed", type=int, default=1)
     made.add_argument("--out", type=Path, help="write the row to this file")
@@ -188,6 +207,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser().parse_args(arguments)
     row = simulate(options.experiments, options.policy, options.seed)
     row |= effects.simulate(options.experiments, options.policy, options.seed, BASES)
+    row |= pauses.simulate(options.months, options.policy, options.seed)
     report.console().print(report.table("what a report says", ["what", "value"], [(k, str(v)) for k, v in row.items()]))
     if options.out is not None:
         report.save(options.out, row)

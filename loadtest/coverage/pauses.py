@@ -94,6 +94,25 @@ class Kept:
         self.rules = Rules(1, self.arms, 3, 1, 0, 0, 1, DAYS, guarded=(0, 0, 0))
         self.guarded, self.sizes = Guarded(self.rules), np.zeros((3, self.arms + 1, 2))
         self.trials, self.awaited = np.zeros((2, self.arms + 1))
+        self._windows = np.zeros((1, self.arms, 4), np.int64)
+        self._windows[..., [1, 3]] = 2**62
+
+    def show(self, visits: Rows) -> None:
+        """The trials of a step."""
+        self.guarded.add_trials(visits, self._windows)
+        shown = np.bincount(self._side(visits), minlength=self.arms + 1)
+        self.trials += shown
+        self.awaited = (self.awaited + shown) * (1.0 - COMES)
+
+    def reward(self, some: Rows, metric: int, values: Ints) -> None:
+        """Rewards that came in a step."""
+        zero = np.zeros(len(values), np.int64)
+        self.guarded.add_rewards(some, Totals(zero + metric, zero, values, zero, zero), self._windows)
+        for place, column in enumerate((np.ones(len(values)), values.astype(float) ** 2)):
+            self.sizes[metric, :, place] += np.bincount(self._side(some), column, self.arms + 1)
+
+    def _side(self, visits: Rows) -> Ints:
+        return np.where(visits.flags != 0, self.arms, visits.arm)
 
     def evidence(self, arm: int, metric: int) -> Evidence:
         """As the server has it (service/analysis/guardrails.py)."""
@@ -111,69 +130,70 @@ def rows(who: Ints, arm: Ints, held: NDArray[np.bool_], bucket: Ints, p: Floats)
     return Rows(zero, zero, arm, flags, bucket, np.zeros((len(who), 0), np.int16), np.where(held, 0.0, p), zero)
 
 
+@dataclass(frozen=True)
+class Crowd:
+    """Every visit in the order of time: who; and of each subject what decides."""
+
+    visits: Ints
+    group: Ints
+    keen: Floats
+    held: NDArray[np.bool_]
+    bucket: Ints
+
+
+def crowd(month: Month, rng: np.random.Generator) -> Crowd:
+    """Subjects come at any time; their visits lie within a tenth of the month."""
+    often = rng.integers(1, month.most + 1, int(2 * month.visits / (month.most + 1)) + 1)
+    subject, n = np.repeat(np.arange(len(often)), often), len(often)
+    time = rng.random(n)[subject] + rng.exponential(0.1, len(subject))
+    held, keen = rng.random(n) < month.share, rng.choice(KEENNESS, n)
+    return Crowd(subject[np.argsort(time)], rng.integers(0, 2, n), keen, held, rng.integers(0, 256, n))
+
+
 def play(month: Month, policy: Policy, rng: np.random.Generator) -> Iterator[Kept]:
     """Run it; what is kept after every step."""
     arms, settings = month.click.shape[1], {name: one.default for name, one in policy.settings.items()}
-    every, groups, kept = np.arange(arms), np.array([[1.0, -1.0], [1.0, 1.0]]), Kept(arms)
-    often = rng.integers(1, month.most + 1, int(2 * month.visits / (month.most + 1)) + 1)
-    subject = np.repeat(np.arange(len(often)), often)
-    time = rng.random(len(often))[subject] + rng.exponential(0.1, len(subject))
-    subject = subject[np.argsort(time)]
-    group_of, keen = rng.integers(0, 2, len(often)), rng.choice(KEENNESS, len(often))
-    held_of, bucket_of = rng.random(len(often)) < month.share, rng.integers(0, 256, len(often))
-    windows = np.zeros((1, arms, 4), np.int64)
-    windows[..., [1, 3]] = 2**62
+    every, groups, kept, came = np.arange(arms), np.array([[1.0, -1.0], [1.0, 1.0]]), Kept(arms), crowd(month, rng)
     n, c, s1, s2 = np.zeros((4, arms))
     sums = Sums(n, c, s1, s2, np.zeros((arms, 2, 2)), np.zeros((arms, 2)))
-    ends = np.linspace(0, len(subject), STEPS + 1).astype(int)[1:]
-    late: list[list[tuple[Rows, int, Ints]]] = [[] for _ in ends]
-    for step, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+    ends = np.linspace(0, len(came.visits), STEPS + 1).astype(int)
+    late: list[list[tuple[Rows, int, Ints]]] = [[] for _ in range(STEPS)]
+    for step in range(STEPS):
         post = policy.derive(sums, settings, every)
         pmf = np.stack([probabilities(post, x, every) for x in groups])
-        who = subject[start:end]
-        held, group, bucket = held_of[who], group_of[who], bucket_of[who]
+        who = came.visits[ends[step] : ends[step + 1]]
+        held, group, keen = came.held[who], came.group[who], came.keen[who]
         arm = np.minimum((rng.random(len(who))[:, None] >= pmf.cumsum(axis=1)[group]).sum(axis=1), arms - 1)
         arm[held] = 0
-        visits = rows(who, arm, held, bucket, pmf[group, arm])
-        kept.guarded.add_trials(visits, windows)
-        shown = np.bincount(np.where(held, arms, arm), minlength=arms + 1)
-        kept.trials += shown
-        kept.awaited = (kept.awaited + shown) * (1.0 - COMES)
-        season = 1.0 + 0.5 * np.sin(2 * np.pi * DAYS * step / STEPS / 7)
-        clicked = rng.random(len(who)) < month.click[group, arm] * keen[who]
+        visits = rows(who, arm, held, came.bucket[who], pmf[group, arm])
+        kept.show(visits)
+        clicked = rng.random(len(who)) < month.click[group, arm] * keen
         _teach(sums, groups, group[~held], arm[~held], clicked[~held].astype(float))
-        for metric, chance, times in ((COMPLAINT, month.complaint, 1.0), (REVENUE, month.order, season)):
-            came = np.flatnonzero(rng.random(len(who)) < chance[group, arm] * keen[who] * times)
-            worth = (
-                np.ones(len(came))
-                if metric == COMPLAINT
-                else np.minimum(rng.lognormal(0.0, 0.7, len(came)), 30) * UNITS
-            )
-            due = step + rng.geometric(COMES, len(came)) - 1
-            for at in np.unique(due[due < STEPS]):
-                these = due == at
-                late[at].append(
-                    (visits.where(_mask(came[these], len(who))), metric, np.rint(worth[these]).astype(np.int64))
-                )
+        season = 1.0 + 0.5 * np.sin(2 * np.pi * DAYS * step / STEPS / 7)
+        for metric, chance in ((COMPLAINT, month.complaint), (REVENUE, month.order * season)):
+            _earn(visits, metric, rng.random(len(who)) < chance[group, arm] * keen, late[step:], rng)
         for some, metric, values in late[step]:
-            _reward(kept, some, metric, values, windows)
+            kept.reward(some, metric, values)
         late[step].clear()
         yield kept
 
 
-def _mask(places: Ints, size: int) -> NDArray[np.bool_]:
-    out = np.zeros(size, np.bool_)
-    out[places] = True
-    return out
-
-
-def _reward(kept: Kept, some: Rows, metric: int, values: Ints, windows: Ints) -> None:
-    """Rewards that came in this step."""
-    zero = np.zeros(len(values), np.int64)
-    kept.guarded.add_rewards(some, Totals(zero + metric, zero, values, zero, zero), windows)
-    side = np.where(some.flags != 0, kept.arms, some.arm)
-    for place, column in enumerate((np.ones(len(values)), values.astype(float) ** 2)):
-        kept.sizes[metric, :, place] += np.bincount(side, column, kept.arms + 1)
+def _earn(
+    visits: Rows,
+    metric: int,
+    those: NDArray[np.bool_],
+    late: list[list[tuple[Rows, int, Ints]]],
+    rng: np.random.Generator,
+) -> None:
+    """Who complains or orders, and in which step from now that comes."""
+    places = np.flatnonzero(those)
+    usual = np.minimum(rng.lognormal(0.0, 0.7, len(places)), 30.0) * UNITS
+    worth = np.rint(usual if metric == REVENUE else np.ones(len(places))).astype(np.int64)
+    due = rng.geometric(COMES, len(places)) - 1
+    for at in np.unique(due[due < len(late)]):
+        mask = np.zeros(len(those), np.bool_)
+        mask[places[due == at]] = True
+        late[at].append((visits.where(mask), metric, worth[due == at]))
 
 
 def _teach(sums: Sums, groups: Floats, group: Ints, arm: Ints, earned: Floats) -> None:
@@ -203,8 +223,10 @@ class Tally:
     due: int = 0  # of months with harm, those that were long enough for what theory gives
     caught: int = 0  # of these, by then
     found: int = 0
-    took: list[float] = field(default_factory=list)  # trials of the harmful arm until it is paused
-    theory: list[float] = field(default_factory=list)
+    took: list[tuple[float, float]] = field(
+        default_factory=list
+    )  # trials of the harmful arm until it is paused, and days
+    theory: list[tuple[float, float]] = field(default_factory=list)
 
     def safe(self, looks: Iterator[Kept]) -> None:
         """A month without harm."""
@@ -218,21 +240,22 @@ class Tally:
         """A month with harm; the arm goes on being shown, to see when theory would have it paused."""
         self.harmful += 1
         took = theory = None
-        for kept in looks:
+        for step, kept in enumerate(looks):
             one = look(kept, np.array([month.harmful]))[month.harmful, month.under]
             trials = float(kept.trials[month.harmful])
+            now = (trials, (step + 1) * DAYS / STEPS)
             if took is None and one.harm:
-                took = trials
-                self.took.append(trials)
+                took = now
             if theory is None and not one.early and _surely(month, one, 1.0 - kept.awaited[month.harmful] / trials):
-                theory = trials
-                self.theory.append(trials)
+                theory = now
             if took is not None and theory is not None:
+                self.took.append(took)
+                self.theory.append(theory)
                 break
         self.found += took is not None
         if theory is not None:
             self.due += 1
-            self.caught += took is not None and took <= theory
+            self.caught += took is not None and took[1] <= theory[1]
 
     def row(self) -> dict[str, object]:
         """For the table and the JSON line."""
@@ -243,13 +266,15 @@ class Tally:
             "months_long_enough": self.due,
             "pause_power": self.caught / self.due if self.due else None,
             "paused_within_the_month": self.found / self.harmful if self.harmful else None,
-            "pause_trials": _middle(self.took),
-            "pause_trials_theory": _middle(self.theory),
+            "pause_trials": _middle(self.took, 0),
+            "pause_trials_theory": _middle(self.theory, 0),
+            "pause_days": _middle(self.took, 1),
+            "pause_days_theory": _middle(self.theory, 1),
         }
 
 
-def _middle(values: list[float]) -> float | None:
-    return float(np.median(values)) if values else None
+def _middle(values: list[tuple[float, float]], part: int) -> float | None:
+    return float(np.median([one[part] for one in values])) if values else None
 
 
 def _surely(month: Month, one: Judged, come: float) -> bool:

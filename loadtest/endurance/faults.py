@@ -254,7 +254,7 @@ def main(arguments: Sequence[str]) -> int:
     names = given.faults.split(",")
     account = Account()
     with tempfile.TemporaryDirectory(prefix="lever-faults-") as scratch, site(Path(scratch), given.binary) as at:
-        callers = Callers(at, account, given.callers)
+        callers = Callers(at.servers, account, given.callers)
         run(at, account, names, given.rounds)
         callers.stop()
         kinds, wrong, proof = settle(at, account)

@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -78,18 +78,21 @@ class Account:
     again: int = 0  # rewards sent again after they were acknowledged
     strange: list[str] = field(default_factory=list)
     choices: list[tuple[str, float]] = field(default_factory=list)  # phase, milliseconds
+    waited_s: float = 0.0  # the longest that a reward was refused before it was acknowledged
     errors: list[str] = field(default_factory=list)  # phase of each choice that no server made
     said: Counter[str] = field(default_factory=Counter)  # by phase, what the servers said to a call neither answered
 
 
 class Callers:
-    """Threads that choose and reward until they are stopped. A caller tries the other server when one fails."""
+    """Threads that choose and reward until they are stopped. A caller tries the other servers when one fails."""
 
-    def __init__(self, site: Site, account: Account, rewarders: int) -> None:
-        self._site = site
+    def __init__(
+        self, servers: Sequence[Server], account: Account, rewarders: int, experiments: Sequence[str] = ("chaos",)
+    ) -> None:
         self._account = account
+        self._experiments = experiments
         self._stop = threading.Event()
-        self._links = [_link(server.address) for server in site.servers]
+        self._links = [_link(server.address) for server in servers]
         self._stubs = [PersonalizationServiceStub(link) for link in self._links]
         self._turn = itertools.count()
         self._threads = [threading.Thread(target=self._probe, daemon=True)]
@@ -106,10 +109,10 @@ class Callers:
             link.close()
 
     def _either(self, call: Callable[[PersonalizationServiceStub], object]) -> object | None:
-        """The answer of one server, else of the other, else None."""
-        first = next(self._turn)
+        """The answer of one server, else of another, else None."""
+        first, count = next(self._turn), len(self._stubs)
         said = []
-        for number in (first % 2, (first + 1) % 2):
+        for number in (at % count for at in range(first, first + count)):
             try:
                 return call(self._stubs[number])
             except grpc.RpcError as error:
@@ -118,10 +121,13 @@ class Callers:
         return None
 
     def _probe(self) -> None:
-        request = pb.SelectRequest(experiment="chaos", subject="prober", mode=pb.MODE_UNCOUNTED)
+        requests = itertools.cycle(
+            [pb.SelectRequest(experiment=name, subject="prober", mode=pb.MODE_UNCOUNTED) for name in self._experiments]
+        )
         while not self._stop.is_set():
+            request = next(requests)
             phase, begun = self._account.phase, time.perf_counter()
-            answer = self._either(lambda stub: stub.Select(request, timeout=2.0))
+            answer = self._either(lambda stub, r=request: stub.Select(r, timeout=2.0))  # type: ignore[misc]
             if answer is None:
                 self._account.errors.append(phase)
             else:
@@ -134,7 +140,8 @@ class Callers:
             if self._stop.is_set():
                 return
             subjects = [f"c{number}-{turn}-{i}" for i in range(BATCH)]
-            request = pb.SelectBatchRequest(experiment="chaos", subjects=subjects)
+            name = self._experiments[(number + turn) % len(self._experiments)]
+            request = pb.SelectBatchRequest(experiment=name, subjects=subjects)
             answer = self._either(lambda stub, r=request: stub.SelectBatch(r, timeout=5.0))  # type: ignore[misc]
             if not isinstance(answer, pb.SelectBatchResponse):
                 self._account.errors.append(self._account.phase)
@@ -149,7 +156,7 @@ class Callers:
 
     def _insist(self, tokens: list[bytes], *, again: bool = False) -> None:
         """Send until every reward is acknowledged."""
-        left = tokens
+        left, begun = tokens, time.monotonic()
         while left:
             message = pb.StreamRewardsRequest(rewards=[pb.RewardRequest(decision=token) for token in left])
             answer = self._either(lambda stub, m=message: next(iter(stub.StreamRewards(iter([m]), timeout=10.0))))  # type: ignore[misc]
@@ -169,6 +176,7 @@ class Callers:
             if missing:
                 time.sleep(0.2)
             left = missing
+        self._account.waited_s = max(self._account.waited_s, time.monotonic() - begun)
 
 
 def _link(address: str) -> grpc.Channel:

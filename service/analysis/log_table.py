@@ -166,13 +166,13 @@ def column_name(column: ColumnSpec) -> str:
 
 
 def entries(store: Store, uid: str, after: str = START) -> Iterator[Entry]:
-    """The experiment's log as it stands, oldest first. CorruptError if it is no log."""
+    """The experiment's log as it stands, oldest first. CorruptError if it is no log, UnavailableError if it is away."""
     cursor = after
     while True:
         poll = store.poll({uid: cursor})
         if uid in poll.damaged:
             raise CorruptError(f"the log of {uid} cannot be read: {poll.damaged[uid]}")
-        for entry in poll.entries.get(uid, ()):
+        for entry in poll.of(uid):
             yield entry
             cursor = entry.id
         if not poll.more:

@@ -198,6 +198,7 @@ _OUTCOMES = {
     "DUPLICATE": "duplicate: it had been counted before",
     "LATE": "late: logged, not counted",
     "IGNORED": "ignored: the decision is not a trial",
+    "TOO_SOON": "too soon: within the metric's min_delay, not counted",
     "RETRACTED": "retracted: it was taken back before, not counted",
 }
 

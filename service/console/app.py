@@ -68,6 +68,7 @@ class Console:
             ("explain",): Endpoint("POST", reads.explain),
             ("experiments", "*"): Endpoint("GET", reads.experiment),
             ("experiments", "*", "report"): Endpoint("GET", reads.report),
+            ("experiments", "*", "timeline"): Endpoint("GET", reads.timeline),
             ("experiments", "*", "history"): Endpoint("GET", reads.history),
             ("experiments", "*", "state"): Endpoint("POST", writes.state, "admin"),
             ("apply",): Endpoint("POST", writes.apply, "admin"),

@@ -23,6 +23,7 @@ from service.telemetry.exposition import Exposition
 from service.text.document import load
 
 FRESH_S = 1.0
+PAST_S = 10.0
 EVENTS = 200
 
 
@@ -55,7 +56,7 @@ class Reads:
         self._worker = worker
         self._exposition = exposition
         self._access = access
-        self._kept = Kept(FRESH_S)
+        self._kept, self._past = Kept(FRESH_S), Kept(PAST_S)
         self._overview = Overview(worker)
 
     async def session(self, asked: Asked) -> bytes:
@@ -88,6 +89,14 @@ class Reads:
 
         return await self._answer("GetReport", pb.GetReportRequest(name=_named(asked)), asked, _without_buckets)
 
+    async def timeline(self, asked: Asked) -> bytes:
+        """GetTimeline of a `segment`, of all of them together if none is given. Kept for longer, as it is more to compute."""
+        from service.pb.lever.v1 import experiment_pb2 as pb
+
+        segment = parse_qs(asked.query.decode("latin-1")).get("segment", [""])[0]
+        request = pb.GetTimelineRequest(name=_named(asked), segment=segment)
+        return await self._answer("GetTimeline", request, asked, plain, self._past)
+
     async def history(self, asked: Asked) -> bytes:
         """GetHistory; `limit` events, 200 if not given."""
         from service.pb.lever.v1 import experiment_pb2 as pb
@@ -108,11 +117,11 @@ class Reads:
         request = pb.ExplainRequest(name=given.name, decision_id=given.decision_id, context=context)
         return await encoded(await self._worker.call("Explain", request, asked.header))
 
-    async def _answer(self, method: str, request: Any, asked: Asked, shown: Shown) -> bytes:
+    async def _answer(self, method: str, request: Any, asked: Asked, shown: Shown, kept: Kept | None = None) -> bytes:
         async def make() -> bytes:
             return await encoded(await self._worker.call(method, request, asked.header), shown)
 
-        return await self._kept.get((method, request.SerializeToString(deterministic=True).hex()), make)
+        return await (kept or self._kept).get((method, request.SerializeToString(deterministic=True).hex()), make)
 
 
 async def encoded(message: Any, shown: Shown = plain) -> bytes:

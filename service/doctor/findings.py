@@ -7,7 +7,7 @@ what is wrong and what to do. A check whose part could not be looked at is skipp
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -70,7 +70,7 @@ class Seen:
     metrics: Metrics | str
     server_clock: float | None  # seconds since 1970 as the server says, to the second
     readyz: str
-    store: Vitals | str
+    store: Sequence[Vitals] | str  # one for each primary of a cluster
     now: float  # seconds since 1970, here
 
     @property
@@ -93,8 +93,8 @@ class Seen:
         return _there(self.metrics, "/metrics could not be read")
 
     @property
-    def engine(self) -> Vitals:
-        """What the store says of itself, or SkipError."""
+    def engines(self) -> Sequence[Vitals]:
+        """What the engines of the store say of themselves, or SkipError."""
         return _there(self.store, "the store could not be asked")
 
 

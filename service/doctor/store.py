@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from service.doctor.findings import Check, Diagnosis, Seen, SkipError, ago, ok, problem, warning
+from service.doctor.findings import OK, PROBLEM, WARNING, Check, Diagnosis, Seen, SkipError, ago, ok, problem, warning
 from service.errors import LeverError
 from service.process.settings import Settings, hidden
 from service.store.durability import durability
 from service.store.embedded import OLDEST, Embedded
 from service.store.vitals import Vitals, vitals
-from service.store.wire import NO_CLUSTER
 
 FULL, FILLING = 0.95, 0.8  # shares of the memory
 OFFSET_S = 1.0
 DISK_SHARE = 0.1  # of the disk that should be free
 
 
-def look(settings: Settings) -> Vitals | str:
+def look(settings: Settings) -> Sequence[Vitals] | str:
     """What the store says, or why it says nothing."""
     try:
         return vitals(settings.redis_url or Embedded(settings.data_dir).attach())
@@ -37,12 +37,10 @@ def _store(seen: Seen) -> Diagnosis:
             log = seen.settings.data_dir / "engine.log"
             todo = f"`lever serve` starts it, and {log} says why it does not run; or name the one in use: LEVER_DATA_DIR, LEVER_REDIS_URL"
         return problem(f"{given}: {seen.store}", todo)
-    info = seen.store.info
+    info = seen.store[0].info
     if not info:
         todo = "version, eviction, memory and replication are not known here: allow it, `ACL SETUSER NAME +info +config|get`"
         return warning(f"{given} answers, but forbids INFO to its user", todo)
-    if info.get("cluster_enabled") == "1":
-        return problem(NO_CLUSTER, "name another store with --redis-url (LEVER_REDIS_URL)")
     engine = "Valkey" if "valkey_version" in info else "Redis"
     said = f"{engine} {info.get('valkey_version') or info.get('redis_version', 'unknown')}"
     spoken = info.get("redis_version", "")  # Valkey tells there which Redis it is compatible with
@@ -50,11 +48,13 @@ def _store(seen: Seen) -> Diagnosis:
         return problem(f"{said} is too old", "Lever needs Redis 6.2, any Valkey, or newer")
     if info.get("loading") == "1":
         return problem(f"{said} is still loading its file", "wait; rewards are refused until it has read it")
+    if info.get("cluster_enabled") == "1":
+        said = f"a cluster of {len(seen.store)} primaries, {said}"
     return ok(f"{said}, {given}")
 
 
 def _same(seen: Seen) -> Diagnosis:
-    served, stored = set(seen.series("lever_snapshot_age_seconds")), seen.engine.experiments
+    served, stored = set(seen.series("lever_snapshot_age_seconds")), seen.engines[0].experiments
     if served - stored:
         todo = "is this the server's store? See --redis-url and --data-dir; if it is, see `lost`"
         return warning(f"served, but not in this store: {', '.join(sorted(served - stored))}", todo)
@@ -63,8 +63,8 @@ def _same(seen: Seen) -> Diagnosis:
     )
 
 
-def _eviction(seen: Seen) -> Diagnosis:
-    policy = seen.engine.info.get("maxmemory_policy", "")
+def _eviction(engine: Vitals) -> Diagnosis:
+    policy = engine.info.get("maxmemory_policy", "")
     if not policy:
         return warning("the store does not report its maxmemory-policy", "make sure that it is noeviction")
     if policy != "noeviction":
@@ -73,8 +73,8 @@ def _eviction(seen: Seen) -> Diagnosis:
     return ok(policy)
 
 
-def _fsync(seen: Seen) -> Diagnosis:
-    info, fsync = seen.engine.info, seen.engine.fsync
+def _fsync(engine: Vitals) -> Diagnosis:
+    info, fsync = engine.info, engine.fsync
     if "aof_enabled" not in info:
         todo = "ask whoever runs it: an append-only file with `appendfsync always` keeps them"
         return warning(f"the store does not report how it keeps data: {durability({})}", todo)
@@ -87,8 +87,8 @@ def _fsync(seen: Seen) -> Diagnosis:
     return warning(said, "`appendfsync always` keeps them, if the disk is up to it (docs/guarantees.md)")
 
 
-def _persistence(seen: Seen) -> Diagnosis:
-    info = seen.engine.info
+def _persistence(engine: Vitals) -> Diagnosis:
+    info = engine.info
     names = {
         "aof_last_write_status": "the append-only file",
         "aof_last_bgrewrite_status": "its rewriting",
@@ -103,8 +103,8 @@ def _persistence(seen: Seen) -> Diagnosis:
     return ok("the last write, rewrite and dump went well")
 
 
-def _memory(seen: Seen) -> Diagnosis:
-    info = seen.engine.info
+def _memory(engine: Vitals) -> Diagnosis:
+    info = engine.info
     used, limit = _number(info, "used_memory"), _number(info, "maxmemory")
     whole = limit or _number(info, "total_system_memory")
     of = "maxmemory" if limit else "the machine's memory, with no maxmemory set"
@@ -118,8 +118,8 @@ def _memory(seen: Seen) -> Diagnosis:
     return warning(said, "plan for more memory, or delete what is over") if used > FILLING * whole else ok(said)
 
 
-def _replication(seen: Seen) -> Diagnosis:
-    info = seen.engine.info
+def _replication(engine: Vitals) -> Diagnosis:
+    info = engine.info
     if "role" not in info:
         raise SkipError("the store does not report it")
     if info["role"] == "slave":
@@ -135,8 +135,8 @@ def _replication(seen: Seen) -> Diagnosis:
     return ok(f"a primary with {count} replicas; what has not reached them is lost in a failover")
 
 
-def _clock(seen: Seen) -> Diagnosis:
-    ahead, unsure = seen.engine.ahead_s, seen.engine.unsure_s
+def _clock(engine: Vitals) -> Diagnosis:
+    ahead, unsure = engine.ahead_s, engine.unsure_s
     if abs(ahead) - unsure > OFFSET_S:
         which = "ahead of" if ahead > 0 else "behind"
         todo = "run NTP on both; decisions have the store's time, so a step of it moves reward windows"
@@ -173,14 +173,25 @@ def _number(info: Mapping[str, str], name: str) -> int:
     return int(told) if told.isdecimal() else 0
 
 
+def _of_each(check: Callable[[Vitals], Diagnosis]) -> Callable[[Seen], Diagnosis]:
+    """The worst that the check finds of any engine, which is named where there are several."""
+
+    def checked(seen: Seen) -> Diagnosis:
+        found = [(engine, check(engine)) for engine in seen.engines]
+        engine, worst = max(found, key=lambda one: (OK, WARNING, PROBLEM).index(one[1].result))
+        return replace(worst, said=f"{engine.name}: {worst.said}") if len(found) > 1 else worst
+
+    return checked
+
+
 CHECKS: tuple[Check, ...] = (
     ("store", _store),
     ("experiments", _same),
-    ("eviction", _eviction),
-    ("durability", _fsync),
-    ("persistence", _persistence),
-    ("memory", _memory),
-    ("replication", _replication),
-    ("store clock", _clock),
+    ("eviction", _of_each(_eviction)),
+    ("durability", _of_each(_fsync)),
+    ("persistence", _of_each(_persistence)),
+    ("memory", _of_each(_memory)),
+    ("replication", _of_each(_replication)),
+    ("store clock", _of_each(_clock)),
     ("disk", _disk),
 )

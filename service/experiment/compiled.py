@@ -110,6 +110,7 @@ class Metric:
     client: bool
     credit: Credit  # how a conversion's value is shared among several decisions,
     credit_half_life_ms: int  # under time decay: what halves one's weight
+    min_delay_ms: int  # what comes sooner is no person's
 
     @property
     def floored(self) -> bool:
@@ -196,12 +197,8 @@ class Experiment:
         settings = warnings_of(POLICIES[given.name], given.settings)
         told = self.holdout_share or self.algorithm in _STEADY or self.state == "ended"
         lift = () if told else (NO_HOLDOUT,)
-        return (
-            *(f"algorithm.{said}" for said in settings),
-            *lookalikes(self.spec.features),
-            *lift,
-            *self.pauses.warnings,
-        )
+        said = (f"algorithm.{one}" for one in settings)
+        return (*said, *lookalikes(self.spec.features), *lift, *self.pauses.warnings)
 
     def live(self, now_ms: int) -> bool:
         """Whether it chooses now: active and inside its dates."""
@@ -333,6 +330,7 @@ def _metric(place: int, spec: MetricSpec, live: bool) -> Metric:
         client=spec.client,
         credit=Credit(spec.credit),
         credit_half_life_ms=spec.credit_half_life_ms,
+        min_delay_ms=spec.min_delay_ms,
     )
 
 

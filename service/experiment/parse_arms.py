@@ -30,6 +30,7 @@ MAX_EVENTS = 64  # distinct events of one decision and metric
 MAX_TOTAL = 2**31 - 1
 DEFAULT_ALGORITHM = "auto"
 _WINDOW_MS = 400 * DAY_MS
+_HOUR_MS = 3_600_000
 _BIG = 1e12
 
 
@@ -138,6 +139,9 @@ def _metric(fields: Fields) -> MetricSpec:
     client = fields.flag("client", False)
     credit = fields.choice("credit", CREDITS, "last")
     half_life = fields.duration("credit_half_life", 60_000, _WINDOW_MS)
+    min_delay = fields.duration("min_delay", 0, _HOUR_MS) or 0
+    if min_delay >= (DAY_MS if window is None else window):
+        fields.add("min_delay", "must be below the window")
     if half_life is not None and credit != "time_decay":
         fields.add("credit_half_life", "is for `credit: time_decay`")
     fields.done()
@@ -154,6 +158,7 @@ def _metric(fields: Fields) -> MetricSpec:
         client=client,
         credit=credit,
         credit_half_life_ms=7 * DAY_MS if half_life is None else half_life,
+        min_delay_ms=min_delay,
     )
     if fields.fine("unit", "min", "max"):
         _check_range(fields, metric)

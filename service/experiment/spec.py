@@ -96,6 +96,7 @@ class MetricSpec(msgspec.Struct, frozen=True):
     client: bool = False
     credit: str = "last"
     credit_half_life_ms: int = 7 * 86_400_000
+    min_delay_ms: int = 0
 
 
 class GuardrailSpec(msgspec.Struct, frozen=True):

@@ -1,14 +1,14 @@
 """The ASGI application of the web port: routes, keys, origins, sizes, counters; errors into statuses.
 
-Choices are made right on the event loop: they wait for nothing and take microseconds. Events wait for the store and
-go to threads; a bounded number of them, so that a slow store is told of instead of hidden in a queue.
+Choices are made right on the event loop: they wait for nothing and take microseconds. Events wait for the store: few in a
+group with others', many on a thread; a bounded number, so that a slow store is told of instead of hidden in a queue.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from time import perf_counter
@@ -21,10 +21,12 @@ from service.http import ofrep
 from service.http.backend import Backend
 from service.http.choices import Choices
 from service.http.cors import Cors
-from service.http.events import Collector
+from service.http.events import Batch, Collector, replied
 from service.http.messages import Receive, Reply, Request, Scope, Send, refused
 from service.http.openapi import document
 from service.security.api_keys import SCOPES, Access, Key
+from service.serving.group_commit import Answers, GroupCommit, Waiting
+from service.serving.rewarder import RewardAnswer
 from service.telemetry.faults import Faults
 from service.telemetry.metrics import Metrics
 
@@ -41,7 +43,10 @@ Fail = Callable[[LeverError], Reply]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A path's handler and what it asks of requests. `waits`: it is run on a thread. `fail` renders errors."""
+    """A path's handler and what it asks of requests. `fail` renders errors.
+
+    `waits`: it is run on a thread; but for what `few` gives, whose events are counted together with others'.
+    """
 
     name: str
     method: str
@@ -49,6 +54,7 @@ class Route:
     scope: str = ""
     limit: int = BODY_BYTES
     waits: bool = False
+    few: Callable[[Request], Batch | None] | None = None
     fail: Fail = refused
 
 
@@ -76,12 +82,16 @@ class WebApp:
         metrics.shed.add(_POOL, 0)  # a rate needs the series before its first refusal
         self.faults = Faults(metrics, "http")
         self._log = structlog.get_logger("lever.web")
+        self._group = GroupCommit(collector.count, waiting, self.faults.note)
+        self._group.start()
         self._document = document()
         self._flag = Route("ofrep_flag", "POST", flags.single, "decide", fail=ofrep.failed)
         self._routes = {
             FLAGS: Route("ofrep_flags", "POST", flags.bulk, "decide", fail=ofrep.failed),
             "/v1/select": Route("select", "POST", choices.select, "decide"),
-            "/v1/events": Route("events", "POST", collector.collect, "reward", EVENTS_BYTES, waits=True),
+            "/v1/events": Route(
+                "events", "POST", collector.collect, "reward", EVENTS_BYTES, waits=True, few=collector.few
+            ),
             "/openapi.json": Route("openapi", "GET", lambda _: Reply(200, self._document)),
         }
         names = ("unknown", self._flag.name, *(route.name for route in self._routes.values()))
@@ -131,6 +141,7 @@ class WebApp:
 
     def close(self) -> None:
         """End the threads."""
+        self._group.stop()
         self._pool.shutdown()
 
     async def _answer(self, route: Route, tail: str, scope: Scope, receive: Receive) -> Reply:
@@ -147,7 +158,7 @@ class WebApp:
             if origin is not None:
                 extra = self._cors.check(origin, key)
             request = Request(tail, headers, await _body(receive, route.limit), key)
-            reply = await self._on_thread(route, request) if route.waits else route.handle(request)
+            reply = await self._waited(route, request) if route.waits else route.handle(request)
         except Exception as error:  # noqa: BLE001  # as above
             reply = self._refusal(route, tail, error)
         if method == "HEAD":
@@ -170,10 +181,35 @@ class WebApp:
             raise DeniedError(f"this API key does not have the scope {route.scope!r}")
         return key
 
+    async def _waited(self, route: Route, request: Request) -> Reply:
+        batch = route.few(request) if route.few is not None else None
+        return await self._on_thread(route, request) if batch is None else replied(batch, await self._in_group(batch))
+
+    async def _in_group(self, batch: Batch) -> Sequence[RewardAnswer]:
+        """What became of the events, once they were counted."""
+        if not batch.events:
+            return ()
+        if self._group.full:
+            raise self._overloaded()
+        loop = asyncio.get_running_loop()
+        told: asyncio.Future[Answers] = loop.create_future()
+
+        def done(answers: Answers) -> None:
+            loop.call_soon_threadsafe(_tell, told, answers)
+
+        self._group.put(Waiting([*batch.events.values()], float("inf"), done))
+        answers = await told
+        if isinstance(answers, Exception):
+            raise answers
+        return answers
+
+    def _overloaded(self) -> ExhaustedError:
+        self._shed(_POOL)
+        return ExhaustedError("overloaded: too many requests wait for the store", "OVERLOADED", RETRY_S)
+
     async def _on_thread(self, route: Route, request: Request) -> Reply:
         if self._waiting >= self._most:
-            self._shed(_POOL)
-            raise ExhaustedError("overloaded: too many requests wait for the store", "OVERLOADED", RETRY_S)
+            raise self._overloaded()
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, route.handle, request)
@@ -187,6 +223,11 @@ class WebApp:
         name = secrets.token_hex(6)
         self._log.error("incident", request_id=name, exc_info=error)
         return _failed(route, tail, LeverError(f"internal error, incident {name}"))
+
+
+def _tell(told: asyncio.Future[Answers], answers: Answers) -> None:
+    if not told.done():  # whose request is gone
+        told.set_result(answers)
 
 
 def _credential(headers: dict[bytes, bytes]) -> str | None:

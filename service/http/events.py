@@ -6,6 +6,7 @@ Also takes what `navigator.sendBeacon` sends: a text body, and the (public) key 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -15,12 +16,13 @@ from service.errors import InvalidError, LeverError, UnavailableError
 from service.http.backend import TOKEN_CHARS, Backend
 from service.http.messages import Element, Reply, Request, decode, described, elements, placed, waiting
 from service.security.api_keys import Key
-from service.serving.rewarder import RewardAnswer, RewardEvent
+from service.serving.rewarder import Event as Counted
+from service.serving.rewarder import Exposure, RewardAnswer, RewardEvent
 from service.serving.token import from_text
-from service.serving.use_cases import UseCases
 from service.store.contract import Outcome
 
 EVENTS = 1000
+FEW, FEW_BYTES = 16, 8 << 10  # as a page sends them
 NAME_BYTES = 128
 
 Name = Annotated[str, Meta(max_length=NAME_BYTES)]
@@ -70,59 +72,82 @@ _BATCH = msgspec.json.Decoder(_Batch)
 _EVENT = msgspec.json.Decoder(Event)
 
 
+@dataclass(slots=True)
+class Batch:
+    """A call's events, read: `answers` has what is wrong with some, `events` the others by their place."""
+
+    answers: list[RewardAnswer]
+    events: dict[int, Counted]
+
+
 class Collector:
-    """Answers POST /v1/events. It waits for the store: to be called on a thread."""
+    """Answers POST /v1/events."""
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
 
     def collect(self, request: Request) -> Reply:
-        """Raises InvalidError and UnavailableError for the batch as a whole; what is wrong with an event stays with it.
+        """The reply to many events. It waits for the store: to be called on a thread.
 
-        503 where the store was away for any event: the same batch may then be sent again as it is.
+        Raises InvalidError and UnavailableError for the batch as a whole; what is wrong with an event stays with it.
         """
-        _, events = elements(_BATCH, request.body, "events")
-        answers = _answers(self._backend.working(), events, request.key)
-        away = next((answer for answer in answers if isinstance(answer, UnavailableError)), None)
-        results = [
-            Result(error=described(answer)) if isinstance(answer, LeverError) else Result(answer.name)
-            for answer in answers
-        ]
-        body = msgspec.json.encode(Results(results))
-        return Reply(200, body) if away is None else Reply(503, body, waiting(away))
+        self._backend.working()
+        batch = _batch(elements(_BATCH, request.body, "events")[1], request.key)
+        return replied(batch, self.count([*batch.events.values()]))
+
+    def few(self, request: Request) -> Batch | None:
+        """The events where they are so few that they are read at once and counted with others'. Raises as `collect`."""
+        if len(request.body) > FEW_BYTES:
+            return None
+        self._backend.working()
+        raw = elements(_BATCH, request.body, "events")[1]
+        return _batch(raw, request.key) if len(raw) <= FEW else None
+
+    def count(self, events: Sequence[Counted]) -> list[RewardAnswer]:
+        """UseCases.reward. Raises UnavailableError while there are none."""
+        return self._backend.working().reward(events) if events else []
 
 
-def _event(raw: Element) -> Event:
-    event = decode(_EVENT, raw)
+def replied(batch: Batch, counted: Sequence[RewardAnswer]) -> Reply:
+    """What a call is answered whose events were counted, in the order of `batch.events`.
+
+    503 where the store was away for any event: the same batch may then be sent again as it is.
+    """
+    answers = batch.answers
+    for place, answer in zip(batch.events, counted, strict=True):
+        answers[place] = answer
+    away = next((answer for answer in answers if isinstance(answer, UnavailableError)), None)
+    results = [
+        Result(error=described(answer)) if isinstance(answer, LeverError) else Result(answer.name) for answer in answers
+    ]
+    body = msgspec.json.encode(Results(results))
+    return Reply(200, body) if away is None else Reply(503, body, waiting(away))
+
+
+def _sent(raw: Element) -> Event:
+    sent = decode(_EVENT, raw)
     for field in ("metric", "event_id"):
-        text = getattr(event, field) or ""
+        text = getattr(sent, field) or ""
         if len(text) * 4 > NAME_BYTES and len(text.encode()) > NAME_BYTES:
             raise InvalidError.field(field, f"is longer than {NAME_BYTES} bytes")
-    return event
+    return sent
 
 
-def _answers(use_cases: UseCases, events: Sequence[Element], key: Key) -> list[RewardAnswer]:
-    """One answer an event; rewards go to the store together, and exposures do."""
-    answers: list[RewardAnswer] = [Outcome.IGNORED] * len(events)
-    rewards: dict[int, RewardEvent] = {}
-    exposures: dict[int, bytes] = {}
-    for place, raw in enumerate(events):
+def _batch(raw: Sequence[Element], key: Key) -> Batch:
+    """Exposures first: a reward makes its decision a trial too, and the exposure beside it would be told it was one."""
+    answers: list[RewardAnswer] = [Outcome.IGNORED] * len(raw)
+    rewards: dict[int, Counted] = {}
+    exposures: dict[int, Counted] = {}
+    for place, one in enumerate(raw):
         try:
-            event = _event(raw)
-            token = from_text(event.decision_id)
+            sent = _sent(one)
+            token = from_text(sent.decision_id)
         except LeverError as error:
             answers[place] = placed(error, f"events[{place}]")
             continue
-        if event.type == "exposure":
-            exposures[place] = token
+        if sent.type == "exposure":
+            exposures[place] = Exposure(token, key.public)
         else:
-            event_id = "" if key.public else event.event_id or ""
-            rewards[place] = RewardEvent(
-                token, event.metric or "", event.value, event_id, key.public, bool(event.retract)
-            )
-    # Exposures first: a reward makes its decision a trial too, and the exposure beside it would be told it was one.
-    shown = use_cases.expose(list(exposures.values()), key.public) if exposures else []
-    counted = use_cases.reward(list(rewards.values())) if rewards else []
-    for place, answer in zip((*rewards, *exposures), (*counted, *shown), strict=True):
-        answers[place] = answer
-    return answers
+            event_id = "" if key.public else sent.event_id or ""
+            rewards[place] = RewardEvent(token, sent.metric or "", sent.value, event_id, key.public, bool(sent.retract))
+    return Batch(answers, exposures | rewards)

@@ -160,7 +160,7 @@ class Feed:
         with self.paused() as replicas:
             if uid not in replicas:
                 raise UnavailableError(f"the store has lost experiment {name!r}", "STORE_LOST_EXPERIMENT")
-            return look(self._publisher.snapshot(uid), replicas[uid], self._directory.stale)
+            return look(self._publisher.snapshot(uid), replicas[uid], self._directory.outdated(uid))
 
     def lost(self) -> frozenset[str]:
         """Experiments that are served here and that the store forgot."""
@@ -212,16 +212,18 @@ class Feed:
         with self._folding:
             if self._follower.take(poll):
                 self._store_reached(len(poll.registry))
+            self._directory.parted = self._follower.away
             if not poll.more:
                 self._look_after(poll.now)
                 self._publish()
-                self._gauges.current(self.replicas.values(), self._checkpoints.diverged)
+                self._gauges.current(self._current(), self._checkpoints.diverged)
                 self._snapshot_file.save(self._replicas())
         return poll.more
 
     def _look_after(self, now_ms: int) -> None:
         """Checkpoints: cut where the log is quiet, sent, audited."""
-        for uid, replica in list(self.replicas.items()):
+        for replica in self._current():
+            uid = replica.uid
             with self._follower.contained(uid):
                 replica.idle(now_ms)
                 self._checkpoints.send(replica)
@@ -249,6 +251,11 @@ class Feed:
         self._reached = True
         self._directory.stale = False
         self._metrics.store_up.set(1)
+
+    def _current(self) -> list[Replica]:
+        """Those of which the last poll brought all that the store has."""
+        away = self._follower.away
+        return [replica for uid, replica in self.replicas.items() if uid not in away]
 
     def _replicas(self) -> list[Replica]:
         """All that is left here, also of what the store has lost."""

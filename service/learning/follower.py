@@ -1,7 +1,8 @@
 """Following the log: every experiment's replica is loaded once, and then folds what the store has new.
 
-After every loss of the connection all are loaded anew: the store may have lost its last moments, and neither ids nor
-versions are sure to be seen going backwards.
+After every loss of a connection all that are read over it are loaded anew: the store may have lost its last moments, and
+neither ids nor versions are sure to be seen going backwards. Those of a cluster's primary that is away wait for it; the
+others go on.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from service.learning.publisher import Publisher
 from service.learning.quarantine import Quarantine
 from service.learning.replica import Replica
 from service.serving.store_clock import StoreClock
-from service.store.contract import START, Loaded, LostError, Poll, Store
+from service.store.contract import NOWHERE, START, Loaded, LostError, PartAwayError, Poll, Store
 from service.store.scripts import order
 
 _ENTRIES = 1000  # of one experiment in one poll
@@ -45,7 +46,10 @@ class Follower:
         self._gauges = gauges
         self._log = structlog.get_logger("lever.feed")
         self.replicas: dict[str, Replica] = {}
+        self.away: frozenset[str] = frozenset()  # those whose part of the store is away, as of the last poll
         self._session: int | None = None  # of the store that they follow; None: the next poll loads everything anew
+        self._sessions: dict[str, int] = {}  # those over which they were loaded, by uid
+        self._told: frozenset[str] = frozenset()  # `away`, as it was last told
 
     def poll(self) -> Poll:
         """What is new in the store. UnavailableError; then the next one starts anew."""
@@ -59,28 +63,56 @@ class Follower:
     def take(self, poll: Poll) -> bool:
         """Bring the replicas to where the store is; whether everything had to be loaded. UnavailableError."""
         known = set(poll.registry.values())
+        self.away = poll.away
         self._quarantine.listed(poll.registry)
         for uid, why in poll.damaged.items():
             self._shut(uid, CorruptError(why))
-        if poll.session != self._session:
-            self._drop_unlisted(known)
-            for uid in known - poll.damaged.keys():
-                self.load(uid)
-            self._session = poll.session
-            return True
-        for uid in known - set(self.replicas):
-            if not self._quarantine.waits(uid):
-                self.load(uid)
+        anew = poll.session != self._session
+        if not anew:
+            self._fold(poll)
         self._drop_unlisted(known)
+        for uid in known - poll.damaged.keys() - poll.away:
+            if anew or (self._moved(uid, poll) and not self._quarantine.waits(uid)):
+                self._begin(uid, poll.session_of(uid))
+        self._session = poll.session
+        self._tell_away()
+        return anew
+
+    def _fold(self, poll: Poll) -> None:
         for uid, entries in poll.entries.items():
             replica = self.replicas.get(uid)
-            if replica is not None and uid in poll.rewound:
+            if replica is None or self._moved(uid, poll):
+                continue  # it is loaded
+            if uid in poll.rewound:
                 self.load(uid)
-            elif replica is not None:
-                with self.contained(uid):
-                    replica.fold(entries)
-                    self._checkpoints.send(replica)
-        return False
+                continue
+            with self.contained(uid):
+                replica.fold(entries)
+                self._checkpoints.send(replica)
+
+    def _begin(self, uid: str, session: int) -> None:
+        if session == NOWHERE:
+            self.away |= {uid}
+            return
+        self._sessions[uid] = session
+        self.load(uid)
+
+    def _moved(self, uid: str, poll: Poll) -> bool:
+        """Whether it is read over another connection than it was loaded over, or was not loaded."""
+        if uid not in self.replicas:
+            return True
+        return poll.session_of(uid) != self._sessions.get(uid)
+
+    def _tell_away(self) -> None:
+        if self.away != self._told:
+            say = self._log.warning if self.away - self._told else self._log.info
+            say(
+                "a part of the store is away; its experiments go on from the last snapshot"
+                if self.away
+                else "all parts of the store are reached",
+                experiments=len(self.away),
+            )
+            self._told = self.away
 
     def disconnected(self) -> None:
         """The store was away: what is known of it may not be so any more."""
@@ -93,6 +125,9 @@ class Follower:
             yield
         except LostError:
             self._quarantine.lose(uid, self.replicas.pop(uid, None))
+        except PartAwayError:
+            self.away |= {uid}
+            self._sessions.pop(uid, None)  # to be loaded once it is back
         except UnavailableError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the others learn on
@@ -112,7 +147,7 @@ class Follower:
                     raise CorruptError(
                         f"the log does not have the entry {replica.cursor}: what came after it is missing"
                     )
-                replica.fold(poll.entries.get(uid, ()))
+                replica.fold(poll.of(uid))
                 more = poll.more
             if not sound and replica.begun:
                 replica.heal()
@@ -131,10 +166,12 @@ class Follower:
         read_to, has_to = order(before.cursor), order(now.cursor)
         if has_to <= read_to:
             return has_to < read_to
-        if before.uid not in self._store.poll({before.uid: before.cursor}, 1).rewound:
+        uid = before.uid
+        after = self._store.poll({uid: before.cursor}, 1)
+        if not after.of(uid) or uid not in after.rewound:
             return False
-        first = self._store.poll({before.uid: START}, 1).entries.get(before.uid)
-        return first is not None and order(first[0].id) <= read_to
+        first = self._store.poll({uid: START}, 1).of(uid)
+        return bool(first) and order(first[0].id) <= read_to
 
     def _stored(self, uid: str) -> tuple[Replica, bool]:
         """What the store has of an experiment, before the log's tail; false if the stored checkpoint is no good."""
@@ -166,6 +203,7 @@ class Follower:
     def _deleted(self, uid: str) -> None:
         name = self._quarantine.labels(uid).get("experiment")
         self.replicas.pop(uid, None)
+        self._sessions.pop(uid, None)
         self._publisher.forget(uid)
         self._quarantine.forget(uid)
         self._checkpoints.forget(uid)

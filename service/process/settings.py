@@ -18,13 +18,15 @@ from service.security.secrets import LEAST, MOST
 
 PREFIX = "LEVER_"
 LEVELS = ("debug", "info", "warning", "error")
-SCHEMES = ("redis", "rediss", "unix")
+SCHEMES = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel")
 _SIZE = re.compile(r"(\d+)\s*(b|kb|mb|gb)?", re.IGNORECASE)
 # What follows the scheme in a store's URL: anything ambiguous is refused. A user alone might be a password.
 _WORD = r"(?:[A-Za-z0-9\-._~!$&'()*+,;=]|%[0-9A-Fa-f]{2})"
 _HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._\-]*)(?::\d{1,5})?"
-_STORE = re.compile(rf"(?:{_WORD}*:{_WORD}+@)?{_HOST}(?P<path>(?:/[^\s@#?\[]*)?)(?:\?(?:{_WORD}|[:/])*)?")
+_HOSTS = rf"{_HOST}(?:,{_HOST})*"  # nodes of a cluster, or Sentinels
+_STORE = re.compile(rf"(?:{_WORD}*:{_WORD}+@)?{_HOSTS}(?P<path>(?:/[^\s@#?\[]*)?)(?:\?(?:{_WORD}|[:/])*)?")
 _DATABASE = re.compile(r"(?:/\d*)?")
+_SERVICE = re.compile(r"/[\w.\-]+(?:/\d*)?")  # as Sentinels call it, and a database
 _UNITS = {"": 1, "b": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30}
 
 
@@ -93,7 +95,8 @@ def _url(text: str) -> str:
     if not begun or scheme not in SCHEMES:
         raise ValueError(f"must begin with {', '.join(f'{s}://' for s in SCHEMES)}")
     found = _STORE.fullmatch(rest)
-    if found is None or (scheme != "unix" and not _DATABASE.fullmatch(found["path"])):
+    path = _SERVICE if scheme.endswith("+sentinel") else _DATABASE
+    if found is None or (scheme != "unix" and not path.fullmatch(found["path"])):
         raise ValueError(
             "is not of the form SCHEME://[[USER]:PASSWORD@]ADDRESS; percent-encode the password: "
             "%23 for #, %2F for /, %3F for ?, %5B for [, %40 for @, %25 for %"
@@ -145,6 +148,9 @@ class Settings:
     )
     watchdog_s: int = _option(
         30, _number(0, 3600), "a process that is silent for so many seconds is replaced; 0: never"
+    )
+    store_replicas: int = _option(
+        0, _number(0, 16), "replicas of the store that must have a write before it is acknowledged"
     )
 
     def __str__(self) -> str:

@@ -41,9 +41,11 @@ class Method:
     take: Callable[[FastUnary, Call, bytes], None] | None = None
     gone: Callable[[Call], None] | None = None
     crowded: Callable[[], bool] | None = None
+    later: bool = field(init=False)  # it is answered once, by whoever took it
     told_end: bool = field(init=False)  # a call's end is asked for by itself, as it may come before the answer
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "later", self.take is not None and self.gone is None)
         object.__setattr__(self, "told_end", self.pool is not None or self.gone is not None)
 
 

@@ -43,6 +43,7 @@ _NAMES = (
 _METHODS = ("register_method", "register_completion_queue", "request_registered_call")
 _LOW = AHEAD - 8  # the core is asked for more calls once there are fewer: for some at a time, which costs less
 _PAUSE_S = 0.05  # before the core is asked again, where it refused
+_SOON_S = 0.001  # while answers are owed, they are looked for so often at least
 _TICK_S = 0.1  # how often unfinished calls are looked at
 _TURNS = 4  # so many events are taken in for one answer, while some wait
 _FAULT = Ending(grpc.StatusCode.INTERNAL, "internal error")
@@ -97,6 +98,9 @@ class FastUnary:
         self._open = 0  # calls that it gave and that are not over
         self._dropped: deque[Call] = deque()  # of these, those of which no event will tell
         self._ready: deque[tuple[Call, bytes]] = deque()  # their message is here, their turn has not come
+        self._told: deque[tuple[Call, bytes | Ending]] = deque()  # taken calls and their answers, to be sent
+        self._owed = 0  # taken calls that are not over
+        self._nudge: Call | None = None  # a taken call that was ended elsewhere; its event is to come
         self._reading, self._writing = unfinished.reading, unfinished.writing
         self._ending = False
         self._most, self._faults, self._unfinished, self._tick = waiting, faults, unfinished, tick
@@ -131,11 +135,15 @@ class FastUnary:
 
     def _run(self) -> None:
         """Take event after event. Ends when the server gave back what it was asked for."""
-        poll, ready, turns = self._queue.poll, self._ready, 0
+        poll, ready, told, turns = self._queue.poll, self._ready, self._told, 0
         while self._open or not self._ending or any(asked.count for asked in self._asked):
             try:
-                event = poll(0.0 if ready else self._wake)
-                if event.tag is not None:
+                event = poll(0.0 if ready else self._wake if not self._owed else time() + _SOON_S)
+                while told:
+                    self._end_told(*told.popleft())
+                if event.tag is None:
+                    self._nudge = None
+                else:
                     step, about = event.tag
                     step(about, event)
                     if not ready:
@@ -146,8 +154,8 @@ class FastUnary:
                 if ready:
                     turns = 0
                     self._answer(*ready.popleft())
-                elif event.tag is None:
-                    self._look(perf_counter())
+                elif event.tag is None and (now := perf_counter()) > self._due:
+                    self._look(now)
             except Exception as error:  # noqa: BLE001
                 self._faults.note(error)
                 sleep(_PAUSE_S)  # should it be for good
@@ -224,6 +232,7 @@ class FastUnary:
             elif method.pool is not None:
                 self._hand_over(call, message)
             elif method.take is not None:
+                self._owed += method.later
                 method.take(self, call, message)
             # While many calls have no message yet, which of them wait is known once all that is here is taken in.
             elif self._ready or len(self._reading) > self._most:
@@ -260,7 +269,19 @@ class FastUnary:
             self._fail(call, error)
 
     def tell(self, call: Call, made: bytes | Ending) -> None:
-        """Answer a call that was taken, from any thread."""
+        """Answer a call that was taken, from any thread.
+
+        Every operation of the core lets the interpreter go, so that two threads that end calls wake each other for each.
+        So this queue's own thread ends them: all but the first, whose event wakes it. Should that not come, as the caller
+        reads nothing, or just have come, it looks by itself (_SOON_S).
+        """
+        if self._nudge is None:
+            self._nudge = call
+            self._end_told(call, made)
+        else:
+            self._told.append((call, made))
+
+    def _end_told(self, call: Call, made: bytes | Ending) -> None:
         try:
             self.end(call, made)
         except Exception as error:  # noqa: BLE001
@@ -294,6 +315,9 @@ class FastUnary:
 
     def _over(self, call: Call, event: Any) -> None:
         self._writing.pop(call, None)
+        self._owed -= call.method.later
+        if call is self._nudge:
+            self._nudge = None
         call.left -= 1
         if not call.left:
             self._open -= 1

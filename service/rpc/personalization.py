@@ -244,7 +244,8 @@ def _event(request: pb.RewardRequest) -> RewardEvent:
     _size("metric", request.metric, NAME_BYTES)
     _size("event_id", request.event_id, EVENT_BYTES)
     value = request.value if request.HasField("value") else None
-    return RewardEvent(_token(request), request.metric, value, request.event_id, retract=request.retract)
+    after = request.after_ms if request.HasField("after_ms") else None
+    return RewardEvent(_token(request), request.metric, value, request.event_id, False, request.retract, after)
 
 
 def _exposure(request: pb.ExposeRequest) -> Exposure:

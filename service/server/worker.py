@@ -33,7 +33,6 @@ from service.store.contract import Event, Journal
 from service.store.counted import Counted
 from service.store.durability import durability
 from service.store.redis import RedisStore
-from service.store.vitals import refuse_cluster
 from service.telemetry.dumps import STARTING, Reporter
 from service.telemetry.metrics import Metrics
 from service.telemetry.refusals import Refusals
@@ -50,11 +49,9 @@ FIRST = "0"  # what the supervisor calls the first worker
 def make(settings: Settings, url: str, metrics: Metrics) -> Service:
     """The service over the store at `url`. UnavailableError while the store does not give the keys.
 
-    PreconditionError where they are none, or not those of the store's other servers, and for a Redis Cluster.
+    PreconditionError where they are none, or not those of the store's other servers, and for a store of no use.
     """
-    with suppress(UnavailableError):  # away: what a snapshot file has is served meanwhile
-        refuse_cluster(url)
-    store, mark = RedisStore(url), snapshot_file.mark(settings.redis_url)
+    store, mark = RedisStore(url, replicas=settings.store_replicas), snapshot_file.mark(settings.redis_url)
     shared = secrets.remembered(settings.data_dir, mark, store.secret)
     try:
         held = secrets.find(settings.token_keys, None if settings.redis_url else settings.data_dir, shared)

@@ -83,7 +83,7 @@ def select_batch(
     return BatchDecision(
         tokens, batch.arm, tuple(a.id for a in exp.arms), tuple(a.payload_json for a in exp.arms),
         batch.propensity, batch.segment, exp.segments.ids, batch.reason,
-        ((batch.flags & HOLDOUT) != 0).astype(np.uint8).tobytes(), personalizer.directory.stale, exp.version,
+        ((batch.flags & HOLDOUT) != 0).astype(np.uint8).tobytes(), personalizer.directory.outdated(exp.uid), exp.version,
         freeze(personalizer.keys, snapshot) if frozen == b"" else b"",
     )  # fmt: skip
 

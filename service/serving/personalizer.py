@@ -197,7 +197,7 @@ class Personalizer:
         self._decided((exp.name, arm.id, _NAMES[reason]))
         return Decision(
             to_text(self.keys.seal(nonce, whose(exp.uid, exp.horizon_ms)(who.subject) + what)), arm.id, arm.payload_json, chosen.propensity,
-            exp.segments.ids[segment], bool(flags & HOLDOUT), self.directory.stale, exp.version, reason,
+            exp.segments.ids[segment], bool(flags & HOLDOUT), self.directory.outdated(exp.uid), exp.version, reason,
         )  # fmt: skip
 
     def _repeat(
@@ -224,7 +224,7 @@ class Personalizer:
         self._decided((exp.name, arm.id, Reason.REPEATED.name))
         return Decision(
             previous, arm.id, arm.payload_json, token.propensity, exp.segments.ids[token.segment],
-            bool(token.flags & HOLDOUT), self.directory.stale, exp.version, Reason.REPEATED,
+            bool(token.flags & HOLDOUT), self.directory.outdated(exp.uid), exp.version, Reason.REPEATED,
         )  # fmt: skip
 
     def count_features(self, name: str, clipped: int, unknown: int) -> None:

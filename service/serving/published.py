@@ -18,6 +18,7 @@ class Published:
     buffer_bytes: int = 64 << 20
     stale: bool = True  # the store is away, or was not reached yet
     away: bool = False  # the last call found nobody there: rewards are refused at once, until a poll is answered
+    parted: frozenset[str] = frozenset()  # experiments, by uid, whose part of the store is away
     by_name: Mapping[str, Snapshot] = field(default_factory=dict)
     by_uid: Mapping[str, Snapshot] = field(default_factory=dict)
     buffers: dict[str, Buffer] = field(default_factory=dict)
@@ -29,6 +30,10 @@ class Published:
                 self.buffers[uid] = Buffer(self.buffer_bytes)
         self.by_uid = dict(snapshots)
         self.by_name = {s.experiment.name: s for s in snapshots.values()}
+
+    def outdated(self, uid: str) -> bool:
+        """Whether what is published of an experiment may lack what the store has."""
+        return self.stale or uid in self.parted
 
     def named(self, name: str) -> Snapshot:
         """The snapshot of the experiment of this name; NotFoundError."""

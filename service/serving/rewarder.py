@@ -30,6 +30,7 @@ class RewardEvent:
     event_id: str = ""
     client: bool = False  # sent with a browser key, by anybody: only what is marked so, once and as 1
     retract: bool = False  # the event is taken back, or will not count once it comes
+    after_ms: int | None = None  # how long after the decision was shown it happened; None: it happens now
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,10 @@ class Rewarder:
         if event.retract and event.value is not None:
             raise InvalidError.field("value", "a retraction has none: it takes back what the event was worth")
         value = 0 if event.retract else metric.units(1.0 if event.value is None else event.value)
+        if metric.min_delay_ms and not event.retract:
+            after = self._clock.now_ms() - token.time if event.after_ms is None else event.after_ms
+            if after < metric.min_delay_ms:
+                return exp.uid, Outcome.TOO_SOON
         deadline = token.time + min(metric.window_ms + metric.grace_ms, token.horizon_ms)
         event_id = event.event_id.encode()
         claim = claim_of(token, metric.number, value, metric.aggregate, event_id, deadline, metric.limit)

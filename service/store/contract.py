@@ -16,10 +16,17 @@ from typing import Protocol
 from service.errors import UnavailableError
 
 START = "0-0"  # the id before the first entry
+NOWHERE = -1  # the session over which nothing is read
 
 
 class UnreachableError(UnavailableError):
     """No answer at all: no connection, or none in time. What was sent may have been applied."""
+
+
+class PartAwayError(UnavailableError):
+    """The part of the store that keeps this experiment does not answer. The others may: one primary of a cluster."""
+
+    reason = "STORE_PART_AWAY"
 
 
 class LostError(UnavailableError):
@@ -45,6 +52,7 @@ class Outcome(enum.IntEnum):
     LATE = 3
     IGNORED = 4
     RETRACTED = 5  # the event was taken back before it came: not counted
+    TOO_SOON = 6  # within the metric's min_delay: not counted, and no store is asked
     TOO_MANY_EVENTS = -1  # the 65th distinct event of a decision and metric: refused, nothing written
     TOTAL_OUT_OF_RANGE = -2  # the new total would leave what a cell can hold: refused, nothing written
     NOTHING_TO_LOWER = -3  # a refund where the total is at its bound: refused, nothing written
@@ -126,7 +134,9 @@ class Poll:
     `more` says that entries were left for the next poll. `session` names the connection: another one means that the
     store was away in between, however shortly, or is another one. `damaged` says of which uids the log cannot be read,
     and why. `rewound` are those with new entries whose log no longer has the entry at the cursor: its end was lost,
-    or it was trimmed. `eviction` is the engine's policy, "" where it is not told.
+    or it was trimmed. `eviction` is the engine's policy, "" where it is not told. In a store of several parts `session`
+    is always the same, and `sessions` has the connection of each experiment, NOWHERE while its part does not answer;
+    `away` are those that were asked for in vain.
     """
 
     now: int
@@ -137,6 +147,18 @@ class Poll:
     damaged: Mapping[str, str] = field(default_factory=dict)
     rewound: frozenset[str] = frozenset()
     eviction: str = ""
+    sessions: Mapping[str, int] | None = None
+    away: frozenset[str] = frozenset()
+
+    def session_of(self, uid: str) -> int:
+        """The connection over which an experiment is read."""
+        return self.session if self.sessions is None else self.sessions[uid]
+
+    def of(self, uid: str) -> Sequence[Entry]:
+        """The new entries of an experiment. PartAwayError where it was asked for in vain."""
+        if uid in self.away:
+            raise PartAwayError("store: the part with this experiment does not answer")
+        return self.entries.get(uid, ())
 
 
 @dataclass(frozen=True, slots=True)

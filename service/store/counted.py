@@ -19,6 +19,7 @@ from service.store.contract import (
     Loaded,
     LostError,
     Outcome,
+    PartAwayError,
     Poll,
     Put,
     SpoiltError,
@@ -28,7 +29,7 @@ from service.store.contract import (
 from service.telemetry.metrics import Metrics
 
 CALLS = ("put", "load", "poll", "append", "reward", "checkpoint")
-KINDS = (UnreachableError, LostError, SpoiltError, UnavailableError, CorruptError)
+KINDS = (UnreachableError, PartAwayError, LostError, SpoiltError, UnavailableError, CorruptError)
 
 
 class Counted:

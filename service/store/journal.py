@@ -8,7 +8,7 @@ from threading import Lock
 
 from service.store.contract import Event
 from service.store.scripts import Keys, pairs
-from service.store.wire import Wire
+from service.store.wire.wire import Wire
 
 ONCE_S = 60
 EVENTS = 100_000  # about so many are kept
@@ -44,25 +44,25 @@ class MemoryJournal:
 class RedisJournal:
     """Journal in one stream."""
 
-    def __init__(self, wire: Wire, keys: Keys) -> None:
-        self._wire = wire
+    def __init__(self, wire: Callable[[], Wire], keys: Keys) -> None:
+        self._wired = wire
         self._keys = keys
 
     def note(self, event: Event, once: str = "") -> None:
         """Journal.note. A server that dies between the two calls keeps nothing, which is better than twice."""
-        if once and self._wire.ask(("SET", self._keys.once(once), 1, "NX", "EX", ONCE_S))[0] is None:
+        if once and self._wired().ask(("SET", self._keys.once(once), 1, "NX", "EX", ONCE_S))[0] is None:
             return
         said = {"what": event.what, "by": event.by, "detail": event.detail}
         about = {"experiment": event.experiment, "version": event.version}
         fields = [part for pair in (said | about).items() for part in pair]
-        self._wire.ask(("XADD", self._keys.journal, "MAXLEN", "~", EVENTS, "*", *fields))
+        self._wired().ask(("XADD", self._keys.journal, "MAXLEN", "~", EVENTS, "*", *fields))
 
     def events(self, experiment: str = "", limit: int = 1000) -> list[Event]:
         """Journal.events."""
         found: list[Event] = []
         newest = "+"
         while len(found) < limit:
-            (page,) = self._wire.ask(("XREVRANGE", self._keys.journal, newest, "-", "COUNT", _PAGE))
+            (page,) = self._wired().ask(("XREVRANGE", self._keys.journal, newest, "-", "COUNT", _PAGE))
             events = [_event(name, dict(pairs(fields))) for name, fields in page]
             found += [event for event in events if experiment in ("", event.experiment)]
             if len(page) < _PAGE:

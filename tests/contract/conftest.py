@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from loadtest.engines.cluster import Cluster
 from service.store.contract import Store
 from service.store.embedded import Embedded
 from service.store.memory import MemoryStore
@@ -33,12 +34,31 @@ def _on(engine: Embedded) -> Iterator[Subject]:
         store.close()
 
 
-@pytest.fixture(params=["memory", "valkey", "debian_redis"])
+def _on_cluster(cluster: Cluster) -> Iterator[Subject]:
+    prefix = f"test{next(_prefixes)}"
+    opened: list[RedisStore] = []
+
+    def again() -> RedisStore:
+        opened.append(RedisStore(cluster.url, prefix, timeout=20.0))
+        return opened[-1]
+
+    def lose() -> None:
+        for member in cluster.primaries():
+            member.client.flushall()
+
+    yield Subject(again(), lose, again)
+    for store in opened:
+        store.close()
+
+
+@pytest.fixture(params=["memory", "valkey", "debian_redis", "clustered"])
 def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
     """Each store in turn."""
     if request.param == "memory":
         store = MemoryStore()
         yield Subject(store, store.forget, lambda: store)
+    elif request.param == "clustered":
+        yield from _on_cluster(request.getfixturevalue(request.param))
     else:
         yield from _on(request.getfixturevalue(request.param))
 

@@ -6,7 +6,7 @@ import pytest
 import structlog
 
 from service.server.assemble import Service
-from service.store import watch
+from service.store.wire import watch
 from tests.rig.ground import Ground
 from tests.rig.stage import one_valued
 from tests.rig.waiting import eventually

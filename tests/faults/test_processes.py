@@ -47,7 +47,7 @@ def select(stub: PersonalizationServiceStub) -> pb.SelectResponse:
 @pytest.mark.long
 def test_killed_workers_and_stores_under_load(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     account = Account()
-    callers = Callers(site, account, 2)
+    callers = Callers(site.servers, account, 2)
     for _ in range(2):
         from loadtest.endurance.faults import store_killed, worker_killed
 

@@ -28,10 +28,11 @@ class Stage:
     url: str
     prefix: str = field(default_factory=lambda: "t" + secrets.token_hex(6))
     services: list[Service] = field(default_factory=list)
+    replicas: int = 0  # that must have a write
 
     def store(self) -> RedisStore:
         """Another connection to the same data."""
-        return RedisStore(self.url, prefix=self.prefix)
+        return RedisStore(self.url, prefix=self.prefix, replicas=self.replicas)
 
     def service(self, poll_ms: int = 20, flush_ms: int = 20) -> Service:
         """One more server, started and ready."""

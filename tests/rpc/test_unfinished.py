@@ -131,6 +131,20 @@ def test_an_answer_that_nobody_reads_is_dropped(monkeypatch: pytest.MonkeyPatch)
         all_answer(channel)
 
 
+def test_a_reward_whose_answer_nobody_reads_holds_up_no_other() -> None:
+    request = message(pb.RewardRequest(decision_id="abcd").SerializeToString())
+    with served(Standin()) as (channel, server), RawConnection(port_of(channel), window=0) as link:
+        stub = PersonalizationServiceStub(channel)
+        for _ in range(20):  # one of these may be what the answering thread is woken by
+            link.open(f"/{PERSONALIZATION}/Reward", data=request, end=True)
+            calls = [stub.Reward.future(pb.RewardRequest(decision_id="abcd"), timeout=20) for _ in range(5)]
+            assert {call.result().outcome for call in calls} == {pb.OUTCOME_APPLIED}
+        link.socket.close()
+        queues = server._queues
+        assert queues is not None
+        eventually(lambda: not any(queue._open or queue._owed for queue in queues.all))
+
+
 def test_a_watcher_that_does_not_read_holds_nobody_up_and_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "PATIENCE_S", 0.3)
     metrics, ask = Metrics(), health_pb2.HealthCheckRequest(service=STORE)

@@ -1,4 +1,4 @@
-"""Stores as others run them: a cluster is refused with the reason, a managed one is used with what it allows."""
+"""Stores as others run them: a cluster, and managed ones with what they allow."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import pytest
 import redis
 
+from loadtest.engines.cluster import Cluster
 from loadtest.rig.server import free_ports
 from service.pb.lever.v1 import personalization_pb2 as pb
 from tests.rig.credentials import certificate
@@ -63,20 +63,30 @@ def said(*options: str) -> dict[str, dict[str, str]]:
     return {one["check"]: one for one in json.loads(lever("doctor", "--json", *options).stdout)}
 
 
-@pytest.mark.parametrize("slots", [False, True])
-def test_a_cluster_is_refused_with_the_reason(tmp_path: Path, slots: bool) -> None:
+def test_a_cluster_behind_a_socket_is_refused_with_the_way_to_give_it(tmp_path: Path) -> None:
     with engine(tmp_path, "--cluster-enabled", "yes", "--cluster-port", str(free_ports(1)[0])) as client:
-        if slots:
-            client.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-            eventually(lambda: b"cluster_state:ok" in client.execute_command("CLUSTER", "INFO"))
         url = f"unix://{tmp_path}/engine.sock"
         ports = ["--grpc-port", str(free_ports(1)[0]), "--http-port", str(free_ports(1)[0])]
         done = lever("serve", "--redis-url", url, "--data-dir", str(tmp_path / "data"), *ports)
         assert done.returncode == 1
-        assert "the store is a Redis Cluster (cluster-enabled yes), which Lever does not support yet" in done.stderr
+        assert "a Redis Cluster is reached by redis://HOST:PORT, not by a socket" in done.stderr
         store = said("--redis-url", url, "--data-dir", str(tmp_path / "data"))["store"]
         assert (store["result"], "Redis Cluster" in store["said"]) == ("problem", True)
         assert client.dbsize() == 0  # nothing was begun there
+
+
+def test_a_cluster(tmp_path: Path, clustered: Cluster) -> None:
+    """Noticed by itself at any of its nodes; and several addresses that are none."""
+    found = counts(tmp_path, f"redis://127.0.0.1:{clustered.members[2].port}")
+    assert not [check for check, one in found.items() if one["result"] == "problem"]
+    assert found["store"]["said"].startswith("a cluster of 3 primaries")
+    assert found["replication"]["said"].startswith("127.0.0.1:")
+    (tmp_path / "one").mkdir()
+    (port,) = free_ports(1)
+    with engine(tmp_path / "one", "--port", str(port)):
+        single = f"redis://127.0.0.1:{port},127.0.0.1:{port}"
+        refused = said("--redis-url", single, "--data-dir", str(tmp_path))["store"]
+        assert (refused["result"], "is no Redis Cluster" in refused["said"]) == ("problem", True)
 
 
 def counts(folder: Path, url: str) -> dict[str, dict[str, str]]:

@@ -14,6 +14,7 @@ from typing import Any
 import grpc
 
 from service.cli.connection import Client
+from service.cli.mailing.bulk import MESSAGE, TIMEOUT_S, Exposing
 from service.cli.mailing.journal import Journal, Mark, Snapshot
 from service.cli.mailing.patience import Calling, Results, insist, settle
 from service.cli.mailing.recipients import Portion
@@ -23,8 +24,6 @@ from service.remote.fault import fault
 from service.text.csv_cells import csv_cells, csv_line
 
 OWN = ("decision_id", "propensity", "holdout", "segment", "arm")  # columns of the choices, beside payload and copies
-TIMEOUT_S = 60.0
-EXPOSURES = 1_000  # in one call
 _AHEAD = 2  # portions that are asked for at a time
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
@@ -37,9 +36,9 @@ class Choosing:
         self._client, self._journal, self._experiment = client, journal, experiment
         self._payload, self._expose = tuple(payload), expose
         self._frozen, self._new = journal.frozen, False
-        self._exposing: list[tuple[Sequence[bytes], Calling[Results]]] = []
+        self._exposing = Exposing(client)
+        self._under_way: list[tuple[Sequence[bytes], Calling[Results]]] = []
         self._counts = Counter(journal.last.arms), Counter(journal.last.reasons)
-        self.exposed = 0  # by this process
         self.changed = 0  # how often the experiment was changed meanwhile
 
     def run(self, portions: Iterable[Portion], progress: Callable[[], None]) -> None:
@@ -151,28 +150,17 @@ class Choosing:
     # -- exposures ---------------------------------------------------------------------------------------------
 
     def _begin_exposing(self, ids: Sequence[bytes]) -> None:
-        for start in range(0, len(ids), EXPOSURES):
-            some = ids[start : start + EXPOSURES]
-            self._exposing.append((some, self._send_exposures(some)))
-
-    def _send_exposures(self, ids: Sequence[bytes]) -> Calling[Results]:
-        return send_exposures(self._client, ids)
+        for start in range(0, len(ids), MESSAGE):
+            some = ids[start : start + MESSAGE]
+            self._under_way.append((some, self._exposing.send(some)))
 
     def _await_exposures(self) -> None:
         """Each is counted once, however often it is sent: a mark waits until those of the portion before it are."""
-        for ids, begun in self._exposing:
-            for result in settle(ids, self._send_exposures, begun):
+        for ids, begun in self._under_way:
+            for result in settle(ids, self._exposing.send, begun):
                 if result.code:
                     raise InvalidError.field("exposure", f"was refused: {result.message}")
-                self.exposed += result.outcome == pb.OUTCOME_APPLIED
-        self._exposing.clear()
-
-
-def send_exposures(client: Client, ids: Sequence[bytes]) -> Calling[Results]:
-    """Tell that these decisions were shown; at most EXPOSURES."""
-    request = pb.ExposeBatchRequest(exposures=[pb.ExposeRequest(decision=one) for one in ids])
-    call: Any = client.choices.ExposeBatch
-    return call.future(request, timeout=TIMEOUT_S)  # type: ignore[no-any-return]
+        self._under_way.clear()
 
 
 def texts(tokens: Sequence[bytes]) -> list[str]:
@@ -186,8 +174,10 @@ def texts(tokens: Sequence[bytes]) -> list[str]:
 
 
 def raw(decision_id: str) -> bytes:
-    """The bytes of a decision id."""
-    return binascii.a2b_base64(decision_id.replace("-", "+").replace("_", "/") + "=" * (-len(decision_id) % 4))
+    """The bytes of a decision id. ValueError where it is none."""
+    return binascii.a2b_base64(
+        decision_id.replace("-", "+").replace("_", "/") + "=" * (-len(decision_id) % 4), strict_mode=True
+    )
 
 
 def flat(payload: str) -> Mapping[str, str]:

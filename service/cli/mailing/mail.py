@@ -88,12 +88,12 @@ def _run(
         typer.echo(f"not read: {', '.join(recipients.unread)}", err=True)
     payload = list(dict.fromkeys(key for arm in spec.arms for key in flat(arm.payload)))
     own = [*recipients.copied, *OWN]
-    twice = sorted({name for name in own if own.count(name) > 1} | set(own).intersection(payload))
+    named = [*own, *(f"payload_{key}" if key in own else key for key in payload)]
+    twice = sorted({name for name in named if named.count(name) > 1})
     if twice:
-        raise InvalidError.field(
-            f"column {twice[0]}", "is what the choices call something else: rename it or leave it out"
-        )
-    begun = Begun(experiment, exposure, [*own, *payload], recipients.header, recipients.wave)
+        said = "is what the choices call something else: rename it or leave it out"
+        raise InvalidError.field(f"column {twice[0]}", said)
+    begun = Begun(experiment, exposure, named, recipients.header, recipients.wave)
     try:
         opened = Journal(out, begun)
     except InvalidError as error:

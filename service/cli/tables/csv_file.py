@@ -24,15 +24,21 @@ def format_of(delimiter: str, decimal: str, columns: str, leave_out: str, catego
     """The options together; lists are given with commas."""
     from service.text.csv_format import Format
 
-    pairs: dict[str, str] = {}
-    for pair in _split(columns):
-        ours, equals, theirs = pair.partition("=")
-        if not equals or not ours.strip() or not theirs.strip():
-            raise typer.BadParameter(f"{pair!r} is not NAME=COLUMN", param_hint="--columns")
-        if ours.strip() in pairs:
-            raise typer.BadParameter(f"{ours.strip()!r} is given twice", param_hint="--columns")
-        pairs[ours.strip()] = theirs.strip()
+    pairs = pairs_of(columns, "--columns")
     return Format(delimiter, decimal, pairs, tuple(_split(leave_out)), tuple(_split(category)))
+
+
+def pairs_of(given: str, option: str, what: str = "COLUMN") -> dict[str, str]:
+    """`a=b,c=d` of an option."""
+    pairs: dict[str, str] = {}
+    for pair in _split(given):
+        name, equals, value = (part.strip() for part in pair.partition("="))
+        if not equals or not name or not value:
+            raise typer.BadParameter(f"{pair!r} is not NAME={what}", param_hint=option)
+        if name in pairs:
+            raise typer.BadParameter(f"{name!r} is given twice", param_hint=option)
+        pairs[name] = value
+    return pairs
 
 
 def text_of(path: Path, encoding: str) -> str:

@@ -4,8 +4,8 @@ import { colours } from './colours.js';
 import { h } from './dom.js';
 import { number } from './format.js';
 
-const WIDE = 720;
-const HIGH = 150;
+const WIDE = 1000;
+const HIGH = 160;
 const POINTS = 160;
 const SHOWN = 7;
 const drawn = new WeakMap(); // by segment of a report: a report that did not change is not computed again
@@ -18,11 +18,9 @@ export function curves(report, place, { tree }) {
   const tint = colours(report, place);
   const leaders = found.lines.filter(({ arm }) => tint(arm) !== 'grey');
   return h('figure', { class: 'curves', key: 'curves' },
-    h('svg', { viewBox: `0 0 ${WIDE} ${HIGH + 22}`, role: 'img', 'aria-label': `What is believed of ${leaders.map((one) => one.arm).join(', ')}; the numbers are in the table above` },
-      h('line', { x1: 0, x2: WIDE, y1: HIGH, y2: HIGH, class: 'base' }),
-      found.ticks.map((tick) => h('g', { key: tick.at, class: 'tick' },
-        h('line', { x1: tick.x, x2: tick.x, y1: HIGH, y2: HIGH + 4 }), h('text', { x: tick.x, y: HIGH + 18, 'text-anchor': 'middle' }, number(tick.at)))),
-      found.lines.map(({ arm, path }) => h('g', { key: arm, class: `curve ${tint(arm)}` }, h('path', { d: `${path}V${HIGH}H${found.left}Z`, class: 'area' }), h('path', { d: path, class: 'line' })))),
+    h('svg', { viewBox: `0 0 ${WIDE} ${HIGH}`, preserveAspectRatio: 'none', role: 'img', 'aria-label': `What is believed of ${leaders.map((one) => one.arm).join(', ')}; the numbers are in the table above` },
+      found.lines.map(({ arm, path }) => h('g', { key: arm, class: `curve ${tint(arm)}` }, h('path', { d: `${path}V${HIGH}H0Z`, class: 'area' }), h('path', { d: path, class: 'line' })))),
+    h('div', { class: 'ticks', 'aria-hidden': 'true' }, found.ticks.map((tick) => h('span', { key: tick.at, left: `${tick.x}%` }, number(tick.at)))),
     h('figcaption', {}, `What is believed of ${report.json.metric} per trial: `,
       leaders.map(({ arm }) => h('span', { key: arm, class: 'key' }, h('i', { class: `dot ${tint(arm)}` }), arm))));
 }
@@ -36,14 +34,14 @@ function made(report, segment, tree) {
   const beliefs = told.slice(0, SHOWN).map((arm) => ({ arm, ...fitted((arm.posterior_mean - least) / span, (arm.credible_low - least) / span, (arm.credible_high - least) / span) }));
   const known = beliefs.filter((one) => one.a);
   if (!known.length) return null;
-  const low = Math.min(...known.map(({ arm }) => arm.credible_low - 0.35 * (arm.posterior_mean - arm.credible_low)));
-  const high = Math.max(...known.map(({ arm }) => arm.credible_high + 0.35 * (arm.credible_high - arm.posterior_mean)));
-  const x = (at) => (WIDE * (at - low)) / (high - low);
+  const low = Math.max(least, Math.min(...known.map(({ arm }) => arm.credible_low - 0.7 * (arm.posterior_mean - arm.credible_low))));
+  const high = Math.min(most, Math.max(...known.map(({ arm }) => arm.credible_high + 0.7 * (arm.credible_high - arm.posterior_mean))));
+  const x = (at) => (100 * (at - low)) / (high - low);
   const lines = known.map(({ arm, a, b }) => ({ arm: arm.arm, density: densities(a, b, (low - least) / span, (high - least) / span) }));
   // The root of a density: a sure arm does not press the others into the ground.
   const top = Math.sqrt(Math.max(...lines.flatMap((one) => one.density)));
   const path = (density) => density.map((found, index) => `${index ? 'L' : 'M'}${((WIDE * index) / POINTS).toFixed(1)} ${(HIGH - (HIGH - 8) * (Math.sqrt(found) / top)).toFixed(1)}`).join('');
-  return { left: 0, lines: lines.map((one) => ({ arm: one.arm, path: path(one.density) })), ticks: ticks(low, high).map((at) => ({ at, x: x(at).toFixed(1) })) };
+  return { lines: lines.map((one) => ({ arm: one.arm, path: path(one.density) })), ticks: ticks(low, high).map((at) => ({ at, x: x(at).toFixed(2) })).filter((tick) => tick.x > 2 && tick.x < 98) };
 }
 
 function densities(a, b, low, high) {
@@ -53,7 +51,7 @@ function densities(a, b, low, high) {
   });
 }
 
-export function ticks(low, high, about = 6) {
+export function ticks(low, high, about = 8) {
   const raw = (high - low) / about;
   const size = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].map((one) => one * size).find((one) => one >= raw);

@@ -80,7 +80,9 @@ function renewed(node, child) {
 
 function set(node, name, value, before) {
   if (name === 'key' || name === 'keep' || name === 'data') return;
-  if (name.startsWith('on')) {
+  if (name === 'left') {
+    node.style.left = value; // an attribute `style` would be against the policy for content
+  } else if (name.startsWith('on')) {
     node[name] = value ?? null;
   } else if (name === 'value' && node.localName !== 'data') {
     // What somebody typed stays until the value itself is another.

@@ -12,10 +12,10 @@ import { overTime } from './overtime.js';
 
 export const experiment = {
   every: 3000,
-  async load(route) {
-    const [found, report, past] = await Promise.all([
-      get(of(route.name)), get(of(route.name, 'report')), timeline(route),
-    ]);
+  async load(route, app) {
+    const [found, report] = await Promise.all([get(of(route.name)), get(of(route.name, 'report'))]);
+    const place = chosen(report, route);
+    const past = place < 0 ? null : await timeline(route, app, report.segments[place].segment);
     return { experiment: found.experiment, tree: found.tree, report: { name: 'report', json: report }, past };
   },
   draw(data, route, app) {
@@ -41,12 +41,11 @@ export const experiment = {
   },
 };
 
-async function timeline(route) {
-  const segment = route.asked.get('segment') ?? '';
+async function timeline(route, app, segment) {
   try {
-    return { name: 'timeline', json: await get(`${of(route.name, 'timeline')}?segment=${encodeURIComponent(segment)}`) };
+    return { name: 'timeline', json: await get(`${of(route.name, 'timeline')}?segment=${encodeURIComponent(segment)}`), again: app.redraw };
   } catch (error) {
-    if (error.status === 404 || error.status === 501 || error.status === 400) return null; // a server or a segment without
+    if ([400, 404].includes(error.status)) return null; // the segment is gone
     throw error;
   }
 }
@@ -119,11 +118,11 @@ function stopping(report, place) {
   const { stop } = report.json.segments[place];
   if (!stop) return [];
   const path = ['segments', place, 'stop'];
-  const of = (name) => value(report, [...path, name], (found) => (found === null ? NONE : share(found)));
+  const of = (name, digits = 1) => value(report, [...path, name], (found) => (found === null ? NONE : share(found, digits)));
   if (stop.loss === null) return [h('b', {}, stop.leader), ' leads and is not believed to earn anything.'];
   return [
     h('b', {}, stop.leader), stop.settled ? ' may be shown for good: expected loss ' : ' leads, but go on: showing it for good is expected to lose ',
-    of('loss'), ' of what it earns; with 95 % no more than ', of('remaining'), ' is left to win.',
+    of('loss', stop.settled ? 2 : 1), ' of what it earns; with 95 % no more than ', of('remaining'), ' is left to win.',
   ];
 }
 

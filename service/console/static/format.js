@@ -17,7 +17,7 @@ export function number(value) {
 
 export const whole = (value) => value.toLocaleString('en-US', { maximumFractionDigits: 0 });
 export const count = (value) => (missing(value) ? NONE : whole(value));
-export const share = (value) => (missing(value) ? NONE : `${(100 * value).toFixed(1)} %`);
+export const share = (value, digits = 1) => (missing(value) ? NONE : `${(100 * value).toFixed(digits)} %`);
 export const signed = (value) => (missing(value) ? NONE : (value > 0 ? '+' : '') + number(value));
 export function signedShare(value) {
   if (missing(value)) return NONE;

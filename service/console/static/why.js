@@ -88,7 +88,7 @@ function reasons(answer, arm, place, scale) {
   const of = (name, show) => value(answer, [...path, name], show);
   return h('li', { key: arm.arm, class: arm.arm === answer.json.arm ? 'chosen' : '' },
     h('div', { class: 'arm' }, h('b', {}, arm.arm), arm.probability !== null && h('span', {}, of('probability', chance))),
-    arm.mean !== null && h('div', { class: 'quiet' }, 'expected ', of('mean'), ' from this visitor, ', of('base'), ' on average'),
+    arm.mean !== null && h('div', { class: 'quiet' }, 'expected ', of('mean'), ' from this visitor, ', arm.low !== null && [of('low'), ' to ', of('high'), ' with 95 %; '], of('base'), ' on average'),
     arm.parts.length > 0 && h('ul', { class: 'parts' }, arm.parts.slice(0, 6).map((part, index) => h('li', { key: part.features.join() },
       h('span', {}, part.features.join(' with ') || 'the rest'),
       h('svg', { class: `part ${part.effect < 0 ? 'less' : 'more'}`, viewBox: '-50 0 100 8', preserveAspectRatio: 'none', 'aria-hidden': 'true' },

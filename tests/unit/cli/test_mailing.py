@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from service.cli.mailing.choosing import flat, raw, texts
+from service.cli.mailing.events import TWICE, TWO_LINKS, Event, bursts
 from service.cli.mailing.recipients import Recipients, Wave
 from service.cli.mailing.seen import Seen, hashes_of
 from service.experiment.spec import FeatureSpec
@@ -79,3 +80,38 @@ def test_waves_are_the_list(people: list[tuple[str, str]], cuts: list[float]) ->
     blank = sum(not subject and not visits for subject, visits in people)
     assert chosen.total() + left_out.total() == len(people) - blank
     assert set(left_out.values()) <= {1}
+
+
+def naive(clicks: list[Event]) -> dict[int, str]:
+    """Bursts by closure: whoever is within a second of another one of the same name is in its burst."""
+    found: dict[int, str] = {}
+    timed = [click for click in clicks if click.at is not None]
+    for click in timed:
+        burst = {click.line}
+        while (
+            more := {
+                o.line
+                for o in timed
+                for b in timed
+                if b.line in burst and o.event == b.event and abs((o.at or 0) - (b.at or 0)) < 1_000
+            }
+            - burst
+        ):
+            burst |= more
+        members = sorted((o for o in timed if o.line in burst), key=lambda o: (o.at or 0, o.line))
+        if len({o.link for o in members}) > 1:
+            found[click.line] = TWO_LINKS
+        elif click.line != members[0].line:
+            found[click.line] = TWICE
+    return found
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["a", "b"]), st.none() | st.integers(0, 4_000), st.sampled_from(["", "/x", "/y"])),
+        max_size=9,
+    )
+)
+def test_bursts(told: list[tuple[str, int | None, str]]) -> None:
+    clicks = [Event(b"", name, at, None, "", link, line) for line, (name, at, link) in enumerate(told)]
+    assert bursts(clicks) == naive(clicks)

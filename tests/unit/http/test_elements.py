@@ -12,6 +12,7 @@ from service.http.backend import Backend
 from service.http.events import Collector
 from service.http.messages import Request
 from service.security.api_keys import SCOPES, Key
+from service.serving.rewarder import Exposure
 from tests.rig.standin import Standin
 
 ANYONE = Key("anyone", "", frozenset(SCOPES))
@@ -38,7 +39,7 @@ def collect(events: list[Any]) -> tuple[int, list[dict[str, Any]], list[Any]]:
     standin = Standin()
     collector = Collector(Backend(standin, open=True))
     reply = collector.collect(Request("", {}, json.dumps({"events": events}).encode(), ANYONE))
-    rewards = [event for call in standin.asked for event in call if not isinstance(event, bytes)]
+    rewards = [event for call in standin.asked for event in call if not isinstance(event, Exposure)]
     return reply.status, json.loads(reply.body)["results"], rewards
 
 

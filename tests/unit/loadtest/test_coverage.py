@@ -7,7 +7,7 @@ import pytest
 
 from bandits import effect
 from bandits.policy import POLICIES
-from bandits.summary import Summary
+from bandits.summary import Seen, Summary, summary
 from loadtest.coverage import effects
 from loadtest.coverage.command import BASES, Look, Tally, World, draw, play, simulate
 
@@ -31,14 +31,32 @@ def test_what_is_counted() -> None:
     world = World(0.05, np.array([[0.04, 0.06]] * 2), 1000, False)
     said = Summary(*np.array([[0.04, 0.05], [0.03, 0.055], [0.05, 0.057], [0.95, 0.05], [0.0, 0.0]]))
     tally = Tally()
-    tally.see(Look(world, np.array([20.0, 500.0]), np.array([1.0, 30.0]), said))  # too early: 20 trials
-    tally.see(Look(world, np.array([200.0, 500.0]), np.array([0.0, 29.0]), said))  # too early: one arm with rewards
+
+    def see(trials: tuple[float, float], rewarded: tuple[float, float]) -> None:
+        n, s = np.array(trials), np.array(rewarded)
+        tally.see(Look(world, n, s, Seen(n, s, s, np.array([n.sum(), s.sum(), s.sum(), s.sum()])), said))
+
+    see((20, 500), (1, 30))  # too early: 20 trials
+    see((200, 500), (0, 29))  # too early: one arm with rewards
     assert tally.row()["p_best_true"] is None
-    tally.see(Look(world, np.array([200.0, 500.0]), np.array([8.0, 30.0]), said))
+    assert tally.row()["stop_error"] is None
+    see((200, 500), (8, 30))
     row = tally.row()
     assert row["report_interval_coverage"] == {"0.05": 0.5}
     assert (row["p_best_said"], row["p_best_true"]) == (1, 0.0)
-    assert (row["stopped"], row["stop_loss"], row["stop_loss_above_5_percent"]) == (1, pytest.approx(1 / 3), 1.0)
+    # A leader with 8 of 200 may well be 30 % worse than the other: that much was said to be left.
+    assert (row["stop_said"], row["stop_loss"], row["stop_error"]) == (1, pytest.approx(1 / 3), 0.0)
+    see((200, 500), (8, 30))  # it was told to stop before
+    assert tally.row()["stop_said"] == 1
+
+
+def test_a_stop_beside_a_better_arm_is_an_error() -> None:
+    world = World(0.05, np.array([[0.02, 0.08]] * 2), 1000, False)
+    n, s = np.array([9000.0, 9000.0]), np.array([540.0, 90.0])
+    own = Seen(n, s, s, np.array([n.sum(), s.sum(), s.sum(), s.sum()]))
+    tally = Tally()
+    tally.see(Look(world, n, s, own, summary(own, world.span, np.arange(2))))
+    assert (tally.row()["stop_said"], tally.row()["stop_error"]) == (1, 1.0)
 
 
 def test_effects_are_true() -> None:

@@ -174,6 +174,8 @@ const (
 	Outcome_OUTCOME_IGNORED Outcome = 4
 	// The event was taken back before it came: not counted.
 	Outcome_OUTCOME_RETRACTED Outcome = 5
+	// It came sooner than people are: within the metric's `min_delay`. Not counted; a later one will be.
+	Outcome_OUTCOME_TOO_SOON Outcome = 6
 )
 
 // Enum value maps for Outcome.
@@ -185,6 +187,7 @@ var (
 		3: "OUTCOME_LATE",
 		4: "OUTCOME_IGNORED",
 		5: "OUTCOME_RETRACTED",
+		6: "OUTCOME_TOO_SOON",
 	}
 	Outcome_value = map[string]int32{
 		"OUTCOME_UNSPECIFIED": 0,
@@ -193,6 +196,7 @@ var (
 		"OUTCOME_LATE":        3,
 		"OUTCOME_IGNORED":     4,
 		"OUTCOME_RETRACTED":   5,
+		"OUTCOME_TOO_SOON":    6,
 	}
 )
 
@@ -1112,7 +1116,10 @@ type RewardRequest struct {
 	Decision []byte `protobuf:"bytes,5,opt,name=decision,proto3" json:"decision,omitempty"`
 	// Take this event back: it counts no more, or will not once it comes; give no value. The decision stays a trial. Counted
 	// once, within window and grace as the reward itself. Under `first`, without an event_id it means whatever counted.
-	Retract       bool `protobuf:"varint,6,opt,name=retract,proto3" json:"retract,omitempty"`
+	Retract bool `protobuf:"varint,6,opt,name=retract,proto3" json:"retract,omitempty"`
+	// How long after the decision was shown the event happened, where it is reported later or the decision was made long before
+	// it was shown, as in a mailing; absent: as long as the decision is ago now. It is what `min_delay` is about.
+	AfterMs       *uint64 `protobuf:"varint,7,opt,name=after_ms,json=afterMs,proto3,oneof" json:"after_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1187,6 +1194,13 @@ func (x *RewardRequest) GetRetract() bool {
 		return x.Retract
 	}
 	return false
+}
+
+func (x *RewardRequest) GetAfterMs() uint64 {
+	if x != nil && x.AfterMs != nil {
+		return *x.AfterMs
+	}
+	return 0
 }
 
 // RewardResponse answers a reward.
@@ -1639,7 +1653,7 @@ const file_lever_v1_personalization_proto_rawDesc = "" +
 	"\x13ExposeBatchResponse\x120\n" +
 	"\aresults\x18\x01 \x03(\v2\x16.lever.v1.RewardResultR\aresults\x12:\n" +
 	"\vretry_delay\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\n" +
-	"retryDelay\"\xbe\x01\n" +
+	"retryDelay\"\xeb\x01\n" +
 	"\rRewardRequest\x12\x1f\n" +
 	"\vdecision_id\x18\x01 \x01(\tR\n" +
 	"decisionId\x12\x16\n" +
@@ -1647,8 +1661,10 @@ const file_lever_v1_personalization_proto_rawDesc = "" +
 	"\x05value\x18\x03 \x01(\x01H\x00R\x05value\x88\x01\x01\x12\x19\n" +
 	"\bevent_id\x18\x04 \x01(\tR\aeventId\x12\x1a\n" +
 	"\bdecision\x18\x05 \x01(\fR\bdecision\x12\x18\n" +
-	"\aretract\x18\x06 \x01(\bR\aretractB\b\n" +
-	"\x06_value\"=\n" +
+	"\aretract\x18\x06 \x01(\bR\aretract\x12\x1e\n" +
+	"\bafter_ms\x18\a \x01(\x04H\x01R\aafterMs\x88\x01\x01B\b\n" +
+	"\x06_valueB\v\n" +
+	"\t_after_ms\"=\n" +
 	"\x0eRewardResponse\x12+\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x11.lever.v1.OutcomeR\aoutcome\"\x91\x01\n" +
 	"\x14RewardJourneyRequest\x12!\n" +
@@ -1688,14 +1704,15 @@ const file_lever_v1_personalization_proto_rawDesc = "" +
 	"\x0fREASON_INACTIVE\x10\x05\x12\x12\n" +
 	"\x0eREASON_PREVIEW\x10\x06\x12\x14\n" +
 	"\x10REASON_UNCOUNTED\x10\a\x12\x13\n" +
-	"\x0fREASON_REPEATED\x10\b*\x8c\x01\n" +
+	"\x0fREASON_REPEATED\x10\b*\xa2\x01\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fOUTCOME_APPLIED\x10\x01\x12\x15\n" +
 	"\x11OUTCOME_DUPLICATE\x10\x02\x12\x10\n" +
 	"\fOUTCOME_LATE\x10\x03\x12\x13\n" +
 	"\x0fOUTCOME_IGNORED\x10\x04\x12\x15\n" +
-	"\x11OUTCOME_RETRACTED\x10\x052\x8f\x04\n" +
+	"\x11OUTCOME_RETRACTED\x10\x05\x12\x14\n" +
+	"\x10OUTCOME_TOO_SOON\x10\x062\x8f\x04\n" +
 	"\x16PersonalizationService\x12;\n" +
 	"\x06Select\x12\x17.lever.v1.SelectRequest\x1a\x18.lever.v1.SelectResponse\x12J\n" +
 	"\vSelectBatch\x12\x1c.lever.v1.SelectBatchRequest\x1a\x1d.lever.v1.SelectBatchResponse\x12;\n" +

@@ -17,7 +17,7 @@ from tests.oracles import policy as oracle
 
 Floats = NDArray[np.float64]
 NO_X = np.ones(1)
-ZOZO = json.loads((Path(__file__).parents[2] / "data/zozo_prior.json").read_text())
+ZOZO = json.loads((Path(__file__).parents[3] / "data/zozo_prior.json").read_text())
 
 
 def every(post: Posterior) -> NDArray[np.int64]:

@@ -37,6 +37,7 @@ class Outcome(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OUTCOME_LATE: _ClassVar[Outcome]
     OUTCOME_IGNORED: _ClassVar[Outcome]
     OUTCOME_RETRACTED: _ClassVar[Outcome]
+    OUTCOME_TOO_SOON: _ClassVar[Outcome]
 MODE_UNSPECIFIED: Mode
 MODE_NORMAL: Mode
 MODE_PREVIEW: Mode
@@ -56,6 +57,7 @@ OUTCOME_DUPLICATE: Outcome
 OUTCOME_LATE: Outcome
 OUTCOME_IGNORED: Outcome
 OUTCOME_RETRACTED: Outcome
+OUTCOME_TOO_SOON: Outcome
 
 class FeatureValue(_message.Message):
     __slots__ = ("number", "text", "flag")
@@ -207,20 +209,22 @@ class ExposeBatchResponse(_message.Message):
     def __init__(self, results: _Optional[_Iterable[_Union[RewardResult, _Mapping]]] = ..., retry_delay: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class RewardRequest(_message.Message):
-    __slots__ = ("decision_id", "metric", "value", "event_id", "decision", "retract")
+    __slots__ = ("decision_id", "metric", "value", "event_id", "decision", "retract", "after_ms")
     DECISION_ID_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     EVENT_ID_FIELD_NUMBER: _ClassVar[int]
     DECISION_FIELD_NUMBER: _ClassVar[int]
     RETRACT_FIELD_NUMBER: _ClassVar[int]
+    AFTER_MS_FIELD_NUMBER: _ClassVar[int]
     decision_id: str
     metric: str
     value: float
     event_id: str
     decision: bytes
     retract: bool
-    def __init__(self, decision_id: _Optional[str] = ..., metric: _Optional[str] = ..., value: _Optional[float] = ..., event_id: _Optional[str] = ..., decision: _Optional[bytes] = ..., retract: _Optional[bool] = ...) -> None: ...
+    after_ms: int
+    def __init__(self, decision_id: _Optional[str] = ..., metric: _Optional[str] = ..., value: _Optional[float] = ..., event_id: _Optional[str] = ..., decision: _Optional[bytes] = ..., retract: _Optional[bool] = ..., after_ms: _Optional[int] = ...) -> None: ...
 
 class RewardResponse(_message.Message):
     __slots__ = ("outcome",)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service.store.scripts import info_lines
+from service.store.scripts import info_lines, pairs
+from service.store.wire.wire import Wire
 
 EVERY_S = 2.0
 
@@ -31,12 +32,19 @@ class Watch:
 
     def hear(self, replies: Sequence[Any]) -> None:
         """The answers to `commands`. An engine's replication id changes when it starts and when it is promoted."""
-        told: dict[str, str] = {}
+        heard: dict[str, str] = {}
         for reply in replies:
             if isinstance(reply, bytes):
-                told |= info_lines(reply.decode(errors="replace"))
-        engine = told.get("master_replid", self._engine)
+                heard |= info_lines(reply.decode(errors="replace"))
+        engine = heard.get("master_replid", self._engine)
         if self._engine and engine != self._engine:
             self.changes += 1
         self._engine = engine
-        self.eviction = told.get("maxmemory_policy", self.eviction)
+        self.eviction = heard.get("maxmemory_policy", self.eviction)
+
+
+def told(engine: Wire, section: str = "default") -> tuple[Mapping[str, str], str]:
+    """An engine's INFO by name (none where it is forbidden), and appendfsync ("" where it is not told). UnavailableError."""
+    info = engine.told("INFO", section) or b""
+    policy = dict(pairs(engine.told("CONFIG", "GET", "appendfsync") or []))
+    return info_lines(info.decode(errors="replace")), policy.get(b"appendfsync", b"").decode()

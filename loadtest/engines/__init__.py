@@ -1,0 +1,1 @@
+"""Stores of several engines, started on loopback: clusters, and primaries that Sentinels watch."""
