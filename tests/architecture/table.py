@@ -28,7 +28,7 @@ PACKAGES: dict[str, frozenset[str]] = {
             "bandits service.errors service.experiment service.process service.serving service.store service.telemetry"
         ),
         "service.analysis": (
-            "bandits service.errors service.experiment service.learning service.serving service.store service.text"
+            "bandits service.errors service.experiment service.learning service.serving service.store service.telemetry service.text"
         ),
         "service.management": (
             "bandits service.analysis service.errors service.experiment service.learning service.pb service.process "
@@ -46,7 +46,7 @@ PACKAGES: dict[str, frozenset[str]] = {
             "service.security service.serving service.store service.telemetry service.text"
         ),
         "service.server": (
-            "bandits service service.console service.errors service.http service.learning service.logs service.management service.pb "
+            "bandits service service.analysis service.console service.errors service.http service.learning service.logs service.management service.pb "
             "service.process service.remote service.rpc service.security service.serving service.store service.telemetry "
             "service.text"
         ),

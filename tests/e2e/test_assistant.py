@@ -128,7 +128,6 @@ def test_what_is_wrong_is_said(address: str) -> None:
         assert "rate" in await refused(client, "plan", experiment="hero", visits=10, rate=7, effect=0.1)
         assert "days" in await refused(client, "plan", experiment="hero", visits=10, rate=0.1, effect=0.1, days=9999)
         assert "policy" in await refused(client, "evaluate", experiment="hero", policy="no-such-policy")
-        assert "nothing" in await refused(client, "explain", experiment="hero", context={"nothing": 1})
         assert "apply" in await refused(client, "apply", config="experiment: other")  # there is no such tool
 
     over_stdio(address, talk)
