@@ -14,6 +14,10 @@ from service.cli import (
     demo,
     doctor,
     exclude,
+    assistant,
+    decisions,
+    demo,
+    doctor,
     experiments,
     explain,
     history,
@@ -136,6 +140,7 @@ app.command("feed")(feed.feed)
 app.command("log")(log.log)
 app.command("evaluate")(evaluate.evaluate)
 app.command("warm-start")(warm_start.warm_start)
+app.command("mcp")(assistant.mcp)
 app.add_typer(key.app, name="key")
 app.command("doctor")(doctor.doctor)
 app.command("verify")(verify.verify)
