@@ -67,7 +67,7 @@ class Worth:
         """These and no others; what is too early, or has no bounds, is not there."""
         before = self._keys.pop(name, set())
         room = MAX_SERIES - sum(map(len, self._keys.values()))
-        told = {
+        told: dict[LabelValues, tuple[float, float, float]] = {
             (name, lift.metric): (lift.relative, lift.relative_low, lift.relative_high)
             for lift in lifts
             if not lift.too_early

@@ -10,25 +10,20 @@ import typer
 
 from service import __version__
 from service.cli import (
-    decisions,
-    demo,
-    doctor,
-    exclude,
     assistant,
     decisions,
     demo,
     doctor,
     experiments,
     explain,
-    history,
     key,
     plan,
     report,
     rescue,
-    timeline,
 )
 from service.cli.connection import REACH, Reach
 from service.cli.mailing import feed, mail
+from service.cli.past import exclude, history, timeline
 from service.cli.store import archive, verify
 from service.cli.tables import evaluate, log, warm_start
 from service.process.kernel_cache import use_kernel_cache

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, console, print_json
-from service.cli.exclude import in_words
 from service.cli.experiments import Name
+from service.cli.past.exclude import in_words
 from service.remote.plain import plain
 from service.remote.words import moment, number, stopping, unexposed
 
@@ -23,13 +23,9 @@ if TYPE_CHECKING:
         GetReportResponse,
         GetTimelineResponse,
         GuardrailReport,
-        Lift,
-        SegmentReport,
-        GuardrailReport,
         Influence,
         Lift,
         SegmentReport,
-        Stop,
         Total,
     )
 
