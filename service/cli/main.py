@@ -14,6 +14,7 @@ from service.cli import (
     decisions,
     demo,
     doctor,
+    exclude,
     experiments,
     explain,
     history,
@@ -128,6 +129,7 @@ app.command("history")(history.history)
 app.command("rollback")(history.rollback)
 app.command("report")(report.report)
 app.command("timeline")(timeline.timeline)
+app.command("exclude")(exclude.exclude)
 app.command("explain", context_settings=decisions.ANY_ID)(explain.explain)
 app.command("plan")(plan.plan)
 app.command("mail")(mail.mail)

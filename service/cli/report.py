@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, console, print_json
+from service.cli.exclude import in_words
 from service.cli.experiments import Name
 from service.remote.plain import plain
 from service.remote.words import moment, number, stopping, unexposed
@@ -90,6 +91,8 @@ def _print(answer: GetReportResponse) -> None:
     if answer.headline:  # not of an older server
         typer.echo(answer.headline)
     typer.echo(f"{answer.name}  version {answer.version}  {answer.algorithm}  metric {answer.metric}")
+    for one in answer.exclusions:
+        typer.echo(f"left out: {in_words(one)}")
     screen = console()
     if answer.totals:
         screen.print()

@@ -67,7 +67,10 @@ PACKAGES: dict[str, frozenset[str]] = {
         "loadtest": "",
         "loadtest.rig": "service.pb",
         "loadtest.engines": "loadtest.rig",
-        "loadtest.endurance": "loadtest.engines loadtest.rig service.management service.pb service.security service.serving service.store",
+        "loadtest.mailing": "loadtest.rig service.pb",
+        "loadtest.endurance": (
+            "loadtest.engines loadtest.rig service.management service.pb service.security service.serving service.store"
+        ),
         "loadtest.replay": "bandits loadtest.rig service.pb service.process",
         "loadtest.coverage": "bandits loadtest.rig",
         "loadtest.speed": (
@@ -92,7 +95,7 @@ LIBRARIES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("grpc", "grpc_health", "grpc_reflection", "grpc_status", "google"): (
         "service.rpc", "service.security.certificates", "service.server", "service.remote", "service.console.worker",
         "service.assistant.tools", "service.assistant.server", "service.demo.shop", "service.cli", "lever_client",
-        "loadtest.rig", "loadtest.endurance", "loadtest.replay", "loadtest.speed",
+        "loadtest.rig", "loadtest.endurance", "loadtest.mailing", "loadtest.replay", "loadtest.speed",
     ),
     ("uvicorn", "httptools", "starlette", "uvloop"): (
         "service.http", "service.server", "service.assistant.server", "loadtest.rig",

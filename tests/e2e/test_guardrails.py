@@ -79,8 +79,17 @@ def test_a_harmful_arm_is_paused_by_one_server_and_stays_so_until_a_person_says_
         text = server.experiments.get("letter").text
         assert text == LETTER.replace("  - id: loud  #", "  - state: paused\n    id: loud  #")
 
-        again, changed = server.experiments.put(LETTER, 2, "somebody")  # a person: what was counted counts no more
-        assert changed
+        again, changed = server.experiments.put(LETTER, None)  # as a server does at its start
+        assert (changed, again.version) == (False, 2)
+        assert any("'loud' is paused by its guardrail on 'unsubscribed'" in said for said in again.warnings)
+        longer = LETTER.replace("  - {id: calm}\n", "  - {id: calm}\n  - {id: quiet}\n")
+        again, _ = server.experiments.put(longer, None)  # it has another arm, and says nothing of this one
+        world.settle()
+        assert states(other) == {"plain": "active", "loud": "paused", "calm": "active", "quiet": "active"}
+        assert again.pauses.paused["loud"].since_ms == paused.paused_since_ms
+
+        # A person says so: what was counted counts no more.
+        again, _ = server.experiments.put(LETTER.replace("id: loud", "id: loud\n    state: active"), None, "somebody")
         assert any("'loud' was paused by a guardrail" in said for said in again.warnings)
         world.settle()
         for one in servers:
