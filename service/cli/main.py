@@ -14,6 +14,9 @@ from service.cli import (
     decisions,
     demo,
     doctor,
+    decisions,
+    doctor,
+    exclude,
     experiments,
     explain,
     key,
@@ -24,6 +27,7 @@ from service.cli import (
 from service.cli.connection import REACH, Reach
 from service.cli.mailing import feed, mail
 from service.cli.past import exclude, history, timeline
+from service.cli.running import assistant, demo
 from service.cli.store import archive, verify
 from service.cli.tables import evaluate, log, warm_start
 from service.process.kernel_cache import use_kernel_cache

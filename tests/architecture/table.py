@@ -98,6 +98,8 @@ LIBRARIES: dict[tuple[str, ...], tuple[str, ...]] = {
         "loadtest.rig", "loadtest.endurance", "loadtest.mailing", "loadtest.replay", "loadtest.speed",
         "service.assistant.tools", "service.assistant.server", "service.demo.shop", "service.cli", "lever_client",
         "loadtest.rig", "loadtest.endurance", "loadtest.replay", "loadtest.speed",
+        "service.assistant.tools", "service.assistant.server", "service.demo.shop", "service.cli", "lever_client",
+        "loadtest.rig", "loadtest.endurance", "loadtest.mailing", "loadtest.replay", "loadtest.speed",
     ),
     ("uvicorn", "httptools", "starlette", "uvloop"): (
         "service.http", "service.server", "service.assistant.server", "loadtest.rig",
