@@ -56,6 +56,13 @@ class Effect(NamedTuple):
 NONE = Effect(*[math.nan] * 13)
 
 
+def within(found: Effect, span: float) -> Effect:
+    """The intervals cut to what differences of means can be that lie no more than `span` apart: it loses no truth."""
+    ends = (found.low, found.high, found.fixed_low, found.fixed_high)
+    low, high, fixed_low, fixed_high = (min(max(end, -span), span) if not math.isnan(end) else end for end in ends)
+    return found._replace(low=low, high=high, fixed_low=fixed_low, fixed_high=fixed_high)
+
+
 def known(sums: Sums) -> bool:
     """Whether enough subjects earned something on both sides to speak of an error."""
     return earning(sums) >= BUCKETS

@@ -18,6 +18,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "loadtest.endurance.faults",
         "kills, cuts and freezes under load: is anything acknowledged lost or counted twice?",
     ),
+    "mail": (
+        "loadtest.mailing.command",
+        "a million recipients from CSV to CSV, killed at random: is everybody chosen for once?",
+    ),
     "cluster": (
         "loadtest.endurance.cluster",
         "primaries of a cluster are killed in turn, a slot moves: is anything acknowledged lost?",

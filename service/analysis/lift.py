@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from bandits import effect
 from bandits.cells import HELD, POLICY, REWARDED, SQUARE_HIGH, SQUARE_LOW, count_offset
-from service.experiment.compiled import Experiment, Metric
+from service.experiment.compiled import Experiment
+from service.experiment.metric import Metric
 from service.learning.replica import Replica
 
 MISMATCH = 0.001  # a p-value of the sample ratio below this is told

@@ -37,13 +37,13 @@ COLUMNS = (
     LogColumn("segment", "text"), LogColumn("arm", "text"), LogColumn("propensity", "number"),
     LogColumn("unit", "unsigned"), LogColumn("bucket", "integer"), LogColumn("holdout", "flag"),
     LogColumn("deferred", "flag"), LogColumn("history", "flag"), LogColumn("fixed", "flag"),
-    LogColumn("sticky", "flag"), LogColumn("metric", "text"), LogColumn("old_total", "number"),
+    LogColumn("sticky", "flag"), LogColumn("subset", "flag"), LogColumn("metric", "text"), LogColumn("old_total", "number"),
     LogColumn("new_total", "number"), LogColumn("exposes", "flag"),
 )  # fmt: skip
 KINDS = ("trial", "exposure", "reward", "retraction", "late")  # a retraction is of a reward, or of a row of history
 _FLAGS = (
     ("holdout", bits.HOLDOUT), ("deferred", bits.DEFERRED), ("history", bits.HISTORY),
-    ("fixed", bits.UNDRAWN), ("sticky", bits.STICKY),
+    ("fixed", bits.UNDRAWN), ("sticky", bits.STICKY), ("subset", bits.SUBSET),
 )  # fmt: skip
 
 Record = dict[str, Value]

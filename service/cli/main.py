@@ -9,7 +9,20 @@ from typing import Annotated, Any
 import typer
 
 from service import __version__
-from service.cli import decisions, demo, doctor, experiments, explain, history, key, plan, report, rescue, timeline
+from service.cli import (
+    decisions,
+    demo,
+    doctor,
+    exclude,
+    experiments,
+    explain,
+    history,
+    key,
+    plan,
+    report,
+    rescue,
+    timeline,
+)
 from service.cli.connection import REACH, Reach
 from service.cli.mailing import feed, mail
 from service.cli.store import archive, verify
@@ -115,6 +128,7 @@ app.command("history")(history.history)
 app.command("rollback")(history.rollback)
 app.command("report")(report.report)
 app.command("timeline")(timeline.timeline)
+app.command("exclude")(exclude.exclude)
 app.command("explain", context_settings=decisions.ANY_ID)(explain.explain)
 app.command("plan")(plan.plan)
 app.command("mail")(mail.mail)

@@ -15,6 +15,7 @@ import structlog
 
 from service.errors import CorruptError, UnavailableError
 from service.learning.checkpoints import Checkpoints
+from service.learning.fold.past import StoredPast
 from service.learning.gauges import Gauges
 from service.learning.publisher import Publisher
 from service.learning.quarantine import Quarantine
@@ -175,16 +176,16 @@ class Follower:
 
     def _stored(self, uid: str) -> tuple[Replica, bool]:
         """What the store has of an experiment, before the log's tail; false if the stored checkpoint is no good."""
-        loaded = self._store.load(uid)
+        loaded, past = self._store.load(uid), StoredPast(self._store, uid)
         why = loaded.damaged
         if not why:
             try:
-                return Replica(uid, loaded), True
+                return Replica(uid, loaded, past), True
             except CorruptError as error:
                 why = str(error)
         labels = self._quarantine.labels(uid)
         self._log.error("a checkpoint is damaged; reading the log from its beginning", error=why, **labels)
-        return Replica(uid, Loaded(loaded.record)), False
+        return Replica(uid, Loaded(loaded.record), past), False
 
     def _shut(self, uid: str, error: Exception) -> None:
         """It is served from its last snapshot until it can be loaded again."""

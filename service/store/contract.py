@@ -201,6 +201,8 @@ class Put:
 
     `record` None deletes the experiment instead, leaving a mark that it was meant; with `expected` 0, one that
     the store has lost. `seed` creates it, in one step, with all that it holds, deleted before or not.
+    `since`: what is written needs the log from this id on. It is refused where that was trimmed, and no checkpoint of
+    before trims it.
     """
 
     uid: str
@@ -209,6 +211,7 @@ class Put:
     expected: int
     record: bytes | None
     seed: Seed | None = None
+    since: str = ""
 
 
 class Checkpointed(enum.Enum):

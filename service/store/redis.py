@@ -108,7 +108,7 @@ class RedisStore:
             if self._was_deleted(put.uid):
                 raise ConflictError(f"{put.name} was deleted")
         tagged = [keys.config(put.uid), keys.history(put.uid), keys.log(put.uid)]
-        answer = _text(self._wire.run(self._put, tagged, put.version, put.expected, put.record, HISTORY))
+        answer = _text(self._wire.run(self._put, tagged, put.version, put.expected, put.record, HISTORY, put.since))
         if answer == "LOST":
             raise ConflictError(f"{put.name} was deleted") if self._was_deleted(put.uid) else LostError.of(put.uid)
         if answer.startswith("CONFLICT"):

@@ -172,3 +172,40 @@ def test_one_process_at_a_time(lever: Site, tmp_path: Path) -> None:
     assert other.returncode == 1
     assert "another process is at it" in other.stderr
     assert len(rows(out)) == PEOPLE
+
+
+def test_a_second_wave_knows_what_the_first_earned(lever: Site, tmp_path: Path) -> None:
+    given, out = people(tmp_path / "in.csv", 4_000), tmp_path / "out.csv"
+    first, second = tmp_path / "out.wave-1.csv", tmp_path / "out.wave-2.csv"
+    asked: list[str | Path] = ["changed", "--in", given, "--out", out, "--wave", "25%,4s"]
+    with subprocess.Popen(command(lever, *asked), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as mailing:
+        while not first.exists():
+            assert mailing.poll() is None
+            time.sleep(0.01)
+        mailing.send_signal(signal.SIGKILL)  # while it waits
+    tenth = rows(first)
+    assert 850 < len(tenth) < 1_150  # a random quarter of 4,000
+    clicks = [row["decision_id"] for row in tenth if row["arm"] == "long"]
+    events = tmp_path / "events.csv"
+    events.write_text("decision_id,event\n" + "".join(f"{one},click\n" for one in clicks))
+    told = [str(BIN / "lever"), "feed", "changed", str(events), "--server", lever.grpc]
+    assert subprocess.run(told, capture_output=True, timeout=120, check=False).returncode == 0
+    assert sum(rewarded for _, rewarded in lever.settled("changed").values()) == len(clicks)
+    done = run(lever, *asked)
+    assert done.returncode == 0, done.stderr
+    rest = rows(second)
+    assert Counter(row["email"] for row in tenth + rest) == Counter(f"p{i}@example.com" for i in range(4_000))
+    assert second.stat().st_mtime >= first.stat().st_mtime + 4
+    odds = {arm: [float(row["propensity"]) for row in rest if row["arm"] == arm] for arm in ("long", "short")}
+    assert min(odds["long"]) > 0.8
+    assert max(odds["short"], default=0.0) < 0.1
+    again = run(lever, *asked)
+    assert (again.returncode, again.stderr) == (1, f"error: {second}: is there already\n")
+
+
+@pytest.mark.parametrize("wrong", ["10", "10%", "10%,soon", "0%,1h", "100%,1h"])
+def test_a_wave_that_is_none(lever: Site, tmp_path: Path, wrong: str) -> None:
+    given = people(tmp_path / "in.csv", 3)
+    done = run(lever, "changed", "--in", given, "--out", tmp_path / "out.csv", "--wave", wrong)
+    assert done.returncode == 2
+    assert "--wave" in done.stderr

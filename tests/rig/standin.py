@@ -16,6 +16,7 @@ from service.analysis.report import ArmReport, Report, SegmentReport
 from service.analysis.timeline import Asked, Timeline
 from service.errors import ConflictError, InvalidError, LeverError, NotFoundError, PreconditionError, UnavailableError
 from service.experiment.features.column import Column, Value
+from service.management.exclusions import Exclusion
 from service.management.past import Past
 from service.management.protocols import Offline
 from service.rpc.server import Limits, Server
@@ -154,6 +155,15 @@ class StandinExperiments:
     def history(self, name: str, limit: int) -> Sequence[Past]:
         self.get(name)
         return [Past(event, Kept().text) for event in reversed(self.noted)][:limit]
+
+    def exclude(self, name: str, what: Any, by: str = "") -> tuple[Any, Exclusion]:
+        return self.get(name), Exclusion(1, what.from_ms, what.to_ms, tuple(what.arms), 5)
+
+    def include(self, name: str, number: int, by: str = "") -> tuple[Any, Exclusion]:
+        return self.get(name), Exclusion(number, 1, 2, (), 5)
+
+    def exclusions(self, name: str) -> Sequence[Exclusion]:
+        return ()
 
     def timeline(self, name: str, asked: Asked) -> Timeline:
         return Timeline(name, "click", 0, False, (), (), ())

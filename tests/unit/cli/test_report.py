@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from pathlib import Path
 from typing import Any
 
-from service.cli.report import bar, number, stopping
+from service.cli.report import bar
 from service.pb.lever.v1 import experiment_pb2 as epb
+from service.remote.words import number, stopping
 from tests.rig.canned import Canned, lever
 
 # --- report
@@ -225,3 +227,20 @@ def test_guardrails_have_a_table(canned: Canned) -> None:
         ["revenue", "max_drop", "0.05", "new", "too", "early", "0", "-"],
         ["revenue", "max_drop", "0.05", "odd", "holding", "0", "+150.0%", "-"],
     ]
+
+
+def test_report_writes_files_to_hand_around(canned: Canned, tmp_path: Path) -> None:
+    canned.answers |= {"report": report(), "timeline": epb.GetTimelineResponse(name="hero")}
+    html, png = tmp_path / "hero.html", tmp_path / "hero.png"
+    result = lever("report", "hero", "--html", html, "--png", png)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert HEADLINE.replace(" %", "\u00a0%") in html.read_text(encoding="utf-8")
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert json.loads(lever("report", "hero", "--json", "--html", html).stdout)["headline"] == HEADLINE
+
+
+def test_a_file_that_cannot_be_written_is_named(canned: Canned, tmp_path: Path) -> None:
+    canned.answers |= {"report": report(), "timeline": epb.GetTimelineResponse(name="hero")}
+    result = lever("report", "hero", "--html", tmp_path / "none" / "hero.html")
+    assert result.exit_code == 1
+    assert "none/hero.html" in result.stderr
