@@ -54,6 +54,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rpc": ("loadtest.speed.rpc", "a full decision beside an empty call: CPU, calls a second, latency"),
     "kernels": ("loadtest.speed.kernels", "decide and learn in process, beside bare NumPy and other libraries"),
     "open": ("loadtest.speed.open", "an open loop with a mixed load: latency at 25 to 90 % of capacity"),
+    "store": ("loadtest.speed.store", "what trials, rewards and polls cost the store: CPU, memory, file"),
     "scale": ("loadtest.speed.scale", "cost of a decision, start and memory as everything grows"),
 }
 

@@ -97,6 +97,7 @@ def test_the_sentence_comes_first(told: Told, seen: dict[str, Any]) -> None:
 def test_an_experiment_is_paused_resumed_and_edited(told: Told, seen: dict[str, Any]) -> None:
     assert "Segment paid" in seen["context"]
     assert seen["sameElement"]  # nothing is made anew, so nothing flickers
+    assert re.search(r", slow: [1-9]\d* trials do not count", seen["excluded"])
     config = told.get("experiments/shop")["experiment"]["config"]
     line = 1 + config.split("\n").index("holdout: {share: 0.3}")
     assert [text.startswith(f"line {line} holdout.share: ") for text in seen["wrongs"]] == [True]
