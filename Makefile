@@ -41,6 +41,7 @@ test: $(STAMP) ## run every test; ARGS="-k word" narrows
 faults: $(STAMP) ## all tests of faults, on both engines, then the chaos run
 	$(BIN)/python -m pytest tests/faults -m "" $(ARGS)
 	$(BIN)/python -m loadtest faults --json
+	$(BIN)/python -m loadtest cluster --json
 
 check: $(STAMP) ## lint, formatting, types, contract
 	$(BIN)/ruff check

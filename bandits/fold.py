@@ -41,7 +41,7 @@ Ints = NDArray[np.int64]
 
 
 @jit
-def _add_trial(counts: Ints, learn: Ints, group: int, x: NDArray[np.int16], times: int) -> None:
+def _add_trial(counts: Ints, learn: Ints, group: int, x: NDArray[np.int16], times: int | np.int64) -> None:
     counts[group] += times
     if group in (HELD, OUTSIDE):
         return

@@ -23,7 +23,8 @@ from bandits.cells import HELD, POLICY, REWARDED, SQUARE_HIGH, SQUARE_LOW, TOTAL
 from bandits.pages import Key, Pages
 
 if TYPE_CHECKING:
-    from bandits.state import Rows, Rules, Totals
+    from bandits.rows import Rows, Rules, Totals
+    from bandits.subjects import Subjects
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -105,6 +106,17 @@ class Periods:
         day = (hour - hour % DAY, DAY)
         return day if day in self.arms else (hour, HOUR)
 
+    def follow(self, other: Periods) -> None:
+        """Count in the same eras as the other."""
+        self.eras, self.begun = list(other.eras), other.begun
+
+    def add(self, other: Periods, sign: int) -> None:
+        """Add the other's sums (sign 1) or take them away (-1)."""
+        for mine, its in ((self.arms, other.arms), (self.days, other.days)):
+            for key in its:
+                mine.add(key, its.page(key), sign)
+        self._due = 0
+
     def _eras_of(self, rows: Rows) -> Ints | None:
         """i8[n]: the number of each row's era, -1 without a holdout; None where there never was one."""
         if not any(era.held for era in self.eras):
@@ -130,6 +142,25 @@ class Periods:
         ends += [start + width + horizon_ms for start, width in self.arms.opened()]
         ends += [day + DAY + horizon_ms for _, day in self.days.opened()]
         self._due = min(ends, default=2**62) + 1
+
+    # -- what came before ---------------------------------------------------------------------------------------
+
+    def take_over(self, time: int, segment: int, arm: int, counts: Ints) -> None:
+        """Counts of an arm of which no more is known than that they are from `time` on."""
+        name = np.array([segment << ARM_BITS | arm], np.int64)
+        page, at = self.arms.rows((time - time % DAY, DAY), name, COUNTS + counts.size)
+        page[at[0], COUNTS : COUNTS + counts.size] += counts
+
+    def take_over_lift(self, subjects: Subjects, rules: Rules, now_ms: int) -> None:
+        """Sums of lift that count since a version, by now; from now on, all is known by hour and day."""
+        self.begun, held = now_ms, int(rules.control[0] > 0.0)
+        self.eras = [Era(0, 0, 0)] if subjects.since else []
+        self.eras.append(Era(subjects.since, subjects.since_ms, held))
+        if held:
+            names = np.arange(subjects.lift.shape[-1])
+            page, _ = self.days.rows((len(self.eras) - 1, now_ms - now_ms % DAY), names, 1 + 2 * (1 + rules.metrics))
+            page[:, 1:] = subjects.lift.sum(axis=0).transpose(2, 1, 0).reshape(names.size, -1)
+        self._due = 0
 
     # -- reading -----------------------------------------------------------------------------------------------
 

@@ -220,7 +220,10 @@ class ProcessTree:
         grpc, http = address_of(self._ports.grpc), address_of(self._ports.http)
         store = "the embedded store in " + str(self._settings.data_dir) if self._store else "the given store"
         web = f"websites on http://{address_of(self._ports.web)}, " if self._ports.web is not None else ""
-        sys.stdout.write(f"Lever is ready: gRPC on {grpc}, http://{http}/metrics, {web}{store}. Ctrl-C stops it.\n")
+        sys.stdout.write(
+            f"Lever is ready: gRPC on {grpc}, http://{http}/metrics, {web}{store}. "
+            f"The console: http://{http}/. Ctrl-C stops it.\n"
+        )
         sys.stdout.flush()
         self._log.info("ready", seconds=round(time.monotonic() - self._begun, 1), workers=self._settings.workers)
 

@@ -17,6 +17,7 @@ import structlog
 
 from bandits.warmup import eager
 from service import __version__, logs
+from service.analysis.worth import Worth
 from service.errors import LeverError, UnavailableError
 from service.learning import snapshot_file
 from service.learning.agreement import Agreement
@@ -156,10 +157,13 @@ def _telling_beliefs(service: Service, orders: child.Orders) -> Iterator[None]:
         yield
         return
     beliefs = Beliefs(service.directory, service.metrics)
+    worth = Worth(service.feed, service.directory, service.metrics)
     beliefs.start()
+    worth.start()
     try:
         yield
     finally:
+        worth.stop()
         beliefs.stop()
 
 

@@ -118,7 +118,7 @@ class GetReportRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class GetReportResponse(_message.Message):
-    __slots__ = ("name", "version", "algorithm", "metric", "segments", "log_id", "stale", "headline", "lifts", "sample_ratio", "totals", "guardrails")
+    __slots__ = ("name", "version", "algorithm", "metric", "segments", "log_id", "stale", "headline", "lifts", "sample_ratio", "totals", "guardrails", "exclusions", "features")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ALGORITHM_FIELD_NUMBER: _ClassVar[int]
@@ -131,6 +131,8 @@ class GetReportResponse(_message.Message):
     SAMPLE_RATIO_FIELD_NUMBER: _ClassVar[int]
     TOTALS_FIELD_NUMBER: _ClassVar[int]
     GUARDRAILS_FIELD_NUMBER: _ClassVar[int]
+    EXCLUSIONS_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     algorithm: str
@@ -143,7 +145,23 @@ class GetReportResponse(_message.Message):
     sample_ratio: SampleRatio
     totals: _containers.RepeatedCompositeFieldContainer[Total]
     guardrails: _containers.RepeatedCompositeFieldContainer[GuardrailReport]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., algorithm: _Optional[str] = ..., metric: _Optional[str] = ..., segments: _Optional[_Iterable[_Union[SegmentReport, _Mapping]]] = ..., log_id: _Optional[str] = ..., stale: _Optional[bool] = ..., headline: _Optional[str] = ..., lifts: _Optional[_Iterable[_Union[Lift, _Mapping]]] = ..., sample_ratio: _Optional[_Union[SampleRatio, _Mapping]] = ..., totals: _Optional[_Iterable[_Union[Total, _Mapping]]] = ..., guardrails: _Optional[_Iterable[_Union[GuardrailReport, _Mapping]]] = ...) -> None: ...
+    exclusions: _containers.RepeatedCompositeFieldContainer[Exclusion]
+    features: _containers.RepeatedCompositeFieldContainer[Influence]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., algorithm: _Optional[str] = ..., metric: _Optional[str] = ..., segments: _Optional[_Iterable[_Union[SegmentReport, _Mapping]]] = ..., log_id: _Optional[str] = ..., stale: _Optional[bool] = ..., headline: _Optional[str] = ..., lifts: _Optional[_Iterable[_Union[Lift, _Mapping]]] = ..., sample_ratio: _Optional[_Union[SampleRatio, _Mapping]] = ..., totals: _Optional[_Iterable[_Union[Total, _Mapping]]] = ..., guardrails: _Optional[_Iterable[_Union[GuardrailReport, _Mapping]]] = ..., exclusions: _Optional[_Iterable[_Union[Exclusion, _Mapping]]] = ..., features: _Optional[_Iterable[_Union[Influence, _Mapping]]] = ...) -> None: ...
+
+class Exclusion(_message.Message):
+    __slots__ = ("number", "from_ms", "to_ms", "arms", "trials")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    FROM_MS_FIELD_NUMBER: _ClassVar[int]
+    TO_MS_FIELD_NUMBER: _ClassVar[int]
+    ARMS_FIELD_NUMBER: _ClassVar[int]
+    TRIALS_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    from_ms: int
+    to_ms: int
+    arms: _containers.RepeatedScalarFieldContainer[str]
+    trials: int
+    def __init__(self, number: _Optional[int] = ..., from_ms: _Optional[int] = ..., to_ms: _Optional[int] = ..., arms: _Optional[_Iterable[str]] = ..., trials: _Optional[int] = ...) -> None: ...
 
 class GuardrailReport(_message.Message):
     __slots__ = ("metric", "kind", "limit", "arm", "state", "trials", "estimate", "low", "high", "level", "paused_since_ms")
@@ -246,7 +264,7 @@ class SampleRatio(_message.Message):
     def __init__(self, expected: _Optional[float] = ..., observed: _Optional[float] = ..., p_value: _Optional[float] = ..., mismatch: _Optional[bool] = ...) -> None: ...
 
 class SegmentReport(_message.Message):
-    __slots__ = ("segment", "arms", "changes", "outage", "served", "too_early", "totals", "stop")
+    __slots__ = ("segment", "arms", "changes", "outage", "served", "too_early", "totals", "stop", "attributes")
     SEGMENT_FIELD_NUMBER: _ClassVar[int]
     ARMS_FIELD_NUMBER: _ClassVar[int]
     CHANGES_FIELD_NUMBER: _ClassVar[int]
@@ -255,6 +273,7 @@ class SegmentReport(_message.Message):
     TOO_EARLY_FIELD_NUMBER: _ClassVar[int]
     TOTALS_FIELD_NUMBER: _ClassVar[int]
     STOP_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
     segment: str
     arms: _containers.RepeatedCompositeFieldContainer[ArmReport]
     changes: _containers.RepeatedCompositeFieldContainer[Change]
@@ -263,7 +282,30 @@ class SegmentReport(_message.Message):
     too_early: bool
     totals: _containers.RepeatedCompositeFieldContainer[Total]
     stop: Stop
-    def __init__(self, segment: _Optional[str] = ..., arms: _Optional[_Iterable[_Union[ArmReport, _Mapping]]] = ..., changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., outage: _Optional[_Union[Outage, _Mapping]] = ..., served: _Optional[str] = ..., too_early: _Optional[bool] = ..., totals: _Optional[_Iterable[_Union[Total, _Mapping]]] = ..., stop: _Optional[_Union[Stop, _Mapping]] = ...) -> None: ...
+    attributes: _containers.RepeatedCompositeFieldContainer[Influence]
+    def __init__(self, segment: _Optional[str] = ..., arms: _Optional[_Iterable[_Union[ArmReport, _Mapping]]] = ..., changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., outage: _Optional[_Union[Outage, _Mapping]] = ..., served: _Optional[str] = ..., too_early: _Optional[bool] = ..., totals: _Optional[_Iterable[_Union[Total, _Mapping]]] = ..., stop: _Optional[_Union[Stop, _Mapping]] = ..., attributes: _Optional[_Iterable[_Union[Influence, _Mapping]]] = ...) -> None: ...
+
+class Influence(_message.Message):
+    __slots__ = ("name", "value", "step", "too_early", "difference", "standard_error", "low", "high", "share")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    TOO_EARLY_FIELD_NUMBER: _ClassVar[int]
+    DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    STANDARD_ERROR_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: str
+    step: float
+    too_early: str
+    difference: float
+    standard_error: float
+    low: float
+    high: float
+    share: float
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ..., step: _Optional[float] = ..., too_early: _Optional[str] = ..., difference: _Optional[float] = ..., standard_error: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., share: _Optional[float] = ...) -> None: ...
 
 class Stop(_message.Message):
     __slots__ = ("leader", "loss", "remaining", "settled")
@@ -371,6 +413,38 @@ class ArmEffect(_message.Message):
     p_value: float
     def __init__(self, too_early: _Optional[str] = ..., difference: _Optional[float] = ..., standard_error: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., relative: _Optional[float] = ..., relative_low: _Optional[float] = ..., relative_high: _Optional[float] = ..., p_value: _Optional[float] = ...) -> None: ...
 
+class ExcludeRequest(_message.Message):
+    __slots__ = ("name", "from_ms", "to_ms", "arms")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    FROM_MS_FIELD_NUMBER: _ClassVar[int]
+    TO_MS_FIELD_NUMBER: _ClassVar[int]
+    ARMS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    from_ms: int
+    to_ms: int
+    arms: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., from_ms: _Optional[int] = ..., to_ms: _Optional[int] = ..., arms: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ExcludeResponse(_message.Message):
+    __slots__ = ("exclusion",)
+    EXCLUSION_FIELD_NUMBER: _ClassVar[int]
+    exclusion: Exclusion
+    def __init__(self, exclusion: _Optional[_Union[Exclusion, _Mapping]] = ...) -> None: ...
+
+class IncludeRequest(_message.Message):
+    __slots__ = ("name", "number")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    number: int
+    def __init__(self, name: _Optional[str] = ..., number: _Optional[int] = ...) -> None: ...
+
+class IncludeResponse(_message.Message):
+    __slots__ = ("exclusion",)
+    EXCLUSION_FIELD_NUMBER: _ClassVar[int]
+    exclusion: Exclusion
+    def __init__(self, exclusion: _Optional[_Union[Exclusion, _Mapping]] = ...) -> None: ...
+
 class GetTimelineRequest(_message.Message):
     __slots__ = ("name", "segment", "each_segment", "from_ms", "to_ms", "step")
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -388,7 +462,7 @@ class GetTimelineRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ..., segment: _Optional[str] = ..., each_segment: _Optional[bool] = ..., from_ms: _Optional[int] = ..., to_ms: _Optional[int] = ..., step: _Optional[_Union[TimelineStep, str]] = ...) -> None: ...
 
 class GetTimelineResponse(_message.Message):
-    __slots__ = ("name", "metric", "kept_from_ms", "periods", "series", "lifts", "changes", "stale")
+    __slots__ = ("name", "metric", "kept_from_ms", "periods", "series", "lifts", "changes", "stale", "exclusions")
     NAME_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
     KEPT_FROM_MS_FIELD_NUMBER: _ClassVar[int]
@@ -397,6 +471,7 @@ class GetTimelineResponse(_message.Message):
     LIFTS_FIELD_NUMBER: _ClassVar[int]
     CHANGES_FIELD_NUMBER: _ClassVar[int]
     STALE_FIELD_NUMBER: _ClassVar[int]
+    EXCLUSIONS_FIELD_NUMBER: _ClassVar[int]
     name: str
     metric: str
     kept_from_ms: int
@@ -405,7 +480,8 @@ class GetTimelineResponse(_message.Message):
     lifts: _containers.RepeatedCompositeFieldContainer[Lift]
     changes: _containers.RepeatedCompositeFieldContainer[HistoryEvent]
     stale: bool
-    def __init__(self, name: _Optional[str] = ..., metric: _Optional[str] = ..., kept_from_ms: _Optional[int] = ..., periods: _Optional[_Iterable[_Union[TimelinePeriod, _Mapping]]] = ..., series: _Optional[_Iterable[_Union[TimelineSeries, _Mapping]]] = ..., lifts: _Optional[_Iterable[_Union[Lift, _Mapping]]] = ..., changes: _Optional[_Iterable[_Union[HistoryEvent, _Mapping]]] = ..., stale: _Optional[bool] = ...) -> None: ...
+    exclusions: _containers.RepeatedCompositeFieldContainer[Exclusion]
+    def __init__(self, name: _Optional[str] = ..., metric: _Optional[str] = ..., kept_from_ms: _Optional[int] = ..., periods: _Optional[_Iterable[_Union[TimelinePeriod, _Mapping]]] = ..., series: _Optional[_Iterable[_Union[TimelineSeries, _Mapping]]] = ..., lifts: _Optional[_Iterable[_Union[Lift, _Mapping]]] = ..., changes: _Optional[_Iterable[_Union[HistoryEvent, _Mapping]]] = ..., stale: _Optional[bool] = ..., exclusions: _Optional[_Iterable[_Union[Exclusion, _Mapping]]] = ...) -> None: ...
 
 class TimelinePeriod(_message.Message):
     __slots__ = ("start_ms", "end_ms")
@@ -549,7 +625,7 @@ class EvaluateRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ..., policy: _Optional[str] = ...) -> None: ...
 
 class EvaluateResponse(_message.Message):
-    __slots__ = ("algorithm", "support", "logged", "estimates", "left_out", "open_trials", "warnings")
+    __slots__ = ("algorithm", "support", "logged", "estimates", "left_out", "open_trials", "warnings", "approximate", "holdout_trials")
     ALGORITHM_FIELD_NUMBER: _ClassVar[int]
     SUPPORT_FIELD_NUMBER: _ClassVar[int]
     LOGGED_FIELD_NUMBER: _ClassVar[int]
@@ -557,6 +633,8 @@ class EvaluateResponse(_message.Message):
     LEFT_OUT_FIELD_NUMBER: _ClassVar[int]
     OPEN_TRIALS_FIELD_NUMBER: _ClassVar[int]
     WARNINGS_FIELD_NUMBER: _ClassVar[int]
+    APPROXIMATE_FIELD_NUMBER: _ClassVar[int]
+    HOLDOUT_TRIALS_FIELD_NUMBER: _ClassVar[int]
     algorithm: str
     support: PolicySupport
     logged: PolicyEstimate
@@ -564,7 +642,9 @@ class EvaluateResponse(_message.Message):
     left_out: _containers.RepeatedCompositeFieldContainer[LeftOut]
     open_trials: int
     warnings: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, algorithm: _Optional[str] = ..., support: _Optional[_Union[PolicySupport, _Mapping]] = ..., logged: _Optional[_Union[PolicyEstimate, _Mapping]] = ..., estimates: _Optional[_Iterable[_Union[PolicyEstimate, _Mapping]]] = ..., left_out: _Optional[_Iterable[_Union[LeftOut, _Mapping]]] = ..., open_trials: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ...) -> None: ...
+    approximate: bool
+    holdout_trials: int
+    def __init__(self, algorithm: _Optional[str] = ..., support: _Optional[_Union[PolicySupport, _Mapping]] = ..., logged: _Optional[_Union[PolicyEstimate, _Mapping]] = ..., estimates: _Optional[_Iterable[_Union[PolicyEstimate, _Mapping]]] = ..., left_out: _Optional[_Iterable[_Union[LeftOut, _Mapping]]] = ..., open_trials: _Optional[int] = ..., warnings: _Optional[_Iterable[str]] = ..., approximate: _Optional[bool] = ..., holdout_trials: _Optional[int] = ...) -> None: ...
 
 class LeftOut(_message.Message):
     __slots__ = ("reason", "rows")
@@ -682,7 +762,7 @@ class LogColumn(_message.Message):
     def __init__(self, name: _Optional[str] = ..., type: _Optional[str] = ...) -> None: ...
 
 class LogRow(_message.Message):
-    __slots__ = ("entry", "logged_ms", "kind", "decision", "decided_ms", "version", "segment", "arm", "propensity", "unit", "bucket", "holdout", "deferred", "history", "fixed", "sticky", "metric", "old_total", "new_total", "exposes", "context", "x")
+    __slots__ = ("entry", "logged_ms", "kind", "decision", "decided_ms", "version", "segment", "arm", "propensity", "unit", "bucket", "holdout", "deferred", "history", "fixed", "sticky", "subset", "metric", "old_total", "new_total", "exposes", "context", "x")
     class ContextEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -713,6 +793,7 @@ class LogRow(_message.Message):
     HISTORY_FIELD_NUMBER: _ClassVar[int]
     FIXED_FIELD_NUMBER: _ClassVar[int]
     STICKY_FIELD_NUMBER: _ClassVar[int]
+    SUBSET_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
     OLD_TOTAL_FIELD_NUMBER: _ClassVar[int]
     NEW_TOTAL_FIELD_NUMBER: _ClassVar[int]
@@ -735,10 +816,11 @@ class LogRow(_message.Message):
     history: bool
     fixed: bool
     sticky: bool
+    subset: bool
     metric: str
     old_total: float
     new_total: float
     exposes: bool
     context: _containers.MessageMap[str, _personalization_pb2.FeatureValue]
     x: _containers.ScalarMap[str, float]
-    def __init__(self, entry: _Optional[str] = ..., logged_ms: _Optional[int] = ..., kind: _Optional[str] = ..., decision: _Optional[str] = ..., decided_ms: _Optional[int] = ..., version: _Optional[int] = ..., segment: _Optional[str] = ..., arm: _Optional[str] = ..., propensity: _Optional[float] = ..., unit: _Optional[int] = ..., bucket: _Optional[int] = ..., holdout: _Optional[bool] = ..., deferred: _Optional[bool] = ..., history: _Optional[bool] = ..., fixed: _Optional[bool] = ..., sticky: _Optional[bool] = ..., metric: _Optional[str] = ..., old_total: _Optional[float] = ..., new_total: _Optional[float] = ..., exposes: _Optional[bool] = ..., context: _Optional[_Mapping[str, _personalization_pb2.FeatureValue]] = ..., x: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    def __init__(self, entry: _Optional[str] = ..., logged_ms: _Optional[int] = ..., kind: _Optional[str] = ..., decision: _Optional[str] = ..., decided_ms: _Optional[int] = ..., version: _Optional[int] = ..., segment: _Optional[str] = ..., arm: _Optional[str] = ..., propensity: _Optional[float] = ..., unit: _Optional[int] = ..., bucket: _Optional[int] = ..., holdout: _Optional[bool] = ..., deferred: _Optional[bool] = ..., history: _Optional[bool] = ..., fixed: _Optional[bool] = ..., sticky: _Optional[bool] = ..., subset: _Optional[bool] = ..., metric: _Optional[str] = ..., old_total: _Optional[float] = ..., new_total: _Optional[float] = ..., exposes: _Optional[bool] = ..., context: _Optional[_Mapping[str, _personalization_pb2.FeatureValue]] = ..., x: _Optional[_Mapping[str, float]] = ...) -> None: ...
