@@ -107,7 +107,7 @@ LIBRARIES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("mcp", "pydantic", "anyio"): ("service.assistant",),
     ("prometheus_client",): ("service.telemetry", "service.http.operator_port", "service.doctor.server"),
     ("cryptography",): ("service.security", "service.serving.token", "service.doctor"),
-    ("numba",): ("bandits", "loadtest.learning.textbook"),
+    ("numba",): ("bandits", "loadtest.learning.textbook", "loadtest.speed.start"),
     ("typer",): ("service.cli",),
 }  # fmt: skip
 
