@@ -21,3 +21,4 @@ UNDRAWN: Final = 8  # the default arm without a draw: teaches nothing
 UNCOUNTED: Final = 16  # preview, bot or inactive: never logged, only in tokens
 STICKY: Final = 32  # the unit is (subject, period)
 RETRACTION: Final = 64  # of a reward row: it takes back
+SUBSET: Final = 128  # drawn among the caller's own arms, which were not all that could be drawn

@@ -21,6 +21,7 @@ from bandits.sequence import Z, bootstrap, halfwidth
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 FOLDS = 3
 LEAST_ESS = 100.0  # effective rows
@@ -88,6 +89,28 @@ def weights(log: Logged) -> Floats:
     """f8[n], the importance weights."""
     taken: Floats = log.target[np.arange(log.arm.size), log.arm]
     return taken / log.propensity
+
+
+def pooled(log: Logged, held: Bools) -> Logged:
+    """Rows of two draws over the same traffic, those of a holdout (`held`) beside the policy's: each side counts by the rows it is worth.
+
+    Both tell of the same mean, so weights that do not look at rewards leave no bias; a side that is worth little must not
+    drown the other only as it has more rows. Propensities are changed so that weights average 1 as before.
+    """
+    w, sides = weights(log), (held, ~held)
+    worth = [_worth(w[side]) for side in sides]
+    if max(worth) <= 0.0 or not held.any():
+        return log
+    propensity = log.propensity.copy()
+    for side, rows in zip(sides, worth, strict=True):
+        share = rows / math.fsum(worth)
+        propensity[side] = propensity[side] * (side.sum() / held.size) / share if share > 0.0 else math.inf
+    return log._replace(propensity=propensity)
+
+
+def _worth(w: Floats) -> float:
+    """Rows of the target's own that these weights are worth."""
+    return float(w.sum()) ** 2 / float((w * w).sum()) if w.any() else 0.0
 
 
 def support(log: Logged) -> Support:

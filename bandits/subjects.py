@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from bandits._jit import FLOATS, INT, INTS, INTS3, INTS4_OUT, entry, jit
 from bandits.cells import HELD, POLICY, SUBJECT_BUCKETS, group_of
 from bandits.grid import taught
+from bandits.layout import SUBSET
 from bandits.rows import NEVER
 
 if TYPE_CHECKING:
@@ -202,8 +203,8 @@ def add(
             lift[s, group, 0, bucket[row]] += trial[row]
             if metric[row] >= 0:
                 lift[s, group, 1 + metric[row], bucket[row]] += new[row] - old[row]
-        if group != POLICY or not propensity[row] > 0.0 or time[row] < begun:
-            continue
+        if group != POLICY or not propensity[row] > 0.0 or time[row] < begun or flags[row] & SUBSET:
+            continue  # of a caller's own arms an arm that was not among them could not have been drawn
         moved = taught(new[row], grid) - taught(old[row], grid) if metric[row] == primary else 0
         weight, at = weighed(propensity[row]), bucket[row] % ARM_BUCKETS
         if inside(windows[s, a], version[row], time[row]):

@@ -37,13 +37,13 @@ COLUMNS = (
     LogColumn("segment", "text"), LogColumn("arm", "text"), LogColumn("propensity", "number"),
     LogColumn("unit", "unsigned"), LogColumn("bucket", "integer"), LogColumn("holdout", "flag"),
     LogColumn("deferred", "flag"), LogColumn("history", "flag"), LogColumn("fixed", "flag"),
-    LogColumn("sticky", "flag"), LogColumn("metric", "text"), LogColumn("old_total", "number"),
+    LogColumn("sticky", "flag"), LogColumn("subset", "flag"), LogColumn("metric", "text"), LogColumn("old_total", "number"),
     LogColumn("new_total", "number"), LogColumn("exposes", "flag"),
 )  # fmt: skip
 KINDS = ("trial", "exposure", "reward", "retraction", "late")  # a retraction is of a reward, or of a row of history
 _FLAGS = (
     ("holdout", bits.HOLDOUT), ("deferred", bits.DEFERRED), ("history", bits.HISTORY),
-    ("fixed", bits.UNDRAWN), ("sticky", bits.STICKY),
+    ("fixed", bits.UNDRAWN), ("sticky", bits.STICKY), ("subset", bits.SUBSET),
 )  # fmt: skip
 
 Record = dict[str, Value]
@@ -169,7 +169,7 @@ def entries(store: Store, uid: str, after: str = START) -> Iterator[Entry]:
     """The experiment's log as it stands, oldest first. CorruptError if it is no log, UnavailableError if it is away."""
     cursor = after
     while True:
-        poll = store.poll({uid: cursor})
+        poll = store.poll({uid: cursor}, listed=False)
         if uid in poll.damaged:
             raise CorruptError(f"the log of {uid} cannot be read: {poll.damaged[uid]}")
         for entry in poll.of(uid):

@@ -3,6 +3,8 @@
 algorithm: linucb
 alpha: 0.5
 floor: 0.02
+
+`algorithm: best` is no policy that serves: always the arm whose serving everybody gives up the least, as reports have it.
 """
 
 from __future__ import annotations
@@ -10,9 +12,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from bandits.belief import fixed
 from bandits.policy import POLICIES, Policy
+from bandits.posterior import Posterior, Sums
+from bandits.prior import Priors
+from bandits.summary import Span, seen, summary
 from service.errors import InvalidError
-from service.experiment.parse_settings import read_settings, warnings_of
+from service.experiment.parsing.settings import read_settings, warnings_of
+from service.serving.snapshot import average
 from service.text.document import load
 from service.text.fields import Fields, Problems
 
@@ -26,6 +36,11 @@ class Target:
     warnings: tuple[str, ...] = ()
 
     @property
+    def learns(self) -> bool:
+        """Whether it depends on the log it is judged by."""
+        return self.name not in ("fixed", "uniform")
+
+    @property
     def name(self) -> str:
         """The algorithm."""
         return self.policy.name
@@ -36,8 +51,8 @@ def read_policy(text: str, arms: Sequence[str]) -> Target:
     root, violations = load(text)
     problems = Problems(violations)
     fields = Fields(problems, "", root)
-    name = fields.choice("algorithm", tuple(POLICIES), None)
-    given = read_settings(fields, POLICIES[name])
+    name = fields.choice("algorithm", tuple(_KNOWN), None)
+    given = read_settings(fields, _KNOWN[name])
     settings = dict(given)
     if name == "fixed":
         settings |= _weights(fields, arms)
@@ -45,7 +60,19 @@ def read_policy(text: str, arms: Sequence[str]) -> Target:
         fields.done()  # without knowing the algorithm nobody knows its settings
     if problems.violations:
         raise InvalidError(sorted(problems.violations, key=lambda violation: violation.line or 0))
-    return Target(POLICIES[name], POLICIES[name].complete(settings), warnings_of(POLICIES[name], given))
+    return Target(_KNOWN[name], _KNOWN[name].complete(settings), warnings_of(_KNOWN[name], given))
+
+
+def _best(
+    sums: Sums, settings: Mapping[str, float], arms: NDArray[np.int64], priors: Priors | None = None
+) -> Posterior:
+    """All for the leader among `arms`."""
+    span = Span(-1.0 if (sums.s1 < 0.0).any() else 0.0, 1.0, binary=False)
+    said = summary(seen(sums, average(sums), priors), span, arms)
+    return fixed(sums, {str(int(arms[int(said.loss.argmin())])): 1.0, "floor": 0.0}, arms)
+
+
+_KNOWN: Mapping[str, Policy] = {**POLICIES, "best": Policy("best", False, {}, _best)}
 
 
 def _weights(fields: Fields, arms: Sequence[str]) -> dict[str, float]:

@@ -17,7 +17,8 @@ from bandits.summary import Seen, early, summary, thinned
 from service.analysis.lift import Lift, lift_of
 from service.analysis.report import GROUP_NAMES
 from service.errors import InvalidError
-from service.experiment.compiled import Experiment, Metric
+from service.experiment.compiled import Experiment
+from service.experiment.metric import Metric
 from service.learning.replica import Replica
 from service.serving.snapshot import span_of
 from service.store.contract import Event

@@ -1,8 +1,9 @@
 """The log of an experiment as trials that an evaluation may use.
 
-Only what a policy drew counts: holdout, fixed and imported rows are left out. Visits of one unit share one draw, so
-only a unit's first row counts, first by decision time, then by id; a unit whose sticky period began before the kept
-log may have had its first row there, and is left out.
+Only what was drawn counts, by a policy or for the holdout: fixed and imported rows are left out, and those whose caller named the
+arms, as which ones is not logged. Rows of the holdout count where it was the same all the time: else its rows are of other
+times than the policy's. Visits of one unit share one draw, so only a unit's first row counts, first by decision time, then
+by id; a unit whose sticky period began before the kept log may have had its first row there, and is left out.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ Mask = NDArray[np.bool_]
 
 _WHY = (
     (bits.HISTORY, "history"),
-    (bits.HOLDOUT, "holdout"),
     (bits.UNDRAWN, "fixed"),
     (bits.UNCOUNTED, "uncounted"),
+    (bits.SUBSET, "of arms that the caller named"),
 )
 
 
@@ -106,8 +107,9 @@ def trials_of(log: Gathered) -> Trials:
         rules=rules_of(experiment),
         unit=experiment.primary.unit,
         left_out={why: count for why, count in left.items() if count},
-        open_rows=int((rows["time"] + horizon > log.last).sum()),
+        open=rows["time"] + horizon > log.last,
         priors=experiment.priors,
+        held=(rows["flags"] & bits.HOLDOUT) != 0,
     )
 
 
@@ -141,6 +143,9 @@ def _usable(log: Gathered, rows: layout.Rows) -> tuple[Mask, dict[str, int]]:
         drop(exclusion(one).holds(rows["time"], rows["arm"]), "excluded")
     drop(~np.isin(rows["version"], list(log.versions)), "configuration no longer known")
     drop(~((rows["propensity"] > 0) & (rows["propensity"] <= 1)), "no propensity")
+    known = (log.versions[v] for v in np.unique(rows["version"][good]).tolist())
+    if len({(one.holdout_share, one.holdout_uniform) for one in known}) > 1:
+        drop((flags & bits.HOLDOUT) != 0, "of a holdout that was changed")
     sticky = (flags & bits.STICKY) != 0
     for version in np.unique(rows["version"][sticky & good]).tolist():
         period = log.versions[version].sticky_ms

@@ -167,10 +167,4 @@ def _table(shop: Shop, reports: list[GetReportResponse], open_s: float) -> Table
             chance = "too early" if segment.too_early else f"{best.probability_best:.1%}"
             leader = "" if segment.too_early else best.arm
             table.add_row(report.name, segment.segment, leader, chance, f"{trials:,}", said)
-    for report in reports:
-        table.add_row("", "", "", "", "", "")
-        table.add_row(
-            report.name, f"{shop.choices[report.name]:,} chosen", f"{shop.rewards[report.name]:,} rewards now"
-        )
-        table.caption = ""
     return table

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -120,7 +121,8 @@ def summed(report: Any) -> dict[str, Any]:
 
 def _leader(segment: Any) -> dict[str, Any] | None:
     """The arm that is the likeliest to be the best, while that can be said."""
-    if segment.too_early or not segment.arms:
+    told = [arm for arm in segment.arms if not math.isnan(arm.probability_best)]
+    if not told:
         return None
-    best = max(segment.arms, key=lambda arm: arm.probability_best)
+    best = max(told, key=lambda arm: arm.probability_best)
     return {name: getattr(best, name) for name in ("arm", "probability_best", "mean", "traffic_share", "trials")}

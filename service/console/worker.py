@@ -38,7 +38,7 @@ class Worker:
         self._room = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
 
-    async def call(self, method: str, request: Message, header: str) -> Message:
+    async def call(self, method: str, request: Message, header: str, deadline_s: float = DEADLINE_S) -> Message:
         """The answer of ExperimentService's method. FaultError; ExhaustedError where too many calls wait already."""
         import grpc
 
@@ -46,7 +46,7 @@ class Worker:
         metadata = ((HEADER, header),) if header else ()
         async with self._turn():
             try:
-                answer: Message = await getattr(stub, method)(request, timeout=DEADLINE_S, metadata=metadata)
+                answer: Message = await getattr(stub, method)(request, timeout=deadline_s, metadata=metadata)
             except grpc.RpcError as error:
                 raise FaultError(fault(error)) from None
         return answer

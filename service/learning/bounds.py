@@ -16,7 +16,8 @@ from service.store.entries import rows_of
 from service.store.rows import NO_METRIC, Rows
 
 YEAR_MS = 366 * 86_400_000
-_FLAGS = bits.HOLDOUT | bits.DEFERRED | bits.HISTORY | bits.UNDRAWN | bits.UNCOUNTED | bits.STICKY | bits.RETRACTION
+_DECISION = bits.HOLDOUT | bits.DEFERRED | bits.HISTORY | bits.UNDRAWN | bits.UNCOUNTED | bits.STICKY | bits.SUBSET
+_FLAGS = _DECISION | bits.RETRACTION
 
 Mask = NDArray[np.bool_]
 

@@ -17,6 +17,7 @@ from service.experiment.spec import Spec
 from service.learning.feed import Feed
 from service.management.exclusions import Exclusion, Exclusions
 from service.management.past import Past, history
+from service.management.pausing import still_paused
 from service.management.protocols import Experiments
 from service.serving.explainer import Explainer, Reasons
 from service.serving.published import Published
@@ -45,12 +46,14 @@ class StoredExperiments(Experiments):
 
     def put(self, text: str, expected: int | None, by: str = "") -> tuple[Experiment, bool]:
         """Experiments.put."""
-        spec = parse(text)
+        given, said = text, parse(text)
         for attempt in range(_ATTEMPTS):
             self._feed.refresh(REFRESH_S)
-            old = self._directory.by_name.get(spec.experiment)
+            old = self._directory.by_name.get(said.experiment)
             current = old.experiment if old is not None else None
-            check_version(spec.experiment, current, expected)
+            check_version(said.experiment, current, expected)
+            # Who names the version has seen what a guardrail did to it.
+            text, spec = still_paused(given, said, current if expected is None else None)
             if current is not None and current.uid in self._feed.lost():
                 raise LostError(f"the store has lost {current.name!r}: restore it, or accept the loss")
             if current is not None and current.text == text:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits.draw import draw_many
-from bandits.layout import DEFERRED, HOLDOUT, STICKY, UNCOUNTED, UNDRAWN
+from bandits.layout import DEFERRED, HOLDOUT, STICKY, SUBSET, UNCOUNTED, UNDRAWN
 from bandits.pmf import decide_rows
 from service.errors import InvalidError
 from service.experiment.features.column import Column
@@ -145,13 +145,14 @@ class _Batch:
             nobody = Draw(exp.default_arm, 1.0, UNDRAWN, Reason.NO_ELIGIBLE_ARM)
             self.fill(np.concatenate([held, free]), nobody)
             return
+        own = SUBSET if len(arms) < len(slot.arms) else 0
         if not exp.holdout_uniform:
-            self.fill(held, Draw(exp.default_arm, 1.0, HOLDOUT, Reason.HOLDOUT))
+            self.fill(held, Draw(exp.default_arm, 1.0, HOLDOUT | own, Reason.HOLDOUT))
         elif len(held):
             self._draw(slot, np.full(len(arms), 1.0 / len(arms)), arms, held)
-            self.flags[held], self.reason[held] = HOLDOUT, Reason.HOLDOUT
+            self.flags[held], self.reason[held] = HOLDOUT | own, Reason.HOLDOUT
         self._draw(slot, None if slot.contextual else slot.pmf_of(arms), arms, free)
-        self.reason[free] = Reason.POLICY
+        self.flags[free], self.reason[free] = own, Reason.POLICY
 
     def _draw(self, slot: Odds, pmf: NDArray[np.float64] | None, arms: Ints, rows: Ints) -> None:
         """Draw for some rows: from `pmf` if given, else from the contextual policy at each row's features."""

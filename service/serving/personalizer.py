@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits.draw import draw
-from bandits.layout import DEFERRED, HOLDOUT, STICKY, UNCOUNTED, UNDRAWN, X_SCALE
+from bandits.layout import DEFERRED, HOLDOUT, STICKY, SUBSET, UNCOUNTED, UNDRAWN, X_SCALE
 from bandits.policy import decide
 from service.errors import InvalidError, NotFoundError, PreconditionError
 from service.experiment.compiled import Experiment
@@ -151,6 +151,8 @@ class Personalizer:
         arms = slot.arms if subset is None else eligible(slot, subset)
         if len(arms) == 0:  # for everyone alike: holdout and policy are compared where there was a choice
             return Draw(exp.default_arm, 1.0, flags | UNDRAWN, Reason.NO_ELIGIBLE_ARM)
+        if len(arms) < len(slot.arms):
+            flags |= SUBSET
         held = who.holdout < exp.holdout_share * 4294967296.0
         if held and not exp.holdout_uniform:
             return Draw(exp.default_arm, 1.0, flags | HOLDOUT, Reason.HOLDOUT)

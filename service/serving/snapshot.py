@@ -13,7 +13,8 @@ from bandits.policy import Policy, probabilities
 from bandits.posterior import Posterior, Sums
 from bandits.prior import Priors
 from bandits.summary import Seen, Span, Summary, seen, soon, summary, thinned, told
-from service.experiment.compiled import Experiment, Metric
+from service.experiment.compiled import Experiment
+from service.experiment.metric import Metric
 
 _SUBSETS = 256  # cached pmfs of arm subsets, a slot
 
@@ -31,6 +32,7 @@ class Slot:
     seen: Seen  # what the arms' own trials say at these, for reports
     members: frozenset[int]
     early: bool = True  # too early to say which arm is the best, see bandits/summary.py; who folds knows
+    crowding: float = 1.0  # how many trials are worth one, as visits of one subject go together
     subsets: dict[tuple[int, ...], NDArray[np.float64]] = field(default_factory=dict)
 
     @classmethod
@@ -67,7 +69,7 @@ class Slot:
     def judged(self, crowding: float, counts: NDArray[np.int64], experiment: Experiment) -> Slot:
         """What reports say of it: how much its trials are worth, and whether `counts` (of all arms, over all time) are enough."""
         early = soon(counts[self.arms], experiment.primary.number)
-        return replace(self, seen=thinned(self.seen, crowding), early=early)
+        return replace(self, seen=thinned(self.seen, crowding), early=early, crowding=crowding)
 
     def beliefs(self, metric: Metric) -> Summary | None:
         """What is believed of the eligible arms, over the primary metric's scale; None where there are none."""

@@ -11,7 +11,7 @@ from service.analysis.trials_from_log import gather, trials_of
 from service.errors import InvalidError, NotFoundError, PreconditionError
 from service.management.offline import Apart, Local
 from service.server.assemble import Service
-from service.serving.personalizer import Decision
+from service.serving.personalizer import Decision, Mode
 from service.serving.token import from_text
 from service.store.contract import Entry, Outcome
 from tests.rig.stage import Stage, choose, reward
@@ -72,6 +72,64 @@ def test_an_evaluation_of_the_log_comes_near_the_truth(world: Stage, server: Ser
     assert abs(learned.estimates[3].value - 0.5) < 4 * learned.estimates[3].error
 
 
+def test_the_holdout_speaks_of_the_default_and_of_nothing_else(world: Stage, server: Service) -> None:
+    name = put(server, "held", "holdout: {share: 0.3}\n")
+    visit(server, name, 1200)
+    world.settle()
+    local, held = Local(world.store()), int(trials(world, name).held.sum())
+    assert 240 < held < 480
+    found = local.evaluate(name, "algorithm: fixed\nweights: {red: 1}\n")
+    assert (found.held_rows, found.support.rows, found.approximate) == (held, 1200, False)
+    assert found.support.refused == ""
+    assert found.support.ess > held
+    assert found.support.mean_weight == pytest.approx(1.0, abs=0.15)
+    for one in found.estimates:
+        assert abs(one.value - 0.1) < 4 * max(0.012, one.error), one
+    other = local.evaluate(name, "algorithm: best\n")
+    assert (other.held_rows, other.left_out["holdout"], other.approximate) == (0, held, True)
+    assert other.support.refused == ""
+    assert abs(other.estimates[0].value - 0.5) < 4 * other.estimates[0].error
+    assert other.logged is not None
+    assert other.logged.value == found.logged.value  # type: ignore[union-attr]  # what the policy earned
+
+
+def test_an_even_holdout_speaks_of_everything(world: Stage, server: Service) -> None:
+    name = put(server, "even", "holdout: {share: 0.5, serve: uniform}\n")
+    visit(server, name, 600)
+    world.settle()
+    held = int(trials(world, name).held.sum())
+    found = Local(world.store()).evaluate(name, "algorithm: fixed\nweights: {blue: 1}\n")
+    assert found.held_rows == held
+    assert abs(found.estimates[0].value - 0.2) < 4 * found.estimates[0].error
+
+
+def test_a_holdout_that_was_changed_is_left_out(world: Stage, server: Service) -> None:
+    name = put(server, "moved", "holdout: {share: 0.3}\n")
+    visit(server, name, 100)
+    world.settle()
+    put(server, name, "holdout: {share: 0.5}\n")
+    visit(server, name, 100, seed=1)
+    world.settle()
+    found = trials(world, name)
+    assert not found.held.any()
+    assert found.left_out["of a holdout that was changed"] + len(found) == 200
+
+
+def test_arms_that_the_caller_named_are_left_out(world: Stage, server: Service) -> None:
+    name = put(server, "named")
+    for i in range(90):
+        arms = (["green", "blue"], [], ["red", "green", "blue"])[i % 3]
+        choose(server, name, f"s{i}", arms=arms)
+    batch = server.use_cases.select_batch(name, ["x", "y"], {}, ["red", "blue"], False, Mode.NORMAL)
+    assert len(batch.arms) == 2
+    world.settle()
+    found = trials(world, name)
+    assert (len(found), found.left_out) == (60, {"of arms that the caller named": 32})
+    drawn = world.services[0].feed.inspect(name, lambda _, replica, __: replica.state.subjects.drawn(0, 1))
+    # Of those rows an arm's effect is not taken either: weights would be those of other draws.
+    assert drawn.weight[0].sum() == pytest.approx(60, rel=0.5)
+
+
 def test_a_child_process_says_the_same(world: Stage, server: Service) -> None:
     name = put(server, "apart")
     visit(server, name, 300)
@@ -121,8 +179,8 @@ def test_only_what_a_policy_drew_is_used(world: Stage, server: Service) -> None:
     found = trials(world, name)
     assert found.left_out["history"] == 2
     assert found.left_out["fixed"] == 100
-    assert len(found) == 100 - found.left_out["holdout"] + 2
-    assert 10 < found.left_out["holdout"] < 60
+    assert len(found) == 100 + 2
+    assert 10 < found.held.sum() < 60
 
 
 def test_a_unit_counts_once_by_its_first_decision(world: Stage, server: Service) -> None:

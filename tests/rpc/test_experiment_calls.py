@@ -36,6 +36,16 @@ def test_experiments_both_ways(experiments: ExperimentServiceStub) -> None:
     assert (report.name, report.log_id, report.stale) == ("hero", "5-0", True)
     arm = report.segments[0].arms[0]
     assert (arm.arm, arm.trials, arm.holdout_trials, arm.posterior_mean) == ("calm", 10, 2, 0.39)
+    (rail,) = report.guardrails
+    assert (rail.arm, rail.state, rail.limit, rail.trials, rail.low, rail.level) == (
+        "bold",
+        "paused",
+        0.5,
+        90,
+        0.6,
+        0.99,
+    )
+    assert rail.paused_since_ms == 7
 
 
 def test_data_taken_back_and_given_back_is_in_the_history(experiments: ExperimentServiceStub) -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli.connection import LOCAL, AsJson, Server, connect, console, print_json
-from service.cli.report import number
 from service.cli.tables.csv_file import (
     Columns,
     Decimal,
@@ -23,6 +22,7 @@ from service.cli.tables.csv_file import (
     text_of,
 )
 from service.cli.tables.waiting import TIMEOUT_S, bar, waiting
+from service.remote.words import number
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from service.pb.lever.v1.experiment_pb2 import EvaluateResponse, PolicyEstimate
     from service.text.csv_format import Format
 
-_STILL = {"fixed", "uniform"}  # policies that do not learn
 _HEADINGS = ("estimate", "error", "95 % interval", "bootstrap", "at any time")
 
 
@@ -127,7 +126,10 @@ def _received(answer: EvaluateResponse) -> Evaluation:
     logged = _estimate(answer.logged) if answer.HasField("logged") else None
     estimates = tuple(_estimate(one) for one in answer.estimates)
     left = {one.reason: one.rows for one in answer.left_out}
-    return Evaluation(answer.algorithm, support, logged, estimates, left, answer.open_trials, tuple(answer.warnings))
+    return Evaluation(
+        answer.algorithm, support, logged, estimates, left, answer.open_trials, tuple(answer.warnings),
+        answer.approximate, answer.holdout_trials,
+    )  # fmt: skip
 
 
 def _estimate(one: PolicyEstimate) -> Estimate:
@@ -155,6 +157,8 @@ def _plain(found: Evaluation) -> dict[str, object]:
         ],
         "left_out": dict(found.left_out),
         "open_trials": found.open_rows,
+        "approximate": found.approximate,
+        "holdout_trials": found.held_rows,
     }
 
 
@@ -162,6 +166,8 @@ def _show(found: Evaluation) -> None:
     said, screen = found.support, console()
     worth = f"effective sample size {said.ess:,.0f}; the heaviest trial has {said.share:.1%} of the weight"
     typer.echo(f"{found.policy}: {said.rows:,} trials, {worth}")
+    if found.held_rows:
+        typer.echo(f"{found.held_rows:,} of them are the holdout's")
     if found.left_out:
         left = ", ".join(f"{count:,} {why}" for why, count in found.left_out.items())
         typer.echo(f"left out: {left}")
@@ -182,7 +188,7 @@ def _notes(found: Evaluation) -> Iterator[str]:
     """What has to be said of the numbers."""
     if any(math.isnan(one.error) for one in found.estimates):
         yield "DM has no interval: how far its model is off cannot be told from the log. DR corrects it where it can."
-    if found.estimates and found.policy not in _STILL:
+    if found.estimates and found.approximate:
         yield (
             f"{found.policy} learns: what is estimated is approximately this policy, as the log taught it and then held "
             "still."

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
+from pathlib import Path
 from typing import Any
 
-from service.cli.report import bar, number, stopping
+from service.cli.report import bar
 from service.pb.lever.v1 import experiment_pb2 as epb
+from service.remote.words import number, stopping
 from tests.rig.canned import Canned, lever
 
 # --- report
@@ -143,6 +146,29 @@ def test_nothing_is_expected_of_arms_that_are_untried_or_not_eligible(canned: Ca
     assert json.loads(lever("report", "hero", "--json").stdout)["segments"][0]["arms"][0]["posterior_mean"] is None
 
 
+def test_what_goes_along_with_earning_more(canned: Canned) -> None:
+    answer = report()
+    answer.features.append(
+        epb.Influence(
+            name="device", value="mobile", difference=0.02, low=0.01, high=0.03, share=0.25, standard_error=0.005
+        )
+    )
+    answer.features.append(epb.Influence(name="visits", step=2.5, difference=-0.01, low=-0.02, high=0.0, share=1.0))
+    answer.features.append(epb.Influence(name="member", value="true", too_early="few"))
+    answer.segments[0].attributes.append(
+        epb.Influence(name="tone", value="warm", difference=0.1, low=-0.1, high=0.3, share=0.5)
+    )
+    canned.answers["report"] = answer
+    lines = [" ".join(line.split()) for line in lever("report", "hero").stdout.splitlines()]
+    for line in (
+        "device = mobile 0.0200 0.0100 to 0.0300 25%",
+        "visits + 2.5 -0.0100 -0.0200 to 0 100%",
+        "tone = warm 0.1000 -0.1000 to 0.3000 50%",
+    ):
+        assert line in lines, lines
+    assert not any("member" in line for line in lines)
+
+
 def test_everyone_is_in_the_report_and_every_metric(canned: Canned) -> None:
     answer = report()
     for group, trials in (("policy", 12345), ("default", 77)):
@@ -193,3 +219,51 @@ def test_bar() -> None:
 def test_number() -> None:
     values = (0, 0.00001, 0.0123456, 0.5, 12.3456, -3.25, 1234567.8)
     assert [number(v) for v in values] == ["0", "0", "0.0123", "0.5000", "12.35", "-3.25", "1,234,568"]
+
+
+def test_guardrails_have_a_table(canned: Canned) -> None:
+    nan = float("nan")
+    watched = [
+        epb.GuardrailReport(
+            metric="[l]eft", kind="max", limit=0.004, arm="bold", state="paused", trials=5120, estimate=0.0121,
+            low=0.0062, high=0.018, paused_since_ms=1764165600000,
+        ),
+        epb.GuardrailReport(
+            metric="revenue", kind="max_drop", limit=0.05, arm="calm", state="holding", trials=900, estimate=-0.021,
+            low=-0.4, high=0.358,
+        ),
+        epb.GuardrailReport(
+            metric="revenue", kind="max_drop", limit=0.05, arm="new", state="too early", estimate=nan, low=nan, high=nan
+        ),
+        epb.GuardrailReport(
+            metric="revenue", kind="max_drop", limit=0.05, arm="odd", state="holding", estimate=1.5, low=-math.inf, high=math.inf
+        ),
+    ]  # fmt: skip
+    canned.answers["report"] = report(guardrails=watched)
+    lines = [line.rstrip() for line in lever("report", "hero").stdout.splitlines()]
+    first = lines.index("guardrails")
+    said = [line.split() for line in lines[first + 2 : first + 6]]
+    since = ["paused", "since", "2025-11-26", "14:00", "UTC"]
+    assert said == [
+        ["[l]eft", "max", "0.004", "bold", *since, "5,120", "0.0121", "0.0062", "to", "0.0180"],
+        ["revenue", "max_drop", "0.05", "calm", "holding", "900", "-2.1%", "-40.0%", "to", "+35.8%"],
+        ["revenue", "max_drop", "0.05", "new", "too", "early", "0", "-"],
+        ["revenue", "max_drop", "0.05", "odd", "holding", "0", "+150.0%", "-"],
+    ]
+
+
+def test_report_writes_files_to_hand_around(canned: Canned, tmp_path: Path) -> None:
+    canned.answers |= {"report": report(), "timeline": epb.GetTimelineResponse(name="hero")}
+    html, png = tmp_path / "hero.html", tmp_path / "hero.png"
+    result = lever("report", "hero", "--html", html, "--png", png)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert HEADLINE.replace(" %", "\u00a0%") in html.read_text(encoding="utf-8")
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert json.loads(lever("report", "hero", "--json", "--html", html).stdout)["headline"] == HEADLINE
+
+
+def test_a_file_that_cannot_be_written_is_named(canned: Canned, tmp_path: Path) -> None:
+    canned.answers |= {"report": report(), "timeline": epb.GetTimelineResponse(name="hero")}
+    result = lever("report", "hero", "--html", tmp_path / "none" / "hero.html")
+    assert result.exit_code == 1
+    assert "none/hero.html" in result.stderr
