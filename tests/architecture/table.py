@@ -134,6 +134,8 @@ MANY_ARGUMENTS: dict[str, str] = {
     "bandits.fold.fold_rewards": "compiled: Numba takes arrays one by one",
     "bandits.fold.gather": "compiled: Numba takes arrays one by one",
     "bandits.timeline.unfold": "compiled: Numba takes arrays one by one",
+    "bandits.period_rows.add_arms": "compiled: Numba takes arrays one by one",
+    "bandits.period_rows.add_lift": "compiled: Numba takes arrays one by one",
     "bandits.posterior.pack": "compiled: Numba takes arrays one by one",
     "lever_client.client.Lever.select": "each is an option of the call",
     "service.cli.decisions.select": "each is an option of the command",
