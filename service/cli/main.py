@@ -10,13 +10,8 @@ import typer
 
 from service import __version__
 from service.cli import (
-    assistant,
-    decisions,
-    demo,
-    doctor,
     decisions,
     doctor,
-    exclude,
     experiments,
     explain,
     key,
