@@ -30,6 +30,7 @@ $(STAMP): pyproject.toml $(LOCKS)/dev.txt
 	$(BIN)/python -m pip install --quiet --require-hashes -r $(LOCKS)/dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
+	@$(BIN)/python -m service.server.kernels
 
 run: $(STAMP) ## serve the example experiments with the embedded store; data in .lever
 	$(BIN)/lever serve --data-dir .lever --experiments deploy/examples --web-port 8081
@@ -40,6 +41,7 @@ test: $(STAMP) ## run every test; ARGS="-k word" narrows
 faults: $(STAMP) ## all tests of faults, on both engines, then the chaos run
 	$(BIN)/python -m pytest tests/faults -m "" $(ARGS)
 	$(BIN)/python -m loadtest faults --json
+	$(BIN)/python -m loadtest cluster --json
 
 check: $(STAMP) ## lint, formatting, types, contract
 	$(BIN)/ruff check

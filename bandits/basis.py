@@ -106,7 +106,10 @@ def congruent(matrices: Floats, t: Floats, out: Floats) -> None:
     d = t.shape[0]
     half, turned = np.empty((d, d)), np.empty((d, d))
     for k in range(matrices.shape[0]):
-        _times(t, matrices[k], half)
+        for i in range(d):
+            for j in range(d):
+                turned[i, j] = matrices[k, i, j]
+        _times(t, turned, half)
         for i in range(d):
             for j in range(d):
                 turned[i, j] = half[j, i]

@@ -34,10 +34,13 @@ def forward(like: Floats, top: Floats, hop: Floats, ends: Floats, start: Floats,
     like f8[B,G], top f8[B], hop f8[B]; ends and start f8[G]: where jumps end, and the belief before the first bucket.
     """
     after = np.empty(now.shape[0])
-    now[:] = start
+    # Value by value here: an assignment of a whole array brings Numba's words for its failure, three seconds to compile.
+    for g in range(now.shape[0]):
+        now[g] = start[g]
     for b in range(like.shape[0]):
         steps[b] = top[b] + math.log(_step(like[b], hop[b] if b > 0 else 0.0, ends, now, after))
-        now[:] = after
+        for g in range(now.shape[0]):
+            now[g] = after[g]
 
 
 @entry(FLOATS2, FLOATS, FLOATS, FLOATS, INT, FLOATS2_OUT, FLOATS_OUT, nogil=True)
@@ -50,9 +53,9 @@ def smooth(like: Floats, hop: Floats, ends: Floats, start: Floats, near: int, be
     i came to j = i by staying or a jump, and to any other j by a jump.
     """
     buckets, values = like.shape
-    ahead = np.empty((buckets, values))
+    ahead, first = np.empty((buckets, values)), start.copy()
     for b in range(buckets):
-        _step(like[b], hop[b] if b > 0 else 0.0, ends, ahead[b - 1] if b > 0 else start, ahead[b])
+        _step(like[b], hop[b] if b > 0 else 0.0, ends, ahead[b - 1] if b > 0 else first, ahead[b])
     now_and = np.zeros((values, values))
     jumped = np.empty(values)
     for g in range(values):

@@ -56,6 +56,13 @@ class Effect(NamedTuple):
 NONE = Effect(*[math.nan] * 13)
 
 
+def within(found: Effect, span: float) -> Effect:
+    """The intervals cut to what differences of means can be that lie no more than `span` apart: it loses no truth."""
+    ends = (found.low, found.high, found.fixed_low, found.fixed_high)
+    low, high, fixed_low, fixed_high = (min(max(end, -span), span) if not math.isnan(end) else end for end in ends)
+    return found._replace(low=low, high=high, fixed_low=fixed_low, fixed_high=fixed_high)
+
+
 def known(sums: Sums) -> bool:
     """Whether enough subjects earned something on both sides to speak of an error."""
     return earning(sums) >= BUCKETS
@@ -79,26 +86,22 @@ def supported(sums: Sums, squares: Floats, rate: float) -> bool:
 def compare(sums: Sums, size: float, alpha: float = ALPHA, least: tuple[float, float] = (0.0, 0.0)) -> Effect:
     """Row 0 over row 1. `size`: a usual reward for the clock, see `usual`; NONE where a side has no weight.
 
-    Intervals that hold at any time, and p, are tuned for the level `alpha`. `least`: each side's squared error is at
-    least so many times that of the other, where it is known that it cannot be told from the few rewards of its own.
+    Intervals that hold at any time, and p, are tuned for the level `alpha`. `least`: squared errors of the sides where these
+    cannot be told from the few rewards of their own.
     """
     weight, total = sums.weight.sum(axis=1), sums.total.sum(axis=1)
     if min(weight) <= 0.0:
         return NONE
     mean = total / weight
-    # How far each bucket is off its side's mean; errors are sums of squares of these.
-    off = (sums.total - mean[:, None] * sums.weight) / weight[:, None]
-    buckets = off.shape[1]
-    cov = off @ off.T * (buckets / (buckets - 1.0))
-    own, others = np.diag(cov).copy(), np.diag(cov)[::-1].copy()
-    np.fill_diagonal(cov, np.maximum(own, np.array(least) * others))
+    off, cov = _off(sums)
+    np.fill_diagonal(cov, np.maximum(np.diag(cov), least))
     one, other = float(mean[0]), float(mean[1])
     difference, gap = one - other, off[0] - off[1]
     error = math.sqrt(max(cov[0, 0] - 2.0 * cov[0, 1] + cov[1, 1], 0.0))
     if error == 0.0:
         return Effect(one, other, difference, 0.0, *[math.nan] * 9)
     clock = size / error**2
-    dof = freedom(gap)
+    dof = freedom(gap) if gap.any() else gap.size - 1.0
     z = breadth(clock, alpha, TIGHTEST)
     wide = heavier(z, dof)
     ratio, ratio_error = relative(one, other, cov)
@@ -109,6 +112,19 @@ def compare(sums: Sums, size: float, alpha: float = ALPHA, least: tuple[float, f
         below - 1.0, above - 1.0, always_valid(lighter(difference / error, dof), clock, alpha, TIGHTEST),
         difference - once, difference + once,
     )  # fmt: skip
+
+
+def variances(sums: Sums) -> Floats:
+    """f8[2]: the squared error of each side's mean."""
+    return np.diag(_off(sums)[1]).copy()
+
+
+def _off(sums: Sums) -> tuple[Floats, Floats]:
+    """How far each bucket is off its side's mean, f8[2,B], of which errors are sums of squares; and these, f8[2,2]."""
+    weight, total = sums.weight.sum(axis=1), sums.total.sum(axis=1)
+    off = (sums.total - (total / weight)[:, None] * sums.weight) / weight[:, None]
+    buckets = off.shape[1]
+    return off, off @ off.T * (buckets / (buckets - 1.0))
 
 
 def usual(n: float, rewarded: float, squares: float) -> float:

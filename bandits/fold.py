@@ -41,7 +41,7 @@ Ints = NDArray[np.int64]
 
 
 @jit
-def _add_trial(counts: Ints, learn: Ints, group: int, x: NDArray[np.int16], times: int) -> None:
+def _add_trial(counts: Ints, learn: Ints, group: int, x: NDArray[np.int16], times: int | np.int64) -> None:
     counts[group] += times
     if group in (HELD, OUTSIDE):
         return
@@ -83,12 +83,8 @@ def fold_trials(
     """
     z, wide = np.zeros(columns, np.int64), np.zeros(columns - 1, np.int16)
     for row in range(block.shape[0]):
-        group = group_of(flags[row])
-        if terms.shape[0]:
-            _learn_from(x[row], place, terms, z, wide)
-            _add_trial(counts[block[row]], learn[block[row]], group, wide, 1)
-        else:
-            _add_trial(counts[block[row]], learn[block[row]], group, x[row], 1)
+        _learn_from(x[row], place, terms, z, wide)
+        _add_trial(counts[block[row]], learn[block[row]], group_of(flags[row]), wide, 1)
 
 
 @jit
@@ -137,13 +133,9 @@ def fold_rewards(
     for row in range(block.shape[0]):
         group = group_of(flags[row])
         cells = counts[block[row]]
-        if terms.shape[0]:
-            _learn_from(x[row], place, terms, z, wide)
+        _learn_from(x[row], place, terms, z, wide)
         if exposes[row]:
-            if terms.shape[0]:
-                _add_trial(cells, learn[block[row]], group, wide, exposes[row])
-            else:
-                _add_trial(cells, learn[block[row]], group, x[row], exposes[row])
+            _add_trial(cells, learn[block[row]], group, wide, exposes[row])
         if metric[row] < 0:
             continue
         before, after = old[row], new[row]
@@ -154,10 +146,7 @@ def fold_rewards(
         cells[at + SQUARE_LOW] += (after * after & 0xFFFFFFFF) - (before * before & 0xFFFFFFFF)
         if metric[row] == primary and group in (POLICY, HISTORY):
             was, now = taught(before, grid), taught(after, grid)
-            if terms.shape[0]:
-                _add_learning(learn[block[row]], was, now, wide, grid)
-            else:
-                _add_learning(learn[block[row]], was, now, x[row], grid)
+            _add_learning(learn[block[row]], was, now, wide, grid)
             if group == POLICY and before == 0 and after != 0:
                 delays[period[row], segment[row], delay_bin(delay[row])] += 1
 

@@ -21,7 +21,7 @@ from bandits.grid import MOST_BITS, shifted
 from bandits.subjects import ARM_BUCKETS, WEIGHT, cut, fill, inside, weighed
 
 if TYPE_CHECKING:
-    from bandits.state import Rows, Rules, Totals
+    from bandits.rows import Rows, Rules, Totals
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -46,6 +46,14 @@ class Guarded:
             stay = np.flatnonzero(~again[: len(self.cells)])
             begun.cells[stay, :, : self.cells.shape[2]], begun.since[stay] = self.cells[stay], self.since[stay]
         self.cells, self.since, self._shift = begun.cells, begun.since, begun._shift
+
+    def follow(self, other: Guarded) -> None:
+        """Count from when the other does."""
+        self.since = other.since.copy()
+
+    def add(self, other: Guarded, sign: int) -> None:
+        """Add the other's sums (sign 1) or take them away (-1)."""
+        self.cells += sign * other.cells
 
     def add_trials(self, rows: Rows, windows: Ints) -> None:
         """Fold trial rows. windows as in Subjects."""
@@ -78,9 +86,9 @@ class Guarded:
 
     def means(self, side: int, metric: int) -> Floats:
         """f8[arms]: mean total of a trial, in units of the metric; nan without trials."""
-        sums = self.cells[:, side].sum(axis=-1).astype(np.float64)
+        trials, total = (self.cells[:, side, row].sum(axis=-1).astype(np.float64) for row in (TRIALS, TOTALS + metric))
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(sums[:, TOTALS + metric] / sums[:, TRIALS] * 2.0 ** int(self._shift[metric]))
+            return np.asarray(total / trials * 2.0 ** int(self._shift[metric]))
 
     def fields(self) -> dict[str, bytes]:
         """Canonical: nothing is written of what is as in a new experiment."""

@@ -6,8 +6,8 @@ one end of an interval pauses, both together may miss twice as often. *Most*: th
 holdout, trials weighed by 1 / propensity, so that neither whom the policy chose an arm for nor when it did makes it look better
 or worse, and rewards that have not come yet are missing on both sides alike.
 
-Few rewards say little of their own error, and an arm that earns none at all must still be found out. So the side that
-should earn no less is taken to vary at least as the other one does, trial for trial.
+Few rewards say little of their own error, and an arm that earns none at all must still be found out, as must one of which everybody
+complains. So errors are never taken to be smaller than they would be at the bound.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits.effect import BUCKETS, Sums, compare
+from bandits.effect import BUCKETS, Sums, compare, variances
 from bandits.posterior import Floats
 
 FALSE_PAUSES = 0.01  # share of experiments without harm in which an arm may ever be paused
@@ -105,13 +105,9 @@ def judge(bound: Bound, seen: Evidence, alpha: float) -> Judged:
     worth = trials * trials / squares
     if float(worth.min()) * seen.rate < BUCKETS:
         return EARLY
-    least = [0.0, 0.0]
-    if bound.kind is not Kind.MOST:
-        # Rewards of 0 and 1 vary as their mean does, and in `sums` both means are the same at the bound.
-        least[1 - rich] = float(worth[rich] / worth[1 - rich]) * max(factor, 1.0 / factor)
-    found = compare(sums, seen.size, alpha, (least[0], least[1]))
-    if not found.error > 0.0 or math.isnan(found.low):
-        return EARLY
+    found = compare(sums, seen.size, alpha, _least(bound, seen, sums, worth))
+    if found.control < 0.0:
+        return EARLY  # a share of what is below 0 means nothing
     harm = found.high < 0.0 if bound.kind is Kind.DROP else found.low > 0.0
     if bound.kind is Kind.MOST:
         low, high = bound.limit + found.low, bound.limit + found.high
@@ -119,3 +115,24 @@ def judge(bound: Bound, seen: Evidence, alpha: float) -> Judged:
     shares = (found.relative, found.relative_low, found.relative_high)
     estimate, low, high = (factor * (1.0 + share) - 1.0 for share in shares)
     return Judged(estimate, low, high, factor * found.relative_error, early=False, harm=harm)
+
+
+def _least(bound: Bound, seen: Evidence, sums: Sums, worth: Floats) -> tuple[float, float]:
+    """Squared errors that the two sides have at the bound, where both earn the same, whatever the rewards that came are like.
+
+    Rewards of 0 and 1 vary as their mean allows, others as those of the side that earns more, and no trial is quite like the
+    rest. Between buckets of subjects one side varies as the other does.
+    """
+    rich, most = earner(bound), bound.kind is Kind.MOST
+    side = 0 if most else 1 - rich
+    square = seen.size / seen.rate**2
+    usual = float(seen.total[rich].sum() / seen.weight[rich].sum()) / seen.rate
+    level_row = 0 if bound.kind is Kind.RISE else 1
+    mean = float(sums.total[level_row].sum() / sums.weight[level_row].sum())
+    spread = mean * square / usual - mean * mean if usual != 0.0 else 0.0
+    least = [0.0, 0.0]
+    least[side] = max(spread, square / worth[side]) / worth[side]
+    if not most:
+        beside = float(variances(sums)[rich] * worth[rich] / worth[side]) * max(bound.factor, 1.0 / bound.factor)
+        least[side] = max(least[side], beside)
+    return least[0], least[1]

@@ -66,8 +66,12 @@ class Pages:
         """Add a page to another and drop it."""
         old = self.page(key)
         self.drop(key)
-        page, at = self.rows(into, old[:, 0], old.shape[1])
-        page[at, 1 : old.shape[1]] += old[:, 1:]
+        self.add(into, old)
+
+    def add(self, key: Key, other: Ints, sign: int = 1) -> None:
+        """Add the sums of a page (sign 1), or take them away (-1)."""
+        page, at = self.rows(key, other[:, 0], other.shape[1])
+        page[at, 1 : other.shape[1]] += sign * other[:, 1:]
 
     def drop(self, key: Key) -> None:
         """Forget a page."""

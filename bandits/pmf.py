@@ -179,7 +179,7 @@ def masses(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> N
 @entry(FLOATS, FLOATS, INTS, FLOATS_OUT, nogil=True)
 def fill(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> None:
     """The pmf alone, for refreshes: x is f8[d] in units of 1."""
-    masses(packed, x, arms, out)
+    masses(packed, x.copy(), arms, out)  # writable, as of the others: `masses` is compiled once
 
 
 @entry(FLOATS, CELLS, INTS, WORD, WORD, FLOATS_OUT)

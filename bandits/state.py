@@ -5,97 +5,25 @@ A (bucket, segment, arm) gets a block with its first row; `index` says where. Sa
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bandits.buckets import Bucket, containing, fine_width, next_settle, settle
 from bandits.cells import DELAY_BINS, counts_size, learn_size
-from bandits.expansion import Design, plain
 from bandits.fold import fold_rewards, fold_trials, gather
 from bandits.grid import Grid, grid_of
 from bandits.guarded import Guarded
-from bandits.layout import FINE_GRID, X_SCALE
+from bandits.layout import X_SCALE
 from bandits.periods import Periods
 from bandits.posterior import Sums
-from bandits.subjects import NEVER, Subjects, cut, fill, grown
+from bandits.rows import Rows, Rules, Totals, Weights
+from bandits.subjects import Subjects, cut, fill, grown
+
+__all__ = ["Rows", "Rules", "State", "Totals", "Weights"]
 
 Ints = NDArray[np.int64]
-
-
-class Rules(NamedTuple):
-    """What the fold needs to know of an experiment's configuration. Sizes never shrink."""
-
-    segments: int
-    arms: int
-    metrics: int
-    columns: int  # learning columns, the constant included
-    primary: int
-    low: int  # bounds of the primary metric, in its unit
-    high: int
-    horizon_ms: int
-    products: Design | None = None  # None: no products, every learning column is a main one
-    grid: int = FINE_GRID  # of what totals teach, or COARSE_GRID
-    version: int = 0  # of the configuration
-    applied_ms: int = 0  # when it came
-    control: tuple[float, bool, int] = (0.0, False, 0)  # the holdout's share, whether it is uniform, the default arm
-    windows: Ints | None = None  # i8[segments, arms, 2]: ms from and until which an arm may be drawn; None: always
-    guarded: tuple[int, ...] = ()  # of each metric, bits dropped of its totals (bandits/guarded.py); (): no guardrails
-
-    @property
-    def design(self) -> Design:
-        """What the columns are."""
-        return self.products or plain(self.columns)
-
-    def window(self) -> Ints:
-        """`windows`, or that every arm may always be drawn."""
-        if self.windows is not None:
-            return self.windows
-        out = np.zeros((self.segments, self.arms, 2), np.int64)
-        out[..., 1] = NEVER
-        return out
-
-    @property
-    def least(self) -> float:
-        """What a trial earns at least, normalised: nothing, unless a reward may be negative: then no one knows."""
-        return 0.0 if self.low >= 0 else -math.inf
-
-
-class Rows(NamedTuple):
-    """n rows as columns: int64 [n] each, x int16 [n, columns - 1]. Without `propensity` (f8) no policy drew them."""
-
-    time: Ints
-    segment: Ints
-    arm: Ints
-    flags: Ints
-    bucket: Ints
-    x: NDArray[np.int16]
-    propensity: NDArray[np.float64] | None = None
-    version: Ints | None = None  # of the configuration they were decided under
-
-    def where(self, good: NDArray[np.bool_]) -> Rows:
-        """The rows for which `good` is true."""
-        return Rows(*(None if column is None else column[good] for column in self))  # type: ignore[arg-type]
-
-
-class Totals(NamedTuple):
-    """What reward rows have beside Rows: int64 [n] each; metric -1 for an exposure; delay in ms."""
-
-    metric: Ints
-    old: Ints
-    new: Ints
-    exposes: Ints
-    delay: Ints
-
-
-class Weights(NamedTuple):
-    """What each (time bucket, arm) counts: f8[B,K] its trials, f8[B,K] its rewards."""
-
-    trials: NDArray[np.float64]
-    rewards: NDArray[np.float64]
 
 
 class State:
@@ -154,7 +82,7 @@ class State:
         if not good.all():
             self.rejected += int((~good).sum())
             rows = rows.where(good)
-            totals = Totals(*(c[good] for c in totals))
+            totals = totals.where(good)
         if len(rows.time):
             period, block = self._locate(rows)
             rules, design = self.rules, self.rules.design
@@ -242,6 +170,45 @@ class State:
             for s, a in zip(*np.nonzero(index[source] >= 0), strict=True):
                 self._move(int(index[source, s, a]), (int(at), int(s), int(a)))
 
+    def add(self, other: State, sign: int) -> None:
+        """Add the sums of another state under the same rules (sign 1), or take away what is part of this one (-1)."""
+        if sign > 0:
+            buckets = settle([*self.buckets, *other.buckets], -(2**62), self.rules.horizon_ms)
+            self._rearrange(buckets)
+            other._rearrange(buckets)
+        at = {bucket: i for i, bucket in enumerate(self.buckets)}
+        for b, s, a, row in other._blocks():
+            place = (at[other.buckets[b]], s, a)
+            if self.index[place] < 0:
+                self._allocate(*(np.array([i], np.int64) for i in place))
+            mine = self.index[place]
+            self.counts[mine] += sign * other.counts[row]
+            self.learn[mine] += sign * other.learn[row]
+            if sign < 0 and not self.counts[mine].any() and not self.learn[mine].any():
+                self.index[place] = -1
+                self._free.append(int(mine))
+        for b, bucket in enumerate(other.buckets):
+            self.delays[at[bucket]] += sign * other.delays[b]
+        self.subjects.add(other.subjects, sign)
+        self.guarded.add(other.guarded, sign)
+        self.periods.add(other.periods, sign)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Drop the buckets in which nothing is, as if they had never been opened."""
+        used = np.flatnonzero((self.index >= 0).any(axis=(1, 2)) | self.delays.any(axis=(1, 2)))
+        self.buckets = [self.buckets[i] for i in used.tolist()]
+        self.index, self.delays, self._due = self.index[used], self.delays[used], 0
+
+    def hollow(self) -> State:
+        """A state without sums that takes rows as this one does: into the same buckets, windows and eras."""
+        out = State(self.rules)
+        out._rearrange(self.buckets)
+        out.subjects.follow(self.subjects)
+        out.guarded.follow(self.guarded)
+        out.periods.follow(self.periods)
+        return out
+
     def _move(self, row: int, to: tuple[int, int, int]) -> None:
         into = int(self.index[to])
         if into < 0:
@@ -252,6 +219,12 @@ class State:
         self.counts[row] = 0
         self.learn[row] = 0
         self._free.append(row)
+
+    def begin_periods(self, now_ms: int) -> None:
+        """Take over into `periods` what came before they were kept: it stands on the first day of its time bucket."""
+        for b, s, a, row in self._blocks():
+            self.periods.take_over(self.buckets[b].start, s, a, self.counts[row])
+        self.periods.take_over_lift(self.subjects, self.rules, now_ms)
 
     # -- reading -----------------------------------------------------------------------------------------------
 

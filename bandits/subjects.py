@@ -22,9 +22,10 @@ from bandits._jit import FLOATS, INT, INTS, INTS3, INTS4_OUT, entry, jit
 from bandits.cells import HELD, POLICY, SUBJECT_BUCKETS, group_of
 from bandits.grid import taught
 from bandits.layout import SUBSET
+from bandits.rows import NEVER
 
 if TYPE_CHECKING:
-    from bandits.state import Rows, Rules, Totals
+    from bandits.rows import Rows, Rules, Totals
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -34,7 +35,6 @@ WEIGHT = 256.0
 MOST_WEIGHT = 65536.0
 SHOWN, EARNED, SQUARE = range(3)  # of an arm; then of the default arm beside it
 SIDE = 3
-NEVER = 2**62
 SINCE, UNTIL, START, END = range(4)  # of a window: versions, then milliseconds
 
 
@@ -101,6 +101,20 @@ class Subjects:
             self.lift, self.arms, self.windows, self.since, self.begun, rules.control[-1], rules.primary,
             rows.time, rows.segment, rows.arm, rows.flags, rows.bucket, version, propensity, *what, grid,
         )  # fmt: skip
+
+    def follow(self, other: Subjects) -> None:
+        """Count from when the other does."""
+        self.since, self.since_ms, self.begun, self.windows = (
+            other.since,
+            other.since_ms,
+            other.begun,
+            other.windows.copy(),
+        )
+
+    def add(self, other: Subjects, sign: int) -> None:
+        """Add the other's sums (sign 1) or take them away (-1)."""
+        self.lift += sign * other.lift
+        self.arms += sign * other.arms
 
     # -- reading -----------------------------------------------------------------------------------------------
 

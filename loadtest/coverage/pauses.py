@@ -18,14 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits import effect
-from bandits.guarded import DRAWN, OWN, Guarded
-from bandits.guardrail import Bound, Evidence, Judged, Kind, earner, judge, level
+from bandits.guarded import DRAWN, HOLDOUT, OWN, Guarded
+from bandits.guardrail import Bound, Evidence, Judged, Kind, earner, judge, level, suspects
 from bandits.layout import HOLDOUT as HELD_FLAG
 from bandits.policy import POLICIES, Policy, probabilities
 from bandits.posterior import Sums
 from bandits.state import Rows, Rules, Totals
 
-STEPS = 120
+STEPS = 90
 DAYS = 30
 LATE_DAYS = 1.0  # the mean of what rewards take to come
 VISITS = (1, 5, 20)  # of a subject at the most
@@ -113,6 +113,13 @@ class Kept:
 
     def _side(self, visits: Rows) -> Ints:
         return np.where(visits.flags != 0, self.arms, visits.arm)
+
+    def suspects(self) -> Ints:
+        """The arms that a server would judge."""
+        beyond = np.zeros(self.arms, np.bool_)
+        for metric, bound in BOUNDS.items():
+            beyond |= suspects(bound, *(self.guarded.means(side, metric) for side in (OWN, DRAWN, HOLDOUT)))
+        return np.flatnonzero(beyond[1:]) + 1
 
     def evidence(self, arm: int, metric: int) -> Evidence:
         """As the server has it (service/analysis/guardrails.py)."""
@@ -232,7 +239,7 @@ class Tally:
         """A month without harm."""
         self.months += 1
         for kept in looks:
-            if any(one.harm for one in look(kept, np.arange(1, kept.arms)).values()):
+            if any(one.harm for one in look(kept, kept.suspects()).values()):
                 self.paused += 1
                 return
 

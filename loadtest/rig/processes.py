@@ -66,6 +66,12 @@ def resident_mb(*pids: int) -> float:
     return sum(int(stat(pid)[21]) for pid in pids) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
+def proportional_mb(*pids: int) -> float:
+    """Memory of all these processes, MB; a page that n processes have in common counts as an n-th of each (PSS)."""
+    rolled = [Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines() for pid in pids]
+    return sum(int(line.split()[1]) for lines in rolled for line in lines if line.startswith("Pss:")) / 1024
+
+
 def descriptors(*pids: int) -> int:
     """Open descriptors of all these processes."""
     return sum(len(os.listdir(f"/proc/{pid}/fd")) for pid in pids)  # noqa: PTH208  # only counted

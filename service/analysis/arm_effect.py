@@ -17,6 +17,7 @@ from bandits.cells import POLICY, REWARDED, SQUARE_HIGH, SQUARE_LOW, count_offse
 from service.learning.replica import Replica
 
 Ints = NDArray[np.int64]
+_SELDOM = "shown too seldom of late, this arm or the default"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,10 @@ def arm_effect(replica: Replica, segment: int, arm: int, counts: Ints) -> ArmEff
     squares = (float(total[at + SQUARE_HIGH]) * 2.0**32 + float(total[at + SQUARE_LOW])) * metric.unit**2
     early = "" if effect.supported(sums, drawn.squares, rewarded / max(trials, 1.0)) else _lacking(sums)
     found = effect.NONE if early else effect.compare(sums, effect.usual(trials, rewarded, squares))
+    span = metric.maximum - metric.minimum
+    if found.low <= -span and found.high >= span:  # anything is possible: nothing is known
+        early, found = _SELDOM, effect.NONE
+    found = effect.within(found, span)
     return ArmEffect(
         early, found.difference, found.error, found.low, found.high, found.relative, found.relative_low,
         found.relative_high, found.p,
@@ -56,5 +61,5 @@ def arm_effect(replica: Replica, segment: int, arm: int, counts: Ints) -> ArmEff
 
 def _lacking(sums: effect.Sums) -> str:
     if effect.known(sums):
-        return "shown too seldom of late, this arm or the default"
+        return _SELDOM
     return f"rewards came from {effect.earning(sums)} groups of subjects, {effect.BUCKETS} are needed"

@@ -12,7 +12,8 @@ from bandits import effect
 from bandits.cells import HELD, POLICY, REWARDED, SQUARE_HIGH, SQUARE_LOW, count_offset
 from bandits.guarded import DRAWN, HOLDOUT, OWN, TRIALS
 from bandits.guardrail import Bound, Evidence, Judged, Kind, earner, judge, level, suspects
-from service.experiment.compiled import Experiment, Metric
+from service.experiment.compiled import Experiment
+from service.experiment.metric import Metric
 from service.experiment.spec import GuardrailSpec
 from service.learning.replica import Replica
 

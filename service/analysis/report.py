@@ -15,7 +15,8 @@ from service.analysis.arm_effect import ArmEffect, arm_effect
 from service.analysis.guardrails import GuardrailReport, reports
 from service.analysis.influence import Influence, of_attributes, of_features
 from service.analysis.lift import Lift, SampleRatio, headline, lifts, sample_ratio
-from service.experiment.compiled import Experiment, Metric
+from service.experiment.compiled import Experiment
+from service.experiment.metric import Metric
 from service.learning.replica import Replica
 from service.serving.snapshot import Slot, Snapshot, span_of
 

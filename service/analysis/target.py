@@ -21,7 +21,7 @@ from bandits.posterior import Posterior, Sums
 from bandits.prior import Priors
 from bandits.summary import Span, seen, summary
 from service.errors import InvalidError
-from service.experiment.parse_settings import read_settings, warnings_of
+from service.experiment.parsing.settings import read_settings, warnings_of
 from service.serving.snapshot import average
 from service.text.document import load
 from service.text.fields import Fields, Problems

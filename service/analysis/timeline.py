@@ -17,7 +17,8 @@ from bandits.summary import Seen, early, summary, thinned
 from service.analysis.lift import Lift, lift_of
 from service.analysis.report import GROUP_NAMES
 from service.errors import InvalidError
-from service.experiment.compiled import Experiment, Metric
+from service.experiment.compiled import Experiment
+from service.experiment.metric import Metric
 from service.learning.replica import Replica
 from service.serving.snapshot import span_of
 from service.store.contract import Event
@@ -253,7 +254,7 @@ def best(found: Gathered) -> Floats:
         n, rewarded, s1, s2 = (np.ascontiguousarray(column[p]) for column in sums)
         n = np.maximum(n, rewarded)
         which = np.flatnonzero((n > 0.0) & later[p])
-        if which.size and not early(n[which], rewarded[which]):
+        if which.size > (len(arms) > 1) and not early(n[which], rewarded[which]):
             slot = np.array([column.sum() for column in (n, rewarded, s1, s2)])
             out[p, which] = summary(thinned(Seen(n, s1, s2, slot), found.crowding), span_of(metric), which).best
     return out

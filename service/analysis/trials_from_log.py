@@ -18,8 +18,9 @@ from bandits import layout as bits
 from service.analysis.evaluation import MOST_CELLS, Trials
 from service.errors import PreconditionError
 from service.experiment.compiled import Experiment, read
+from service.experiment.exclusions import exclusion
 from service.learning.bounds import bounds_of
-from service.learning.replica import rules_of
+from service.learning.fold.rules import rules_of
 from service.store import rows as layout
 from service.store.contract import Entry
 from service.store.entries import rows_of
@@ -133,11 +134,13 @@ def _usable(log: Gathered, rows: layout.Rows) -> tuple[Mask, dict[str, int]]:
     left: dict[str, int] = {}
 
     def drop(bad: Mask, why: str) -> None:
-        left[why] = int((good & bad).sum())
+        left[why] = left.get(why, 0) + int((good & bad).sum())
         good[bad] = False
 
     for bit, why in _WHY:
         drop((flags & bit) != 0, why)
+    for one in log.experiment.exclusions:
+        drop(exclusion(one).holds(rows["time"], rows["arm"]), "excluded")
     drop(~np.isin(rows["version"], list(log.versions)), "configuration no longer known")
     drop(~((rows["propensity"] > 0) & (rows["propensity"] <= 1)), "no propensity")
     known = (log.versions[v] for v in np.unique(rows["version"][good]).tolist())

@@ -9,8 +9,8 @@ import typer
 from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, console, print_json
 from service.cli.decisions import CONTEXT_HELP, doubts, feature, parse_context
 from service.cli.experiments import Name
-from service.cli.report import moment, number
 from service.remote.plain import plain, word
+from service.remote.words import moment, number
 
 if TYPE_CHECKING:
     from rich.table import Table

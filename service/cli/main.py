@@ -9,9 +9,20 @@ from typing import Annotated, Any
 import typer
 
 from service import __version__
-from service.cli import decisions, demo, doctor, experiments, explain, history, key, plan, report, rescue, timeline
+from service.cli import (
+    decisions,
+    doctor,
+    experiments,
+    explain,
+    key,
+    plan,
+    report,
+    rescue,
+)
 from service.cli.connection import REACH, Reach
 from service.cli.mailing import feed, mail
+from service.cli.past import exclude, history, timeline
+from service.cli.running import assistant, demo
 from service.cli.store import archive, verify
 from service.cli.tables import evaluate, log, warm_start
 from service.process.kernel_cache import use_kernel_cache
@@ -115,6 +126,7 @@ app.command("history")(history.history)
 app.command("rollback")(history.rollback)
 app.command("report")(report.report)
 app.command("timeline")(timeline.timeline)
+app.command("exclude")(exclude.exclude)
 app.command("explain", context_settings=decisions.ANY_ID)(explain.explain)
 app.command("plan")(plan.plan)
 app.command("mail")(mail.mail)
@@ -122,6 +134,7 @@ app.command("feed")(feed.feed)
 app.command("log")(log.log)
 app.command("evaluate")(evaluate.evaluate)
 app.command("warm-start")(warm_start.warm_start)
+app.command("mcp")(assistant.mcp)
 app.add_typer(key.app, name="key")
 app.command("doctor")(doctor.doctor)
 app.command("verify")(verify.verify)

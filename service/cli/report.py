@@ -2,41 +2,50 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, console, print_json
 from service.cli.experiments import Name
+from service.cli.past.exclude import in_words
 from service.remote.plain import plain
+from service.remote.words import moment, number, stopping, unexposed
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from service.pb.lever.v1.experiment_pb2 import (
         ArmReport,
+        GetReportResponse,
+        GetTimelineResponse,
         GuardrailReport,
         Influence,
         Lift,
         SegmentReport,
-        Stop,
         Total,
     )
 
 _BAR = 10
-_TELLING = 30  # trials, all of them rewarded, are no chance
 _HEADINGS = ("trials", "share", "rewarded", "mean", "expected", "95 % interval", "P(best)", "loss", "over the default")
 _ROOM_FOR_BARS = 130
 _INFLUENCES = 10  # of features that are shown; --json has all
 
 
-def report(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) -> None:
+def report(
+    experiment: Name,
+    server: Server = LOCAL,
+    as_json: AsJson = False,
+    html: Annotated[Path | None, typer.Option(help="Write it to one HTML file that needs nothing else.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Draw a slide: each segment's winner, and the lift by day.")] = None,
+) -> None:
     """Report what the policy is worth, then trials, rewards and what they say, per segment and arm.
 
-    First comes the lift: policy over holdout, with intervals that hold at any time. --json has the sums behind it.
+    First comes the lift: policy over holdout, with intervals that hold at any time. --json has the sums behind it; --html and --png write
+    files to hand around instead of printing.
 
     Observed is the mean; believed are the expected value with its 95 % credible interval, the probability of being the
     best arm, and the loss expected from serving this arm to everyone; these two once it is not too early: when every
@@ -46,18 +55,48 @@ def report(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) ->
 
     Of visitors' features and arms' attributes it tells what goes along with earning more, with a 95 % interval for one look.
     """
-    from service.pb.lever.v1.experiment_pb2 import GetReportRequest
+    from service.pb.lever.v1.experiment_pb2 import GetReportRequest, GetTimelineRequest
 
+    files = html is not None or png is not None
     with connect(server) as client:
         answer = client.experiments.GetReport(GetReportRequest(name=experiment), timeout=TIMEOUT_S)
+        if files:
+            asked = GetTimelineRequest(name=experiment, step="TIMELINE_STEP_DAY")
+            past = client.experiments.GetTimeline(asked, timeout=TIMEOUT_S)
     if answer.stale:
         typer.echo("The store is away: this is the last snapshot.", err=True)
+    if files:
+        _write(answer, past, html, png)
     if as_json:
         print_json(plain(answer))
-        return
+    elif not files:
+        _print(answer)
+
+
+def _write(answer: GetReportResponse, past: GetTimelineResponse, html: Path | None, png: Path | None) -> None:
+    """The report as files."""
+    from service.sheet.page import page
+    from service.sheet.slide import slide
+
+    try:
+        if html is not None:
+            html.write_text(page(answer, past), encoding="utf-8")
+        if png is not None:
+            slide(answer, past, png)
+    except OSError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+    except ImportError:
+        typer.echo("error: drawing needs matplotlib: pip install 'lever-bandits[plot]'", err=True)
+        raise typer.Exit(1) from None
+
+
+def _print(answer: GetReportResponse) -> None:
     if answer.headline:  # not of an older server
         typer.echo(answer.headline)
     typer.echo(f"{answer.name}  version {answer.version}  {answer.algorithm}  metric {answer.metric}")
+    for one in answer.exclusions:
+        typer.echo(f"left out: {in_words(one)}")
     screen = console()
     if answer.totals:
         screen.print()
@@ -97,27 +136,6 @@ def report(experiment: Name, server: Server = LOCAL, as_json: AsJson = False) ->
             if total.group != "policy":
                 who = "served the default without a draw" if total.group == "default" else total.group
                 typer.echo(f"{who}: {total.trials:,} trials, {total.metric} {number(total.mean)}")
-
-
-def unexposed(segment: SegmentReport) -> bool:
-    """Whether trials seem to count only by their rewards: then all arms look alike, or the wrong one best."""
-    trials = sum(arm.trials for arm in segment.arms)
-    return trials >= _TELLING and trials == sum(arm.rewarded for arm in segment.arms)
-
-
-def moment(ms: int) -> str:
-    """A time for people, UTC to the minute."""
-    return dt.datetime.fromtimestamp(ms / 1000, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def stopping(stop: Stop) -> str:
-    """Whether there is much left to find out."""
-    if math.isnan(stop.loss):
-        return f"stop: {stop.leader} leads and is not believed to earn anything"
-    left = f"with 95 % no more than {stop.remaining:.1%} is left to win"
-    if stop.settled:
-        return f"stop: {stop.leader} may be shown for good; expected loss {stop.loss:.2%} of what it earns, {left}"
-    return f"go on: showing {stop.leader} for good is expected to lose {stop.loss:.1%} of what it earns, {left}"
 
 
 def totals_table(totals: Sequence[Total]) -> Table:
@@ -280,12 +298,3 @@ def bar(share: float, blocks: bool = True) -> str:
         return ("#" * round(eighths / 8)).ljust(_BAR)
     rest = " ▏▎▍▌▋▊▉"[eighths % 8].strip()
     return ("█" * (eighths // 8) + rest).ljust(_BAR)
-
-
-def number(value: float) -> str:
-    """Four significant digits, never in powers of ten where a person would write it out."""
-    if value == 0 or abs(value) < 5e-5:
-        return "0"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.4f}" if abs(value) < 1 else f"{value:.4g}"

@@ -11,7 +11,7 @@ from service.telemetry.exposition import Exposition
 
 SHOWN = frozenset({
     "lever_build_info", "lever_changes", "lever_checkpoint_age_seconds", "lever_decisions", "lever_divergence",
-    "lever_flush_age_seconds", "lever_log_ends_lost", "lever_lost", "lever_outage", "lever_rewards", "lever_shed",
+    "lever_flush_age_seconds", "lever_guardrail_paused", "lever_log_ends_lost", "lever_lost", "lever_outage", "lever_rewards", "lever_shed",
     "lever_snapshot_age_seconds", "lever_store_errors", "lever_store_evicts", "lever_store_up", "lever_trials_dropped",
     "lever_unreadable", "lever_worker_ready",
 })  # fmt: skip

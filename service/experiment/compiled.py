@@ -7,7 +7,6 @@ numbers. `build` makes it, `read` compiles it; both are pure.
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -15,20 +14,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bandits.credit import Credit
 from service.errors import CorruptError, InvalidError, Violation
 from service.experiment.doubts import lookalikes
 from service.experiment.encoder import Encoder
 from service.experiment.guardrails import Pause, Pauses
+from service.experiment.metric import Metric, metric_of
 from service.experiment.numbering import Numbers, number, with_products
-from service.experiment.parse_arms import total_limit
-from service.experiment.parse_settings import warnings_of
+from service.experiment.parsing.settings import warnings_of
 from service.experiment.products import design_of
 from service.experiment.segments import Segments
 from service.experiment.served import unservable, winner_learned
-from service.experiment.spec import ArmSpec, GuardrailSpec, MetricSpec, Spec
+from service.experiment.spec import ArmSpec, ExclusionSpec, GuardrailSpec, Spec
 from service.experiment.state_bound import check_state, room_for_products
-from service.store.contract import Aggregate
 from service.text.fields import nearest
 
 if TYPE_CHECKING:
@@ -54,15 +51,8 @@ class Record(msgspec.Struct, frozen=True):
     numbers: Numbers
     by: str = ""
     pauses: Pauses = Pauses()
-
-
-class Written(msgspec.Struct, frozen=True):
-    """What a Record says of itself; read without compiling it."""
-
-    version: int
-    applied_at_ms: int
-    text: str
-    by: str = ""
+    exclusions: tuple[ExclusionSpec, ...] = ()
+    excluded: int = 0  # exclusions that there ever were
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,58 +75,6 @@ class Arm:
             and (self.segments is None or segment in self.segments)
             and _within(self.start_ms, self.end_ms, now_ms)
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Metric:
-    """What a reward means. Values are natural, `limit` is the largest |total| of a decision in units.
-
-    `scale` = max(|minimum|, |maximum|), natural. `live` false: dropped by a later version, takes no more rewards.
-    """
-
-    number: int
-    id: str
-    unit: float
-    minimum: float
-    maximum: float
-    window_ms: int
-    grace_ms: int
-    aggregate: Aggregate
-    clip: bool
-    primary: bool
-    limit: int
-    scale: float
-    live: bool
-    client: bool
-    credit: Credit  # how a conversion's value is shared among several decisions,
-    credit_half_life_ms: int  # under time decay: what halves one's weight
-    min_delay_ms: int  # what comes sooner is no person's
-
-    @property
-    def floored(self) -> bool:
-        """Whether negative values are refunds: they lower a decision's total, to 0 at most."""
-        return self.aggregate is Aggregate.SUM and self.clip and self.minimum >= 0
-
-    def units(self, value: float) -> int:
-        """The value as a whole multiple of `unit`, rounded half to even; clipped first where outliers are.
-
-        A negative one of a metric that is `floored` is a refund, and clipped to the largest total alone.
-        InvalidError names `value`: NaN, infinite, or outside [minimum, maximum] and not to be clipped.
-        """
-        if not math.isfinite(value):
-            raise InvalidError.field("value", "must be a finite number")
-        if not self.minimum <= value <= self.maximum:
-            if not self.clip:
-                span = f"{self.minimum:.12g} and {self.maximum:.12g}"
-                raise InvalidError.field(
-                    "value", f'must be between {span} for the metric "{self.id}", not {value:.12g}'
-                )
-            if self.floored and value < 0:
-                if not round(value / self.unit):
-                    raise InvalidError.field("value", f"is less than the unit of {self.unit:g}: nothing would change")
-                return max(round(value / self.unit), -self.limit)
-            value = self.minimum if value < self.minimum else self.maximum
-        return round(value / self.unit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +121,8 @@ class Experiment:
     numbers: Numbers
     guardrails: tuple[GuardrailSpec, ...]
     pauses: Pauses
+    exclusions: tuple[ExclusionSpec, ...]
+    excluded: int
 
     def eligible(self, segment: int, now_ms: int) -> tuple[int, ...]:
         """Numbers of the arms that may be drawn in the segment now, ascending."""
@@ -234,7 +174,9 @@ def build(
     kept = msgspec.structs.replace(spec, lines={})
     version = 1 if old is None else old.version + 1
     pauses = (Pauses() if old is None else old.pauses).carried(pausing or {}, spec.arms)
-    return msgspec.json.encode(Record(FORMAT, uid, version, now_ms, text, kept, numbers, by, pauses))
+    exclusions, excluded = (old.exclusions, old.excluded) if old is not None else ((), 0)
+    made = Record(FORMAT, uid, version, now_ms, text, kept, numbers, by, pauses, exclusions, excluded)
+    return msgspec.json.encode(made)
 
 
 @lru_cache(maxsize=32)
@@ -253,21 +195,13 @@ def read(record: bytes) -> Experiment:
         raise CorruptError(f"an experiment's record does not decode: {error}") from error
 
 
-def written(record: bytes) -> Written:
-    """When and by whom a record was written, and its text. CorruptError if it does not decode."""
-    try:
-        return msgspec.json.decode(record, type=Written)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise CorruptError(f"an experiment's record does not decode: {error}") from error
-
-
 def _compile(record: Record) -> Experiment:
     spec, numbers = record.spec, record.numbers
     segments = Segments(numbers.segments, spec.segments)
     arms = tuple(_arm(place, arm, segments) for place, arm in enumerate(numbers.arms))
     arm_numbers = {arm.id: arm.number for arm in arms}
     live = {metric.id for metric in spec.metrics}
-    metrics = tuple(_metric(place, metric, metric.id in live) for place, metric in enumerate(numbers.metrics))
+    metrics = tuple(metric_of(place, metric, metric.id in live) for place, metric in enumerate(numbers.metrics))
     return Experiment(
         uid=record.uid,
         name=spec.experiment,
@@ -304,34 +238,14 @@ def _compile(record: Record) -> Experiment:
         numbers=numbers,
         guardrails=spec.guardrails,
         pauses=record.pauses,
+        exclusions=record.exclusions,
+        excluded=record.excluded,
     )
 
 
 def _arm(place: int, spec: ArmSpec, segments: Segments) -> Arm:
     where = None if spec.segments is None else frozenset(segments.numbers[segment] for segment in spec.segments)
     return Arm(place, spec.id, spec.payload, spec.attributes, where, spec.state, spec.start_ms, spec.end_ms)
-
-
-def _metric(place: int, spec: MetricSpec, live: bool) -> Metric:
-    return Metric(
-        number=place,
-        id=spec.id,
-        unit=spec.unit,
-        minimum=spec.min,
-        maximum=spec.max,
-        window_ms=spec.window_ms,
-        grace_ms=spec.grace_ms,
-        aggregate=Aggregate[spec.aggregate.upper()],
-        clip=spec.clip,
-        primary=spec.primary,
-        limit=total_limit(spec),
-        scale=max(abs(spec.min), abs(spec.max)),
-        live=live,
-        client=spec.client,
-        credit=Credit(spec.credit),
-        credit_half_life_ms=spec.credit_half_life_ms,
-        min_delay_ms=spec.min_delay_ms,
-    )
 
 
 def _priors(arms: Sequence[ArmSpec], primary: Metric) -> Mapping[int, tuple[float, float]]:

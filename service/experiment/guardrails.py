@@ -87,12 +87,13 @@ class Pauses(msgspec.Struct, frozen=True):
 
     @property
     def warnings(self) -> Iterator[str]:
-        """A sentence for each arm that is active again."""
-        for arm in self.resumed:
+        """A sentence for each arm that is paused, or active again."""
+        for arm, pause in self.paused.items():
             yield (
-                f"arms: {arm!r} was paused by a guardrail and is active again; what it did before no longer counts. To leave "
-                "it paused, write `state: paused`"
+                f"arms: {arm!r} is paused by its guardrail on {pause.metric!r}; `state: active` beside its id makes it active again"
             )
+        for arm in self.resumed:
+            yield f"arms: {arm!r} was paused by a guardrail and is active again; what it did before no longer counts"
 
 
 def guarded(experiment: Experiment) -> tuple[int, ...]:

@@ -142,3 +142,12 @@ class Spec(msgspec.Struct, frozen=True):
     client: bool = False
     guardrails: tuple[GuardrailSpec, ...] = ()
     lines: dict[str, int] = {}
+
+
+class ExclusionSpec(msgspec.Struct, frozen=True):
+    """Decisions that do not count: from `from_ms` until before `to_ms`, of these arm numbers or, without any, of all."""
+
+    number: int
+    from_ms: int
+    to_ms: int
+    arms: tuple[int, ...] = ()

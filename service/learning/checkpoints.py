@@ -7,7 +7,8 @@ import time
 import structlog
 
 from service.errors import CorruptError, UnavailableError
-from service.learning.replica import Replica, intact
+from service.learning.fold.digests import intact
+from service.learning.replica import Replica
 from service.store.contract import Checkpointed, Store
 from service.telemetry.metrics import Metrics
 

@@ -15,6 +15,7 @@ import structlog
 
 from service.errors import CorruptError, UnavailableError
 from service.learning.checkpoints import Checkpoints
+from service.learning.fold.past import StoredPast
 from service.learning.gauges import Gauges
 from service.learning.publisher import Publisher
 from service.learning.quarantine import Quarantine
@@ -140,7 +141,7 @@ class Follower:
             replica, sound = self._stored(uid)
             more = True
             while more:
-                poll = self._store.poll({uid: replica.cursor}, _ENTRIES)
+                poll = self._store.poll({uid: replica.cursor}, _ENTRIES, listed=False)
                 if uid in poll.damaged:
                     raise CorruptError(poll.damaged[uid])
                 if uid in poll.rewound:
@@ -167,24 +168,24 @@ class Follower:
         if has_to <= read_to:
             return has_to < read_to
         uid = before.uid
-        after = self._store.poll({uid: before.cursor}, 1)
+        after = self._store.poll({uid: before.cursor}, 1, listed=False)
         if not after.of(uid) or uid not in after.rewound:
             return False
-        first = self._store.poll({uid: START}, 1).of(uid)
+        first = self._store.poll({uid: START}, 1, listed=False).of(uid)
         return bool(first) and order(first[0].id) <= read_to
 
     def _stored(self, uid: str) -> tuple[Replica, bool]:
         """What the store has of an experiment, before the log's tail; false if the stored checkpoint is no good."""
-        loaded = self._store.load(uid)
+        loaded, past = self._store.load(uid), StoredPast(self._store, uid)
         why = loaded.damaged
         if not why:
             try:
-                return Replica(uid, loaded), True
+                return Replica(uid, loaded, past), True
             except CorruptError as error:
                 why = str(error)
         labels = self._quarantine.labels(uid)
         self._log.error("a checkpoint is damaged; reading the log from its beginning", error=why, **labels)
-        return Replica(uid, Loaded(loaded.record)), False
+        return Replica(uid, Loaded(loaded.record), past), False
 
     def _shut(self, uid: str, error: Exception) -> None:
         """It is served from its last snapshot until it can be loaded again."""

@@ -2,41 +2,42 @@
 
 from __future__ import annotations
 
-import hashlib
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bandits.asides import Asides
 from bandits.cells import POLICY
 from bandits.effect import crowding
 from bandits.policy import POLICIES
 from bandits.posterior import Sums
-from bandits.state import Rows, Rules, State, Totals
-from bandits.subjects import NEVER
+from bandits.state import State
 from service.errors import CorruptError
 from service.experiment.compiled import Experiment, read
-from service.experiment.guardrails import guarded
-from service.learning.bounds import bounds_of
+from service.learning.fold.aside import aside_of, exclusions_of
+from service.learning.fold.batches import batches, brings_trials, count
+from service.learning.fold.digests import digest, field_digest
+from service.learning.fold.past import Past
+from service.learning.fold.rules import rules_of
 from service.learning.reviews import FIELD, OLD_FIELDS, Reviews, reviewed
 from service.serving.snapshot import Slot, Snapshot
-from service.store import rows as layout
 from service.store.contract import START, Checkpoint, Entry, Loaded
-from service.store.entries import joined
 
 CHECKPOINT_ROWS = 10_000  # rows between checkpoints at the least
 CHECKPOINT_SHARE = 64  # and at least a row for so many bytes of checkpoint
-FORMAT = b"2"
-READ_FORMATS = (b"1", FORMAT)  # "1" had no sums by propensity
+FORMAT = b"3"
+READ_FORMATS = (b"1", b"2", FORMAT)  # "1" had no sums by propensity, "2" none by hour and day
 
 
 class Replica:
     """Folds entries in order, cuts checkpoints where the log says so. Used by one thread."""
 
-    def __init__(self, uid: str, loaded: Loaded) -> None:
+    def __init__(self, uid: str, loaded: Loaded, past: Past | None = None) -> None:
+        """`past` is asked for rows that a configuration excludes after they were folded."""
         self.uid = uid
+        self._past = past
         self.cursor = START
         self.rows = 0  # folded since the log's beginning
         self.touched = 0  # id time of the last entry
@@ -49,6 +50,7 @@ class Replica:
         self._leaders: dict[int, tuple[Slot, int]] = {}  # of an experiment that has ended: its slots' best arms
         self._changed: set[int] = set()
         self.reviews = Reviews()
+        self.asides = Asides()  # what is excluded
         self._sent: dict[str, bytes] = {}  # digest of each field of the stored checkpoint
         if loaded.checkpoint is not None:
             self._restore(loaded.checkpoint)
@@ -86,8 +88,8 @@ class Replica:
                 self._configure(entry)
             else:
                 run.append(entry)
-                self.rows += _count(entry)
-            if _brings_trials(entry) and reviewed(self.experiment) and self.reviews.due(self.rows, entry.time):
+                self.rows += count(entry)
+            if brings_trials(entry) and reviewed(self.experiment) and self.reviews.due(self.rows, entry.time):
                 self._fold_run(run)
                 run = []
                 self._advance(entry)
@@ -113,6 +115,7 @@ class Replica:
         if self._state is not None:
             before = len(self._state.buckets)
             self._state.settle(entry.time)
+            self.asides.settle(entry.time)
             if len(self._state.buckets) != before:  # merged buckets are weighted together
                 self._changed = set(range(self._state.rules.segments))
 
@@ -120,7 +123,9 @@ class Replica:
         assert entry.config is not None
         if self._state is not None:
             self._state.settle(entry.time)  # what came before is settled under the rules it came under
+            self.asides.settle(entry.time)
         self._adopt(entry.config, entry.seeded)
+        self._set_aside(entry)
 
     def _adopt(self, record: bytes, seeded: bool) -> None:
         experiment = read(record)
@@ -133,39 +138,31 @@ class Replica:
             self._state = State(rules)
         else:
             self._state.adopt(rules)
+            self.asides.adopt(rules)
         self._changed = set(range(rules.segments))
 
+    def _set_aside(self, entry: Entry) -> None:
+        """Take out what the configuration newly excludes, put back what it no longer does, and look at it all anew."""
+        wanted, held = exclusions_of(self.experiment), self.asides.exclusions
+        for exclusion in held:
+            if exclusion not in wanted:
+                self.asides.include(self.state, exclusion.number)
+        for exclusion in wanted:
+            if exclusion not in held:
+                aside = aside_of(self.state, exclusion, self.experiment, self._past, entry)
+                self.asides.exclude(self.state, exclusion, aside)
+        if wanted != held:
+            self.reviews = Reviews()
+            if reviewed(self.experiment):
+                self.reviews.review(self.state, self.experiment, self.rows, entry.time)
+
     def _fold_run(self, run: Sequence[Entry]) -> None:
-        for stride in {e.stride for e in run}:
-            same = [e for e in run if e.stride == stride and not e.late]
-            trials = [e for e in same if e.trials]
-            if trials:
-                self._fold_trials(trials)
-            rewards = [e for e in same if e.rewards]
-            if rewards:
-                self._fold_rewards(rewards)
-
-    def _sound(self, entries: Sequence[Entry]) -> layout.Rows:
-        packed = joined(entries)
-        bounds_of(self.experiment).check(entries, packed)
-        return packed
-
-    def _fold_trials(self, entries: Sequence[Entry]) -> None:
-        rows = _columns(self._sound(entries))
-        self.state.add_trials(rows)
-        self._changed.update(np.unique(rows.segment).tolist())
-
-    def _fold_rewards(self, entries: Sequence[Entry]) -> None:
-        packed = self._sound(entries)
-        rows = _columns(packed)
-        totals = np.array([t for e in entries for t in e.totals], np.int64).reshape(-1, 3)
-        arrived = np.repeat([e.time for e in entries], [len(e.totals) for e in entries]).astype(np.int64)
-        metric = packed["metric"].astype(np.int64)
-        metric[metric == layout.NO_METRIC] = -1
-        columns_of = (np.ascontiguousarray(totals[:, i]) for i in range(3))
-        old, new, exposes = columns_of
-        self.state.add_rewards(rows, Totals(metric, old, new, exposes, np.maximum(arrived - rows.time, 0)))
-        self._changed.update(np.unique(rows.segment).tolist())
+        for rows, totals in batches(run, self.experiment) if run else ():
+            if totals is None:
+                self.asides.add_trials(self.state, rows)
+            else:
+                self.asides.add_rewards(self.state, rows, totals)
+            self._changed.update(np.unique(rows.segment).tolist())
 
     # -- snapshots ---------------------------------------------------------------------------------------------
 
@@ -213,7 +210,12 @@ class Replica:
 
     def fields(self) -> dict[str, bytes]:
         """Everything a restarting server needs, canonical: equal for equal prefixes of the log."""
-        return self.state.fields() | self.reviews.fields() | {"format": FORMAT, "config": self._record}
+        return (
+            self.state.fields()
+            | self.asides.fields()
+            | self.reviews.fields()
+            | {"format": FORMAT, "config": self._record}
+        )
 
     def sent(self, checkpoint: Checkpoint) -> None:
         """The store holds this checkpoint now (we wrote it, or another server wrote the same)."""
@@ -222,7 +224,7 @@ class Replica:
             self._sent.pop(name, None)
         if checkpoint.base is None:
             self._sent.clear()
-        self._sent.update({name: _digest(value) for name, value in checkpoint.fields.items()})
+        self._sent.update({name: field_digest(value) for name, value in checkpoint.fields.items()})
         self.cut = None
 
     def whole(self) -> Checkpoint:
@@ -251,7 +253,7 @@ class Replica:
 
     def _checkpoint(self, base: str | None) -> Checkpoint:
         fields = self.fields()
-        digests = {name: _digest(value) for name, value in fields.items()}
+        digests = {name: field_digest(value) for name, value in fields.items()}
         changed = {n: v for n, v in fields.items() if base is None or self._sent.get(n) != digests[n]}
         keep = self.touched - self.experiment.keep_ms
         return Checkpoint(
@@ -262,7 +264,7 @@ class Replica:
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         fields = dict(checkpoint.fields)
-        digests = {name: _digest(value) for name, value in fields.items()}
+        digests = {name: field_digest(value) for name, value in fields.items()}
         if digest(digests) != checkpoint.digest:
             raise CorruptError(f"the checkpoint of {self.uid} does not match its digest")
         try:
@@ -274,7 +276,9 @@ class Replica:
             for name in OLD_FIELDS:
                 fields.pop(name, None)
             self._experiment = read(self._record)
-            self._state = State.restore(rules_of(self._experiment), fields)
+            rules = rules_of(self._experiment)
+            self.asides = Asides.restore(rules, exclusions_of(self._experiment), fields)
+            self._state = State.restore(rules, fields)
         except (KeyError, IndexError, ValueError, struct.error) as error:
             raise CorruptError(f"the checkpoint of {self.uid} does not decode: {error!r}") from error
         self._changed = set(range(self._state.rules.segments))
@@ -282,68 +286,9 @@ class Replica:
         self.cursor = checkpoint.id
         self.rows = checkpoint.rows
         self.touched = int(checkpoint.id.split("-")[0])
-        if form != FORMAT:
+        if form == READ_FORMATS[0]:
             self._state.subjects.begun = self.touched
+        if form != FORMAT:
+            self._state.begin_periods(self.touched)
         self._state.settle(self.touched)
-
-
-def rules_of(experiment: Experiment) -> Rules:
-    """What the fold needs of a configuration."""
-    metric = experiment.primary
-    low, high = (round(v / metric.unit) for v in (metric.minimum, metric.maximum))
-    return Rules(
-        segments=len(experiment.segments.ids), arms=len(experiment.arms), metrics=len(experiment.metrics),
-        columns=experiment.design.columns, primary=metric.number, low=low, high=high, horizon_ms=experiment.horizon_ms,
-        products=experiment.design, grid=experiment.numbers.grid, version=experiment.version, applied_ms=experiment.applied_at_ms,
-        control=(experiment.holdout_share, experiment.holdout_uniform, experiment.default_arm),
-        windows=_windows(experiment), guarded=guarded(experiment),
-    )  # fmt: skip
-
-
-def _windows(experiment: Experiment) -> NDArray[np.int64]:
-    """i8[segments, arms, 2]: from and until when each arm may be drawn, milliseconds; 0 and 0: not at all."""
-    out = np.zeros((len(experiment.segments.ids), len(experiment.arms), 2), np.int64)
-    for arm in experiment.arms:
-        if arm.state == "active":
-            where = slice(None) if arm.segments is None else sorted(arm.segments)
-            out[where, arm.number] = (arm.start_ms or 0, NEVER if arm.end_ms is None else arm.end_ms)
-    return out
-
-
-def digest(digests: Mapping[str, bytes]) -> str:
-    """SHA-256 over the fields' names and digests in order; the same for the same state, however it came about."""
-    whole = hashlib.sha256()
-    for name in sorted(digests):
-        whole.update(name.encode() + b"\0" + digests[name])
-    return whole.hexdigest()
-
-
-def intact(checkpoint: Checkpoint) -> bool:
-    """Whether a whole checkpoint is what its digest says."""
-    return digest_of(checkpoint.fields) == checkpoint.digest
-
-
-def digest_of(fields: Mapping[str, bytes]) -> str:
-    """`digest` of the fields themselves."""
-    return digest({name: _digest(value) for name, value in fields.items()})
-
-
-def _digest(value: bytes) -> bytes:
-    return hashlib.sha256(value).digest()
-
-
-def _brings_trials(entry: Entry) -> bool:
-    """Whether trials come with it. Between flushes the log has rewards of trials that it does not have yet."""
-    return entry.trials is not None or any(exposes for _, _, exposes in entry.totals)
-
-
-def _count(entry: Entry) -> int:
-    """Rows of an entry."""
-    return len(entry.trials or entry.rewards or b"") // entry.stride if entry.stride else 0
-
-
-def _columns(packed: layout.Rows) -> Rows:
-    fields = (packed[name].astype(np.int64) for name in ("time", "segment", "arm", "flags", "bucket"))
-    time, segment, arm, flags, bucket = fields
-    version = packed["version"].astype(np.int64)
-    return Rows(time, segment, arm, flags, bucket, packed["x"], packed["propensity"].astype(np.float64), version)
+        self.asides.settle(self.touched)

@@ -10,11 +10,14 @@ from service.analysis.report import Report, report
 from service.analysis.timeline import Asked, Timeline, gather, timeline
 from service.errors import ConflictError
 from service.experiment.compiled import Experiment, build, read
+from service.experiment.exclusions import Excluded
 from service.experiment.features.column import Value
 from service.experiment.parse import parse
 from service.experiment.spec import Spec
 from service.learning.feed import Feed
+from service.management.exclusions import Exclusion, Exclusions
 from service.management.past import Past, history
+from service.management.pausing import still_paused
 from service.management.protocols import Experiments
 from service.serving.explainer import Explainer, Reasons
 from service.serving.published import Published
@@ -39,15 +42,18 @@ class StoredExperiments(Experiments):
         self._clock = clock
         self._explainer = explainer
         self._state_max = state_max
+        self._exclusions = Exclusions(store, directory, feed, clock)
 
     def put(self, text: str, expected: int | None, by: str = "") -> tuple[Experiment, bool]:
         """Experiments.put."""
-        spec = parse(text)
+        given, said = text, parse(text)
         for attempt in range(_ATTEMPTS):
             self._feed.refresh(REFRESH_S)
-            old = self._directory.by_name.get(spec.experiment)
+            old = self._directory.by_name.get(said.experiment)
             current = old.experiment if old is not None else None
-            check_version(spec.experiment, current, expected)
+            check_version(said.experiment, current, expected)
+            # Who names the version has seen what a guardrail did to it.
+            text, spec = still_paused(given, said, current if expected is None else None)
             if current is not None and current.uid in self._feed.lost():
                 raise LostError(f"the store has lost {current.name!r}: restore it, or accept the loss")
             if current is not None and current.text == text:
@@ -108,6 +114,18 @@ class StoredExperiments(Experiments):
         until = asked.to_ms or 2**62
         events = [past.event for past in self.history(name, EVENTS)]
         return replace(told, changes=tuple(event for event in events if asked.from_ms <= event.at_ms < until))
+
+    def exclude(self, name: str, what: Excluded, by: str = "") -> tuple[Experiment, Exclusion]:
+        """Experiments.exclude."""
+        return self._exclusions.exclude(name, what, by)
+
+    def include(self, name: str, number: int, by: str = "") -> tuple[Experiment, Exclusion]:
+        """Experiments.include."""
+        return self._exclusions.include(name, number, by)
+
+    def exclusions(self, name: str) -> Sequence[Exclusion]:
+        """Experiments.exclusions."""
+        return self._exclusions.of(name)
 
     def explain(self, name: str, context: Mapping[str, Value]) -> Reasons:
         """Experiments.explain."""

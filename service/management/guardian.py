@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 import structlog
@@ -13,11 +14,12 @@ from service.experiment.guardrails import Pause
 from service.experiment.parse import parse
 from service.learning.feed import Feed
 from service.learning.loop import Loop
+from service.management.pausing import paused_text
 from service.serving.store_clock import StoreClock
 from service.store.contract import Event, Put, Store
-from service.text.edit import with_entry
 
 EVERY_S = 1.0
+REST = 20.0  # times what a look took: where it takes long, it takes a twentieth of a core at most
 PAUSED = "arm paused"
 
 
@@ -30,6 +32,7 @@ class Guardian:
         self._clock = clock
         self._state_max = state_max
         self._seen: dict[str, str] = {}  # of each experiment, the entry up to which it was judged
+        self._rests_until = 0.0
         self._refused: set[tuple[str, int]] = set()  # versions that could not be changed: said once
         self._log = structlog.get_logger("lever.guardrails")
         self._loop = Loop("lever-guardrails", self.turn, EVERY_S)
@@ -44,21 +47,27 @@ class Guardian:
 
     def turn(self) -> bool:
         """Look at every experiment once; false where the store did not answer, so that it is soon done again."""
-        if not self._feed.store_up:
+        if not self._feed.store_up or time.monotonic() < self._rests_until:
             return True
+        began = time.thread_time()
         with self._feed.paused() as replicas:
             uids = list(replicas)
-        for uid in uids:
-            looked = self._look(uid)
-            if looked is None:
-                continue
-            try:
+        self._seen = {uid: entry for uid, entry in self._seen.items() if uid in uids}
+        away = [uid for uid in uids if not self._done(uid)]
+        self._rests_until = time.monotonic() + REST * (time.thread_time() - began)
+        return not away
+
+    def _done(self, uid: str) -> bool:
+        """Look at one experiment; false where the store did not answer."""
+        looked = self._look(uid)
+        try:
+            if looked is not None:
                 self._pause(*looked)
-            except ConflictError:  # another server was first, or a person: the next look sees what they wrote
-                self._seen.pop(uid, None)
-            except UnavailableError:
-                self._seen.pop(uid, None)
-                return False
+        except ConflictError:  # another server was first, or a person: the next look sees what they wrote
+            self._seen.pop(uid, None)
+        except UnavailableError:
+            self._seen.pop(uid, None)
+            return False
         return True
 
     def _look(self, uid: str) -> tuple[Experiment, list[Harm]] | None:
@@ -76,11 +85,8 @@ class Guardian:
 
     def _pause(self, experiment: Experiment, found: Sequence[Harm]) -> None:
         """Write the configuration with these arms paused. ConflictError, UnavailableError."""
-        text, now_ms = experiment.text, self._clock.now_ms()
-        pausing = {}
-        for harm in found:
-            text = with_entry(text, "arms", harm.arm, "state", "paused")
-            pausing[harm.arm] = Pause(now_ms, harm.guardrail.metric, harm.guardrail.kind)
+        now_ms, text = self._clock.now_ms(), paused_text(experiment.text, (harm.arm for harm in found))
+        pausing = {harm.arm: Pause(now_ms, harm.guardrail.metric, harm.guardrail.kind) for harm in found}
         by = f"guardrail {found[0].guardrail.metric}"
         try:
             record = build(parse(text), text, experiment.uid, now_ms, experiment, self._state_max, by, pausing)

@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from service.experiment.compiled import written
+import msgspec
+
+from service.errors import CorruptError
 from service.store.contract import Event
 
 CREATED = "created"
 CHANGED = "updated"
 _NEAR_MS = 10_000  # an event is noted right after its configuration is written
+
+
+class Written(msgspec.Struct, frozen=True):
+    """What a Record says of itself; read without compiling it."""
+
+    version: int
+    applied_at_ms: int
+    text: str
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +50,11 @@ def history(events: Sequence[Event], versions: Mapping[int, bytes], name: str) -
         what = CREATED if version == 1 else CHANGED
         out.append(Past(Event(what, found.by, name, version, at_ms=found.applied_at_ms), text))
     return sorted(out, key=lambda past: past.event.at_ms, reverse=True)
+
+
+def written(record: bytes) -> Written:
+    """When and by whom a record was written, and its text. CorruptError if it does not decode."""
+    try:
+        return msgspec.json.decode(record, type=Written)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise CorruptError(f"an experiment's record does not decode: {error}") from error

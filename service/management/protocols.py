@@ -9,7 +9,9 @@ from service.analysis.evaluation import Evaluation
 from service.analysis.report import Report
 from service.analysis.timeline import Asked, Timeline
 from service.experiment.compiled import Experiment
+from service.experiment.exclusions import Excluded
 from service.experiment.features.column import Value
+from service.management.exclusions import Exclusion
 from service.management.past import Past
 from service.management.warm_start import Warmed, Way
 from service.serving.explainer import Reasons
@@ -54,6 +56,15 @@ class Experiments(Protocol):
 
     def timeline(self, name: str, asked: Asked) -> Timeline:
         """What happened when, with what people changed meanwhile."""
+
+    def exclude(self, name: str, what: Excluded, by: str = "") -> tuple[Experiment, Exclusion]:
+        """Let decisions of a time and of some arms no longer count. InvalidError where the log no longer has them."""
+
+    def include(self, name: str, number: int, by: str = "") -> tuple[Experiment, Exclusion]:
+        """Take an exclusion back."""
+
+    def exclusions(self, name: str) -> Sequence[Exclusion]:
+        """Those in force."""
 
     def explain(self, name: str, context: Mapping[str, Value]) -> Reasons:
         """Why a visitor of this context would get what it would."""

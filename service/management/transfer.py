@@ -5,7 +5,7 @@ from __future__ import annotations
 from service.analysis.log_table import entries
 from service.errors import ConflictError, CorruptError
 from service.experiment.compiled import read
-from service.learning.replica import intact
+from service.learning.fold.digests import intact
 from service.management.experiments import restoring
 from service.management.verify import complete, fold, gap
 from service.store.archive import Archived

@@ -7,14 +7,17 @@ by row. What a server writes meanwhile is allowed for: a claim must agree with s
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from bandits.cells import GROUPS, REWARDED, TOTAL, count_offset
 from service.analysis.log_table import entries
 from service.errors import ConflictError, CorruptError
 from service.experiment.compiled import read
-from service.learning.replica import Replica, digest_of, intact
+from service.learning.fold.digests import digest_of, intact
+from service.learning.fold.past import ListedPast
+from service.learning.replica import Replica
 from service.management.recount import Recount
 from service.store.contract import START, Checkpoint, Checkpointed, Engine, Entry, Loaded, LostError, Store
 from service.store.scripts import order
@@ -46,9 +49,18 @@ def complete(log: Sequence[Entry]) -> bool:
     return first is not None and not log[0].seeded and read(first).version == 1
 
 
-def fold(uid: str, log: Sequence[Entry], base: Checkpoint | None = None, to: str | None = None) -> Replica:
-    """The fold of what comes after `base`, up to and including the entry `to`. CorruptError where it cannot be."""
-    replica = Replica(uid, Loaded(b"", base))
+def fold(
+    uid: str,
+    log: Sequence[Entry],
+    base: Checkpoint | None = None,
+    to: str | None = None,
+    records: Mapping[int, bytes] = MappingProxyType({}),
+) -> Replica:
+    """The fold of what comes after `base`, up to and including the entry `to`; `records` are configurations by version.
+
+    CorruptError where it cannot be.
+    """
+    replica = Replica(uid, Loaded(b"", base), ListedPast(log, records))
     after, until = order(replica.cursor), order(to) if to is not None else None
     replica.fold([e for e in log if order(e.id) > after and (until is None or order(e.id) <= until)])
     replica.cut = None
@@ -91,7 +103,10 @@ class Examination:
 
     def settled(self) -> Replica:
         """The state that can be proved best: the fold of a whole log, else of the tail on the stored checkpoint."""
-        return fold(self._uid, self.log, None if self._whole else self._loaded.checkpoint)
+        return self._fold(None if self._whole else self._loaded.checkpoint)
+
+    def _fold(self, base: Checkpoint | None, to: str | None = None) -> Replica:
+        return fold(self._uid, self.log, base, to, self._loaded.history)
 
     def _state(self) -> Replica:
         """State = fold, bit by bit; returns the state at the log's end."""
@@ -105,16 +120,16 @@ class Examination:
             )
         if not self._whole and gap(self.log, stored):
             verdict.faults.append("the log begins after the checkpoint: entries between them are missing")
-        now = fold(self._uid, self.log, stored)
+        now = self._fold(stored)
         base, said = self._base()
         if base is None and not self._whole:
             verdict.limits.append("the log was trimmed: what came before it is known from the checkpoint alone")
             return now
         if stored is not None and (base is None or order(base.id) <= order(stored.id)):
-            then = fold(self._uid, self.log, base, to=stored.id)
+            then = self._fold(base, stored.id)
             if then.cursor != stored.id or digest_of(then.fields()) != stored.digest:
                 verdict.faults.append(f"the checkpoint at {stored.id} is not what the log {said} comes to")
-        if fold(self._uid, self.log, base).fields() != now.fields():
+        if self._fold(base).fields() != now.fields():
             verdict.faults.append(f"checkpoint and tail are not what the log {said} comes to")
         verdict.proved.append(f"state = log {said}")
         return now
@@ -187,13 +202,14 @@ def repair(store: Store, examination: Examination) -> str:
 
 
 def _counts(replica: Replica) -> Counter[str]:
-    """Lifetime counts of a state, by name; all segments, arms and groups together."""
-    state, out = replica.state, Counter[str]()
-    for segment in range(state.rules.segments):
-        total = state.lifetime(segment).sum(axis=0)
-        out["trials"] += int(total[:GROUPS].sum())
-        for metric in range(state.rules.metrics):
-            for at in (count_offset(metric, group) for group in range(GROUPS)):
-                out[f"rewarded[{metric}]"] += int(total[at + REWARDED])
-                out[f"total[{metric}]"] += int(total[at + TOTAL])
+    """Lifetime counts of a state, by name; all segments, arms and groups together, and what is excluded."""
+    out = Counter[str]()
+    for state in (replica.state, *replica.asides.states.values()):
+        for segment in range(state.rules.segments):
+            total = state.lifetime(segment).sum(axis=0)
+            out["trials"] += int(total[:GROUPS].sum())
+            for metric in range(state.rules.metrics):
+                for at in (count_offset(metric, group) for group in range(GROUPS)):
+                    out[f"rewarded[{metric}]"] += int(total[at + REWARDED])
+                    out[f"total[{metric}]"] += int(total[at + TOTAL])
     return out

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from bandits.layout import HISTORY, RETRACTION
 from service.analysis.log_table import entries
 from service.errors import InvalidError, PreconditionError
-from service.experiment.compiled import Experiment, Metric
+from service.experiment.compiled import Experiment
 from service.experiment.features.registry import TYPES
+from service.experiment.metric import Metric
 from service.experiment.spec import DAY_MS
 from service.management.verify import complete
 from service.serving.rewarder import widened

@@ -18,6 +18,7 @@ from service.analysis.lift import BucketSums, Lift, SampleRatio
 from service.analysis.report import ArmReport, Stop, Total
 from service.errors import InvalidError, PreconditionError, UnavailableError
 from service.experiment.compiled import Experiment
+from service.experiment.exclusions import Excluded
 from service.experiment.features.column import Value
 from service.management.past import CHANGED, CREATED
 from service.management.protocols import Experiments, Offline
@@ -25,6 +26,7 @@ from service.management.warm_start import Way
 from service.pb.lever.v1 import experiment_pb2 as pb
 from service.pb.lever.v1 import experiment_pb2_grpc as pb_grpc
 from service.pb.lever.v1 import personalization_pb2 as decisions
+from service.rpc.answers.exclusion import EXCLUDED, INCLUDED, exclusion_message, in_words
 from service.rpc.answers.timeline import asked, history_event, timeline_message
 from service.rpc.personalization import FEATURES, TEXT_BYTES, TOKEN_CHARS
 from service.security.api_keys import HEADER, Access
@@ -100,6 +102,7 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
     def GetReport(self, request: pb.GetReportRequest, context: grpc.ServicerContext) -> pb.GetReportResponse:
         """What was shown and earned, and what that says of the arms."""
         report = self._experiments.report(_named(request.name))
+        left_out = self._experiments.exclusions(report.name)
         return pb.GetReportResponse(
             name=report.name, version=report.version, algorithm=report.algorithm, metric=report.metric,
             log_id=report.log_id, stale=report.stale,
@@ -116,7 +119,7 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
                 )
                 for segment in report.segments
             ],
-            headline=report.headline,
+            headline=report.headline, exclusions=[exclusion_message(one) for one in left_out],
             lifts=[_lift(one) for one in report.lifts],
             totals=_totals(report.totals), guardrails=[pb.GuardrailReport(**_fields(one)) for one in report.guardrails],
             sample_ratio=pb.SampleRatio(**_fields(report.sample_ratio)) if report.sample_ratio else None,
@@ -146,7 +149,21 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
 
     def GetTimeline(self, request: pb.GetTimelineRequest, context: grpc.ServicerContext) -> pb.GetTimelineResponse:
         """What happened when."""
-        return timeline_message(self._experiments.timeline(_named(request.name), asked(request)))
+        name = _named(request.name)
+        return timeline_message(self._experiments.timeline(name, asked(request)), self._experiments.exclusions(name))
+
+    def Exclude(self, request: pb.ExcludeRequest, context: grpc.ServicerContext) -> pb.ExcludeResponse:
+        """Take data back."""
+        what = Excluded(request.from_ms, request.to_ms, tuple(request.arms))
+        made, one = self._experiments.exclude(_named(request.name), what, self._who(context))
+        self._tell(EXCLUDED, made.name, context, made.version, in_words(one))
+        return pb.ExcludeResponse(exclusion=exclusion_message(one))
+
+    def Include(self, request: pb.IncludeRequest, context: grpc.ServicerContext) -> pb.IncludeResponse:
+        """Give data back."""
+        made, one = self._experiments.include(_named(request.name), request.number, self._who(context))
+        self._tell(INCLUDED, made.name, context, made.version, in_words(one))
+        return pb.IncludeResponse(exclusion=exclusion_message(one))
 
     def Explain(self, request: pb.ExplainRequest, context: grpc.ServicerContext) -> pb.ExplainResponse:
         """Why a visitor gets an arm."""

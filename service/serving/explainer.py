@@ -15,8 +15,8 @@ from bandits.posterior import Kind
 from bandits.summary import Span
 from bandits.within import inside
 from service.errors import InvalidError
-from service.experiment.compiled import Metric
 from service.experiment.features.column import Value
+from service.experiment.metric import Metric
 from service.serving.personalizer import Reason, full_vector
 from service.serving.published import Published
 from service.serving.snapshot import Slot, Snapshot, span_of

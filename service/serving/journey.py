@@ -18,7 +18,8 @@ import numpy as np
 from bandits.credit import shares
 from bandits.layout import UNCOUNTED
 from service.errors import InvalidError, NotFoundError, PreconditionError
-from service.experiment.compiled import Experiment, Metric
+from service.experiment.compiled import Experiment
+from service.experiment.metric import Metric
 from service.serving.rewarder import RewardAnswer, Rewarder, Share, claim_of, metric_of
 from service.serving.store_clock import StoreClock
 from service.serving.token import Opened

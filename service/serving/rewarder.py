@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from bandits.layout import DEFERRED, RETRACTION, UNCOUNTED
 from service.errors import DeniedError, InvalidError, LeverError, NotFoundError, PreconditionError, UnavailableError
-from service.experiment.compiled import Experiment, Metric
+from service.experiment.compiled import Experiment
+from service.experiment.metric import Metric
 from service.serving.published import Published
 from service.serving.store_clock import StoreClock
 from service.serving.token import Opened, TokenKeys

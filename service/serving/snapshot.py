@@ -13,7 +13,8 @@ from bandits.policy import Policy, probabilities
 from bandits.posterior import Posterior, Sums
 from bandits.prior import Priors
 from bandits.summary import Seen, Span, Summary, seen, soon, summary, thinned, told
-from service.experiment.compiled import Experiment, Metric
+from service.experiment.compiled import Experiment
+from service.experiment.metric import Metric
 
 _SUBSETS = 256  # cached pmfs of arm subsets, a slot
 

@@ -55,6 +55,7 @@ class _Experiment:
     checkpoint: Checkpoint | None = None
     diverged: str | None = None
     epoch: int = 0
+    needs: tuple[int, int] = (0, 0)  # the last entry that needs what the log had before it
 
 
 class MemoryStore:
@@ -85,7 +86,7 @@ class MemoryStore:
             if experiment is not None:
                 if (experiment.version, experiment.record) == (put.version, put.record):
                     return  # this very write was already made
-                if experiment.version != put.expected:
+                if experiment.version != put.expected or (put.since and experiment.ids[0] > order(put.since)):
                     raise ConflictError(f"{put.name} is at version {experiment.version}, not {put.expected}")
             elif put.expected != 0:
                 raise ConflictError(f"{put.name} was deleted") if put.uid in self._deleted else LostError.of(put.uid)
@@ -96,6 +97,7 @@ class MemoryStore:
             for version in sorted(experiment.history)[:-HISTORY]:
                 del experiment.history[version]
             self._add(experiment, Entry("", config=put.record))
+            experiment.needs = experiment.last if put.since else experiment.needs
             if put.expected == 0:
                 self._registry[put.name] = put.uid
 
@@ -139,7 +141,7 @@ class MemoryStore:
                 experiment.record, experiment.checkpoint, history, "", experiment.diverged is not None, experiment.epoch
             )
 
-    def poll(self, cursors: Mapping[str, str], limit: int = 1000) -> Poll:
+    def poll(self, cursors: Mapping[str, str], limit: int = 1000, *, listed: bool = True) -> Poll:
         """Store.poll."""
         with self._lock:
             entries: dict[str, list[Entry]] = {}
@@ -229,8 +231,7 @@ class MemoryStore:
         with self._lock:
             experiment = self._find(uid)
             stored, new = experiment.checkpoint, checkpoint
-            refused = None if new.heal else self._refused(experiment, stored, new)
-            if refused is not None:
+            if not new.heal and (refused := self._refused(experiment, stored, new)) is not None:
                 return refused
             at = bisect_left(experiment.ids, order(new.id))
             if at == len(experiment.ids) or experiment.ids[at] != order(new.id):
@@ -258,13 +259,12 @@ class MemoryStore:
     @staticmethod
     def _store(experiment: _Experiment, new: Checkpoint) -> None:
         stored = experiment.checkpoint
-        fields = dict(stored.fields) if stored is not None and new.base is not None else {}
-        for name in new.removed:
-            fields.pop(name, None)
+        old = stored.fields if stored is not None and new.base is not None else {}
+        fields = {name: value for name, value in old.items() if name not in new.removed}
         experiment.checkpoint = replace(
             new, base=None, fields=fields | dict(new.fields), removed=(), keep=0, heal=False
         )
-        if stored is not None:
+        if stored is not None and order(new.id) >= experiment.needs:
             end = bisect_left(experiment.ids, min(order(stored.id), (new.keep, 0)))
             del experiment.ids[:end], experiment.log[:end]
 

@@ -108,7 +108,7 @@ class RedisStore:
             if self._was_deleted(put.uid):
                 raise ConflictError(f"{put.name} was deleted")
         tagged = [keys.config(put.uid), keys.history(put.uid), keys.log(put.uid)]
-        answer = _text(self._wire.run(self._put, tagged, put.version, put.expected, put.record, HISTORY))
+        answer = _text(self._wire.run(self._put, tagged, put.version, put.expected, put.record, HISTORY, put.since))
         if answer == "LOST":
             raise ConflictError(f"{put.name} was deleted") if self._was_deleted(put.uid) else LostError.of(put.uid)
         if answer.startswith("CONFLICT"):
@@ -180,9 +180,9 @@ class RedisStore:
         except CorruptError as error:
             return Loaded(record, None, versions, str(error), diverged, epoch)
 
-    def poll(self, cursors: Mapping[str, str], limit: int = 1000) -> Poll:
+    def poll(self, cursors: Mapping[str, str], limit: int = 1000, *, listed: bool = True) -> Poll:
         """Store.poll, in one round trip; in more where a key is no log."""
-        return self._poller.poll(cursors, limit)
+        return self._poller.poll(cursors, limit, listed=listed)
 
     def deleted(self, uids: Collection[str]) -> frozenset[str]:
         """Store.deleted."""

@@ -152,11 +152,11 @@ class Fields:
         item = self.item(key)
         if item is None or item.value is Bad.BAD:
             return None
-        match = _DURATION.match(item.value) if isinstance(item.value, str) else None
-        if match is None and (item.value != 0 or isinstance(item.value, (bool, str))):
+        value = duration_ms(item.value) if isinstance(item.value, str) else None
+        if value is None and (item.value != 0 or isinstance(item.value, (bool, str))):
             self.add(key, "must be a duration such as 250ms, 30s, 10m, 4h or 7d")
             return None
-        value = round(float(match[1]) * _MS[match[2]]) if match else 0
+        value = value or 0
         if low <= value <= high:
             return value
         self.add(key, f"must be from {show_duration(low)} to {show_duration(high)}")
@@ -236,6 +236,12 @@ class Fields:
         """All keys, each of them now known."""
         self._known.extend(self._entries)
         return tuple(self._entries)
+
+
+def duration_ms(text: str) -> int | None:
+    """Milliseconds of a duration such as 30s; None where it is none."""
+    match = _DURATION.match(text)
+    return round(float(match[1]) * _MS[match[2]]) if match else None
 
 
 def show_duration(ms: int) -> str:

@@ -1,4 +1,4 @@
-"""Two Levers for the console's tests, with a story to tell: one with API keys, one without."""
+"""Two Levers for the console's tests, each with a story to tell: one with API keys, one without."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
+from loadtest.rig.server import Server
+from service.demo.past import begin
 from service.pb.lever.v1 import personalization_pb2 as pb
+from service.pb.lever.v1.experiment_pb2 import ListExperimentsRequest
+from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
 from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
 from service.security.api_keys import Key, new_secret
 from tests.rig.lever import LOCAL
 from tests.rig.site import Site, site
 from tests.rig.told import Told
+from tests.rig.waiting import eventually
 
 SHOP = """\
 # Two groups of visitors.
@@ -64,14 +69,18 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     with site(folder, EXPERIMENTS, "--keys-file", str(keys), key=everything) as made:
         decision = visits(made, everything)
         made.settled("shop")
-        yield Told(made, everything, read, decide, decision)
+        yield Told(made, everything, read, decide, decision, keys)
 
 
 @pytest.fixture(scope="session")
-def unlocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Without keys."""
-    with site(tmp_path_factory.mktemp("unlocked"), EXPERIMENTS) as made:
-        yield made
+def unlocked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Without keys; with the first three days of the simulated shop behind it."""
+    with Server(tmp_path_factory.mktemp("unlocked")) as server:
+        begin(server.data, 3)
+        with grpc.insecure_channel(server.address, options=LOCAL) as channel:
+            stub = ExperimentServiceStub(channel)
+            eventually(lambda: len(stub.ListExperiments(ListExperimentsRequest(), timeout=20).experiments) == 3)
+        yield server
 
 
 def visits(made: Site, key: str) -> str:
@@ -85,7 +94,7 @@ def visits(made: Site, key: str) -> str:
             request = pb.SelectRequest(experiment="shop", subject=f"visitor-{visitor}", context=context)
             choice = stub.Select(request, timeout=20, metadata=metadata)
             last = choice.decision_id
-            if draw.random() < {"calm": 0.25, "loud": 0.6, "slow": 0.1}[choice.arm]:
+            if draw.random() < {"calm": 0.35, "loud": 0.6, "slow": 0.45}[choice.arm]:
                 value = 2.5 * draw.randrange(1, 4) + (5 if plan == "paid" else 0)
                 stub.Reward(
                     pb.RewardRequest(decision_id=last, value=value, metric="order"), timeout=20, metadata=metadata

@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
+import shlex
+import subprocess
 
 import grpc
 import pytest
 
+from loadtest.rig.server import Server
 from service.console.app import Console
 from service.pb.lever.v1 import experiment_pb2 as pb
 from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
 from service.remote.plain import plain
 from service.telemetry.exposition import Exposition
 from tests.rig.lever import LOCAL
-from tests.rig.site import Site
+from tests.rig.programs import BIN, ROOT
+from tests.rig.site import Answer, Site
 from tests.rig.told import Told
 from tests.rig.waiting import eventually
 
-BODIES = {"explain": {"name": "shop"}, "apply": {"config": "experiment: x"}, "state": {"state": "paused", "version": 1}}
+BODIES: dict[str, object] = {
+    "explain": {"name": "shop"}, "apply": {"config": "experiment: x"}, "state": {"state": "paused", "version": 1},
+    "exclude": {"from_ms": 1, "to_ms": 2}, "include": {"number": 1},
+}  # fmt: skip
 ENDPOINTS = {
     "/".join("shop" if part == "*" else part for part in shape): endpoint
     for shape, endpoint in Console("", Exposition(), None)._endpoints.items()
 }
+
+
+def call(server: Server, method: str, path: str, body: object = None, **headers: str) -> Answer:
+    return Site("", server.address, server.http).call(method, path, body, server.http, **headers)
 
 
 def report(told: Told) -> pb.GetReportResponse:
@@ -156,33 +168,66 @@ def test_a_pause_changes_one_word_of_the_file_and_stands_in_the_history(told: To
     assert [(one["what"], one["by"]) for one in events[:2]] == [("updated", "anna"), ("updated", "anna")]
 
 
-def test_without_keys_everything_is_shown_and_nothing_changed(unlocked: Site) -> None:
+def test_what_is_excluded_no_longer_counts_until_it_is_taken_back(told: Told) -> None:
+    def trials() -> int:
+        return sum(
+            arm["trials"] for segment in told.get("experiments/shop/report")["segments"] for arm in segment["arms"]
+        )
+
+    before = trials()
+    given = {"from_ms": 1_700_000_000_000, "to_ms": 1_700_000_000_001}
+    assert told.ask("experiments/shop/exclude", given | {"arms": ["nobody"]})[0] in {400, 404}
+    first = told.get("experiments/shop/timeline")["periods"][0]["start_ms"]
+    until = first + 86_400_000
+    status, made = told.ask("experiments/shop/exclude", {"from_ms": first, "to_ms": until, "arms": ["slow"]})
+    assert status == 200, made
+    assert made["exclusion"]["trials"] > 0
+    assert eventually(lambda: trials() == before - made["exclusion"]["trials"])
+    number = made["exclusion"]["number"]
+    assert [one["number"] for one in told.get("experiments/shop/report")["exclusions"]] == [number]
+    assert told.ask("experiments/shop/include", {"number": number})[0] == 200
+    assert eventually(lambda: trials() == before)
+    assert told.get("experiments/shop/history")["events"][0]["by"] == "anna"
+
+
+def test_without_keys_everything_is_shown_and_nothing_changed(unlocked: Server) -> None:
     def ask(path: str, body: object = None, **headers: str) -> int:
-        return unlocked.call(
-            "GET" if body is None else "POST", f"/console/api/{path}", body, address=unlocked.http, **headers
-        ).status
+        return call(unlocked, "GET" if body is None else "POST", f"/console/api/{path}", body, **headers).status
 
-    assert ask("experiments/shop/report") == 200
-    assert ask("explain", {"name": "shop"}) == 200
+    assert ask("experiments/homepage-hero/report") == 200
+    assert ask("experiments/homepage-hero/timeline?segment=returning") == 200
+    assert ask("experiments/homepage-hero/timeline?segment=nobody") in {400, 404}
+    assert ask("explain", {"name": "homepage-hero"}) == 200
     assert ask("apply", {"config": "experiment: x"}) == 403
-    assert ask("experiments/shop/state", {"state": "paused", "version": 1}) == 403
+    assert ask("experiments/homepage-hero/state", {"state": "paused", "version": 1}) == 403
     # A site whose name points to this machine reads nothing through its visitor's browser.
-    assert ask("experiments/shop/report", host="rebound.example.com") == 403
-    assert ask("experiments/shop/report", host="localhost:8080") == 200
+    assert ask("experiments/homepage-hero/report", host="rebound.example.com") == 403
+    assert ask("experiments/homepage-hero/report", host="localhost:8080") == 200
 
 
-def test_files_are_strict_packed_and_asked_for_once(unlocked: Site) -> None:
-    page = unlocked.call("GET", "/", address=unlocked.http)
+def test_files_are_strict_packed_and_asked_for_once(unlocked: Server) -> None:
+    page = call(unlocked, "GET", "/")
     assert (page.status, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
-    script = unlocked.call("GET", "/console/main.js", address=unlocked.http, accept_encoding="gzip")
+    script = call(unlocked, "GET", "/console/main.js", accept_encoding="gzip")
     assert script.headers["content-encoding"] == "gzip"
     assert b"import" in gzip.decompress(script.body)
     for answer in (page, script):
         assert answer.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'")
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "set-cookie" not in answer.headers
-    again = unlocked.call("GET", "/console/main.js", address=unlocked.http, if_none_match=script.headers["etag"])
+    again = call(unlocked, "GET", "/console/main.js", if_none_match=script.headers["etag"])
     assert (again.status, again.body) == (304, b"")
-    assert unlocked.call("GET", "/console/../secrets", address=unlocked.http).status == 404
-    assert unlocked.call("POST", "/console/main.js", {}, address=unlocked.http).status == 405
-    assert unlocked.call("HEAD", "/", address=unlocked.http).body == b""
+    assert call(unlocked, "GET", "/console/../secrets").status == 404
+    assert call(unlocked, "POST", "/console/main.js", {}).status == 405
+    assert call(unlocked, "HEAD", "/").body == b""
+
+
+def test_the_key_of_the_documentation_opens_what_it_says(told: Told) -> None:
+    (command,) = re.findall(r"^```sh\n(.*?)^```", (ROOT / "docs/console.md").read_text(), re.MULTILINE | re.DOTALL)
+    made = subprocess.run(
+        [BIN / "lever", *shlex.split(command)[1:]], capture_output=True, text=True, check=True, timeout=60
+    )
+    line = next(line for line in (made.stdout + made.stderr).splitlines() if line.startswith("  - {"))
+    told.keys.write_text(told.keys.read_text() + line.replace("name: anna", "name: new") + "\n")
+    key = made.stdout.split()[0]
+    assert eventually(lambda: told.ask("session", key=key)[1]["scopes"]) == ["admin", "read"]

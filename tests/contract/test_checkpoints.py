@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from service.store.contract import Checkpoint, Checkpointed, Store
+import pytest
+
+from service.errors import ConflictError
+from service.store.contract import Checkpoint, Checkpointed, Put, Store
+from service.store.scripts import order
 from tests.rig.rows import HOUR, TRIAL_SIZE, create, fold, head, loaded, log, now
 
 # checkpoint
@@ -117,3 +121,20 @@ def test_the_log_is_never_trimmed_past_the_checkpoint_before_last(store: Store) 
     assert len(left) < 601
     assert store.checkpoint("u", fold(ids[600], ids[500], {}, keep=0)) is STORED
     assert [entry.id for entry in log(store, "u")] == left  # everything was to be kept
+
+
+def test_a_write_that_needs_the_log_holds_it_until_a_checkpoint_has_taken_it_in(store: Store) -> None:
+    create(store, "u")
+    ids = fill(store, 3000)
+    store.checkpoint("u", fold(ids[1000], None, {"a": b"1"}))
+    store.put(Put("u", "u", 2, 1, b"next", since=ids[5]))
+    more = fill(store, 2000, start=3001)
+    assert store.checkpoint("u", replace(fold(ids[2000], ids[1000], {"a": b"2"}), keep=now(store))) is STORED
+    assert log(store, "u")[0].id == ids[0]
+    assert store.checkpoint("u", replace(fold(more[4000], ids[2000], {"a": b"3"}), keep=now(store))) is STORED
+    first = log(store, "u")[0].id
+    assert order(ids[5]) < order(first) <= order(ids[2000])
+    with pytest.raises(ConflictError):
+        store.put(Put("u", "u", 3, 2, b"third", since=ids[5]))
+    assert store.load("u").record == b"next"
+    store.put(Put("u", "u", 3, 2, b"third", since=first))

@@ -30,6 +30,10 @@ EVERYTHING = (
     "tls.clientCa=true", "web.enabled=true", "workers=2", "settings.STATE_MAX=1048576", "settings.LOG_LEVEL=debug",
     "experiments.hero\\.yaml=experiment: hero", "metrics.podMonitor.enabled=true", "metrics.rules.enabled=true",
     "metrics.dashboard.enabled=true", "nodeSelector.disk=ssd", "podAnnotations.team=web",
+    "networkPolicy.enabled=true", "networkPolicy.callers[0].podSelector.matchLabels.app=shop",
+    "networkPolicy.scrapers[0].namespaceSelector.matchLabels.name=monitoring", "networkPolicy.store.ports={6379,26379}",
+    "autoscaling.metrics[0].type=Pods", "autoscaling.metrics[0].pods.metric.name=lever_decisions_per_second",
+    "autoscaling.metrics[0].pods.target.type=AverageValue", "autoscaling.metrics[0].pods.target.averageValue=3k",
 )  # fmt: skip
 LITTLE = ("secret.existing=mine", "autoscaling.enabled=false", "podDisruptionBudget.enabled=false")
 RUNBOOK = "https://wiki.example/lever/runbook"
@@ -95,7 +99,7 @@ def test_what_each_way_renders() -> None:
     assert "LEVER_WEB_PORT" not in environment("plain")
     assert set(objects("everything")) - set(objects("plain")) == {
         ("ConfigMap", "shop-lever"), ("ConfigMap", "shop-lever-dashboard"), ("PodMonitor", "shop-lever"),
-        ("PrometheusRule", "shop-lever-rules"), ("PrometheusRule", "shop-lever-alerts"),
+        ("PrometheusRule", "shop-lever-rules"), ("PrometheusRule", "shop-lever-alerts"), ("NetworkPolicy", "shop-lever"),
     }  # fmt: skip
 
 
@@ -158,6 +162,26 @@ def test_probes_ask_what_can_answer() -> None:
     assert plain["livenessProbe"]["httpGet"]["path"] == "/livez"
 
 
+def test_servers_are_added_by_what_their_processes_use_of_a_core_each() -> None:
+    plain, everything = (
+        objects(way)["HorizontalPodAutoscaler", "shop-lever"]["spec"]["metrics"] for way in ("plain", "everything")
+    )
+    assert [one["resource"]["target"]["averageValue"] for one in plain] == ["700m"]
+    assert everything[0]["resource"]["target"]["averageValue"] == "2100m", "two workers and the web process"
+    assert everything[1]["pods"]["metric"]["name"] == "lever_decisions_per_second"
+
+
+def test_the_network_lets_in_whom_it_should_and_reaches_the_store() -> None:
+    policy = objects("everything")["NetworkPolicy", "shop-lever"]["spec"]
+    calls, scrapes = policy["ingress"]
+    names = {port["name"] for port in pod("everything")["spec"]["containers"][0]["ports"]}
+    assert {port["port"] for port in calls["ports"]} == {"grpc", "http"}
+    assert {port["port"] for rule in policy["ingress"] for port in rule["ports"]} == names
+    assert calls["from"] == [{"podSelector": {"matchLabels": {"app": "shop"}}}]
+    assert scrapes["from"] == [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}]
+    assert {port["port"] for rule in policy["egress"] for port in rule["ports"]} == {53, 6379, 26379}
+
+
 def test_rules_and_dashboard_are_the_shipped_ones() -> None:
     made = objects("everything")
     for name in ("rules", "alerts"):
@@ -177,6 +201,7 @@ def test_rules_and_dashboard_are_the_shipped_ones() -> None:
         (("secret.redisUrl=http://x",), "redisUrl"),
         ((URL, "apiKeys=true"), "apiKeys needs secret.keys"),
         ((URL, "replica=3"), "replica"),
+        ((URL, "networkPolicy.store.ports={0}"), "ports"),
         ((URL, "settings.LEVER_WORKERS=3"), "LEVER_WORKERS"),
     ],
 )

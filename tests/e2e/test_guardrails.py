@@ -10,8 +10,10 @@ import pytest
 from service.errors import ConflictError, InvalidError, NotFoundError
 from service.management.guardian import PAUSED, Guardian
 from service.server.assemble import Service
+from service.serving.rewarder import RewardEvent
+from service.serving.token import from_text
 from service.store.embedded import Embedded
-from tests.rig.stage import Stage, choose, one_valued, reward, stage
+from tests.rig.stage import Stage, choose, one_valued, stage
 from tests.rig.waiting import eventually
 
 LETTER = """\
@@ -36,14 +38,15 @@ RATES = {"plain": 0.2, "calm": 0.01, "loud": 0.4}
 
 def visits(world: Stage, server: Service, first: int, count: int, rates: dict[str, float]) -> set[str]:
     """So many subjects come; of those shown an arm, a share unsubscribes. The arms that were shown."""
-    rng, shown = random.Random(first), set()
+    rng, shown, events = random.Random(first), set(), []
     for i in range(first, first + count):
         made = choose(server, "letter", f"s{i}")
         shown.add(made.arm)
-        if rng.random() < 0.5:
-            reward(server, made, metric="open")
-        if rng.random() < rates[made.arm]:
-            reward(server, made, metric="unsubscribed")
+        token = from_text(made.decision_id)
+        events += [RewardEvent(token, metric="open")] * (rng.random() < 0.5)
+        events += [RewardEvent(token, metric="unsubscribed")] * (rng.random() < rates[made.arm])
+    for at in range(0, len(events), 500):
+        assert not any(isinstance(one, Exception) for one in server.use_cases.reward(events[at : at + 500]))
     world.settle()
     return shown
 
@@ -79,8 +82,17 @@ def test_a_harmful_arm_is_paused_by_one_server_and_stays_so_until_a_person_says_
         text = server.experiments.get("letter").text
         assert text == LETTER.replace("  - id: loud  #", "  - state: paused\n    id: loud  #")
 
-        again, changed = server.experiments.put(LETTER, 2, "somebody")  # a person: what was counted counts no more
-        assert changed
+        again, changed = server.experiments.put(LETTER, None)  # as a server does at its start
+        assert (changed, again.version) == (False, 2)
+        assert any("'loud' is paused by its guardrail on 'unsubscribed'" in said for said in again.warnings)
+        longer = LETTER.replace("  - {id: calm}\n", "  - {id: calm}\n  - {id: quiet}\n")
+        again, _ = server.experiments.put(longer, None)  # it has another arm, and says nothing of this one
+        world.settle()
+        assert states(other) == {"plain": "active", "loud": "paused", "calm": "active", "quiet": "active"}
+        assert again.pauses.paused["loud"].since_ms == paused.paused_since_ms
+
+        # A person says so: what was counted counts no more.
+        again, _ = server.experiments.put(LETTER.replace("id: loud", "id: loud\n    state: active"), None, "somebody")
         assert any("'loud' was paused by a guardrail" in said for said in again.warnings)
         world.settle()
         for one in servers:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from service.cli.main import app
 from service.errors import ConflictError, CorruptError
-from service.learning.replica import digest_of
+from service.learning.fold.digests import digest_of
 from service.learning.snapshot_file import SnapshotFile
 from service.management.transfer import bring, prove, take
 from service.management.verify import Examination

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from service.cli.main import app
 from service.learning import checkpoints
-from service.learning.replica import intact
+from service.learning.fold.digests import intact
 from service.management.verify import Examination, repair
 from service.server.assemble import Tuning, build
 from service.telemetry.metrics import Metrics

@@ -22,12 +22,13 @@ metrics:
   - {id: order, window: 7d, aggregate: sum, max: 500, unit: 0.01}
   - {id: unsubscribe, window: 7d}
 """
+QUICK = LETTER.replace("letter", "quick").replace("5s", "1h")
 PEOPLE = 40
 
 
 @pytest.fixture(scope="module")
 def lever(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with site(tmp_path_factory.mktemp("feed"), {"letter": LETTER}) as made:
+    with site(tmp_path_factory.mktemp("feed"), {"letter": LETTER, "quick": QUICK}) as made:
         yield made
 
 
@@ -140,3 +141,33 @@ def test_what_would_teach_wrongly_is_refused(lever: Site, tmp_path: Path, option
     done = run(lever, "feed", "letter", events, *options)
     assert done.returncode == 1
     assert said in done.stderr
+
+
+def test_webhooks_as_they_were_posted(lever: Site, tmp_path: Path) -> None:
+    decision = json.loads(run(lever, "select", "letter", "bea", "--deferred", "--json").stdout)["decision_id"]
+    mail = {"timestamp": "2026-11-01T09:00:00Z", "destination": ["b@x"], "tags": {"decision_id": [decision]}}
+    posted = [
+        {"eventType": "Click", "mail": mail, "click": {"timestamp": "2026-11-01T09:10:00.5Z", "link": "https://x/a"}},
+        {"eventType": "Delivery", "mail": mail, "delivery": {"timestamp": "2026-11-01T09:00:03.25Z"}},
+        {"eventType": "Click", "mail": mail, "click": {"timestamp": "2026-11-01T09:00:04Z", "link": "https://x/b"}},
+        {"eventType": "Open", "mail": mail, "open": {"timestamp": "2026-11-01T09:00:04Z"}},
+        {"eventType": "Delivery", "mail": {**mail, "tags": {}}, "delivery": {"timestamp": "2026-11-01T09:00:03Z"}},
+    ]
+    file = tmp_path / "posted.jsonl"
+    file.write_text("".join(json.dumps(one) + "\n" for one in posted))
+    done = run(lever, "feed", "letter", file, "--from", "ses", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "delivered": {"counted": 1},
+        "click": {"counted": 1, "too soon": 1},
+        "open": {"not used": 1},
+        "of other mails": {"not used": 1},
+    }
+
+
+def test_a_reward_of_the_moment_is_no_persons(lever: Site) -> None:
+    """Without word of when it was shown, time counts from the choice; taking back is never too soon."""
+    decision = json.loads(run(lever, "select", "quick", "cy", "--json").stdout)["decision_id"]
+    assert run(lever, "reward", decision).stdout == "too soon: within the metric's min_delay, not counted\n"
+    assert run(lever, "reward", decision, "--metric", "unsubscribe").stdout == "applied\n"
+    assert run(lever, "reward", decision, "--retract").stdout == "applied\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import signal
 import subprocess
 import time
@@ -28,7 +29,7 @@ features:
   returning: {{type: flag}}
 metrics: [{{id: click, window: 7d}}]
 """
-NAMES = ("sent", "delivered", "killed", "changed")
+NAMES = ("sent", "delivered", "killed", "changed", "swapped")
 PEOPLE = 25_000
 OWN = ["decision_id", "propensity", "holdout", "segment", "arm"]
 PAYLOAD = ["subject_line", "weight", "inner"]
@@ -158,6 +159,29 @@ def test_killed_at_any_moment_it_goes_on(lever: Site, tmp_path: Path) -> None:
     assert sum(trials for trials, _ in lever.settled("killed").values()) == before + PEOPLE
 
 
+def test_an_experiment_that_is_changed_meanwhile(lever: Site, tmp_path: Path) -> None:
+    """Stopped after a portion, changed, and gone on with: an arm that is retired is sent to nobody any more."""
+    given, out = people(tmp_path / "in.csv", PEOPLE), tmp_path / "out.csv"
+    asked: list[str | Path] = ["swapped", "--in", given, "--out", out, "--exposure", "delivered"]
+    state = tmp_path / "out.csv.state"
+    with subprocess.Popen(command(lever, *asked), stderr=subprocess.DEVNULL) as mailing:
+        while not (state.exists() and state.read_bytes().count(b'"Mark"') > 1):
+            time.sleep(0.002)
+        mailing.send_signal(signal.SIGKILL)
+    marked = int(json.loads(state.read_text().splitlines()[-1])["rows"])
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(LETTER.format(name="swapped").replace("id: none}", "id: none, state: retired}"))
+    applied = [str(BIN / "lever"), "apply", str(changed), "--server", lever.grpc]
+    subprocess.run(applied, capture_output=True, timeout=60, check=True)
+    done = run(lever, *asked)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("the experiment was changed meanwhile") == 1
+    made = rows(out)
+    assert [row["email"] for row in made] == [f"p{i}@example.com" for i in range(PEOPLE)]
+    arms = [{row["arm"] for row in part} for part in (made[:marked], made[marked:])]
+    assert arms == [{"short", "long", "none"}, {"short", "long"}]
+
+
 def test_one_process_at_a_time(lever: Site, tmp_path: Path) -> None:
     given, out = people(tmp_path / "in.csv", PEOPLE), tmp_path / "out.csv"
     with subprocess.Popen(
@@ -172,3 +196,40 @@ def test_one_process_at_a_time(lever: Site, tmp_path: Path) -> None:
     assert other.returncode == 1
     assert "another process is at it" in other.stderr
     assert len(rows(out)) == PEOPLE
+
+
+def test_a_second_wave_knows_what_the_first_earned(lever: Site, tmp_path: Path) -> None:
+    given, out = people(tmp_path / "in.csv", 4_000), tmp_path / "out.csv"
+    first, second = tmp_path / "out.wave-1.csv", tmp_path / "out.wave-2.csv"
+    asked: list[str | Path] = ["changed", "--in", given, "--out", out, "--wave", "25%,4s"]
+    with subprocess.Popen(command(lever, *asked), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as mailing:
+        while not first.exists():
+            assert mailing.poll() is None
+            time.sleep(0.01)
+        mailing.send_signal(signal.SIGKILL)  # while it waits
+    tenth = rows(first)
+    assert 850 < len(tenth) < 1_150  # a random quarter of 4,000
+    clicks = [row["decision_id"] for row in tenth if row["arm"] == "long"]
+    events = tmp_path / "events.csv"
+    events.write_text("decision_id,event\n" + "".join(f"{one},click\n" for one in clicks))
+    told = [str(BIN / "lever"), "feed", "changed", str(events), "--server", lever.grpc]
+    assert subprocess.run(told, capture_output=True, timeout=120, check=False).returncode == 0
+    assert sum(rewarded for _, rewarded in lever.settled("changed").values()) == len(clicks)
+    done = run(lever, *asked)
+    assert done.returncode == 0, done.stderr
+    rest = rows(second)
+    assert Counter(row["email"] for row in tenth + rest) == Counter(f"p{i}@example.com" for i in range(4_000))
+    assert second.stat().st_mtime >= first.stat().st_mtime + 4
+    odds = {arm: [float(row["propensity"]) for row in rest if row["arm"] == arm] for arm in ("long", "short")}
+    assert min(odds["long"]) > 0.8
+    assert max(odds["short"], default=0.0) < 0.1
+    again = run(lever, *asked)
+    assert (again.returncode, again.stderr) == (1, f"error: {second}: is there already\n")
+
+
+@pytest.mark.parametrize("wrong", ["10", "10%", "10%,soon", "0%,1h", "100%,1h"])
+def test_a_wave_that_is_none(lever: Site, tmp_path: Path, wrong: str) -> None:
+    given = people(tmp_path / "in.csv", 3)
+    done = run(lever, "changed", "--in", given, "--out", tmp_path / "out.csv", "--wave", wrong)
+    assert done.returncode == 2
+    assert "--wave" in done.stderr

@@ -66,6 +66,12 @@ class Canned(experiment_pb2_grpc.ExperimentServiceServicer, personalization_pb2_
     def GetReport(self, request: Any, context: Any) -> Any:
         return self._answer("report", request, context)
 
+    def Exclude(self, request: Any, context: Any) -> Any:
+        return self._answer("exclude", request, context)
+
+    def Include(self, request: Any, context: Any) -> Any:
+        return self._answer("include", request, context)
+
     def GetTimeline(self, request: Any, context: Any) -> Any:
         return self._answer("timeline", request, context)
 

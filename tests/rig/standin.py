@@ -11,10 +11,12 @@ from typing import Any
 import grpc
 import numpy as np
 
+from service.analysis.guardrails import GuardrailReport
 from service.analysis.report import ArmReport, Report, SegmentReport
 from service.analysis.timeline import Asked, Timeline
 from service.errors import ConflictError, InvalidError, LeverError, NotFoundError, PreconditionError, UnavailableError
 from service.experiment.features.column import Column, Value
+from service.management.exclusions import Exclusion
 from service.management.past import Past
 from service.management.protocols import Offline
 from service.rpc.server import Limits, Server
@@ -154,13 +156,24 @@ class StandinExperiments:
         self.get(name)
         return [Past(event, Kept().text) for event in reversed(self.noted)][:limit]
 
+    def exclude(self, name: str, what: Any, by: str = "") -> tuple[Any, Exclusion]:
+        return self.get(name), Exclusion(1, what.from_ms, what.to_ms, tuple(what.arms), 5)
+
+    def include(self, name: str, number: int, by: str = "") -> tuple[Any, Exclusion]:
+        return self.get(name), Exclusion(number, 1, 2, (), 5)
+
+    def exclusions(self, name: str) -> Sequence[Exclusion]:
+        return ()
+
     def timeline(self, name: str, asked: Asked) -> Timeline:
         return Timeline(name, "click", 0, False, (), (), ())
 
     def report(self, name: str) -> Report:
         self.get(name)
         arm = ArmReport("calm", "active", 10, 4, 4.0, 0.4, 0.1, 0.7, 0.9, 0.01, 1.0, 2, 1.0, 0.39)
-        return Report("hero", 4, "beta", "click", "5-0", True, (SegmentReport("default", (arm,)),), "", (), None)
+        rail = GuardrailReport("click", "max", 0.5, "bold", "paused", 90, 0.8, 0.6, 1.0, 0.99, 7)
+        parts = (SegmentReport("default", (arm,)),)
+        return Report("hero", 4, "beta", "click", "5-0", True, parts, "", (), None, guardrails=(rail,))
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tests.rig.site import Site
@@ -11,13 +12,14 @@ from tests.rig.site import Site
 
 @dataclass
 class Told:
-    """The server, its keys by what they allow, and a decision that was made."""
+    """The server, its keys by what they allow, a decision that was made, and the file of keys."""
 
     site: Site
     everything: str
     read: str
     decide: str
     decision: str
+    keys: Path
 
     def ask(self, path: str, body: object = None, key: str | None = None) -> tuple[int, Any]:
         """Status and JSON of an endpoint of the console, asked with the key for everything if no other is named."""

@@ -54,6 +54,8 @@ def calls(channel: grpc.Channel) -> dict[str, Callable[..., Any]]:
         "read Explain": lambda **given: experiments.Explain(xpb.ExplainRequest(name="hero"), **given),
         "read GetReport": lambda **given: experiments.GetReport(xpb.GetReportRequest(name="hero"), **given),
         "read GetTimeline": lambda **given: experiments.GetTimeline(xpb.GetTimelineRequest(name="hero"), **given),
+        "admin Exclude": lambda **given: experiments.Exclude(xpb.ExcludeRequest(name="hero"), **given),
+        "admin Include": lambda **given: experiments.Include(xpb.IncludeRequest(name="hero"), **given),
         "admin PutExperiment": lambda **given: experiments.PutExperiment(xpb.PutExperimentRequest(config="x"), **given),
         "admin DeleteExperiment": lambda **given: experiments.DeleteExperiment(
             xpb.DeleteExperimentRequest(name="hero"), **given

@@ -197,4 +197,4 @@ def _named(event: Event) -> str:
 
 def rejected_path(events: Path) -> Path:
     """Where the rows go that are refused."""
-    return events.with_name(f"{events.stem}.rejected{events.suffix}")
+    return events.with_name(f"{events.stem}.rejected.csv")

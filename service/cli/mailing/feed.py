@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, TextIO
 import typer
 
 from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, console, print_json
+from service.cli.mailing.webhooks import System, to_csv
 from service.cli.tables.csv_file import Columns, Decimal, Delimiter, Encoding, format_of, pairs_of, refused
 from service.cli.tables.waiting import waiting
 from service.remote.plain import word
@@ -36,6 +38,9 @@ def feed(
     called: Annotated[
         str, typer.Option("--as", help="Events that are called otherwise than their metrics, such as `clicked=click`.")
     ] = "",
+    system: Annotated[
+        System, typer.Option("--from", help="Whose file it is: csv, or webhooks' bodies as JSON, one a line.")
+    ] = System.CSV,
     columns: Columns = "",
     delimiter: Delimiter = "",
     decimal: Decimal = "",
@@ -66,10 +71,9 @@ def feed(
                     with text_file(at) as text:
                         events.choices(text, Format(delimiter=","))
             at = file
-            with text_file(file, encoding, "say which encoding it has, such as --encoding cp1252") as text:
-                done = _Feed(events, expose, rejected_path(file))
-                with waiting("reading"):
-                    done.read(text, form)
+            done = _Feed(events, expose, rejected_path(file))
+            with waiting("reading"), text_file(file, encoding, "say which encoding it has, such as cp1252") as text:
+                done.read(text, form, system, joined=bool(choices))
             with waiting("reporting"):
                 done.report(client)
         except InvalidError as error:
@@ -85,11 +89,17 @@ class _Feed:
         self.counts: Counter[tuple[str, str]] = Counter()
         rejects.unlink(missing_ok=True)
 
-    def read(self, text: TextIO, form: Format) -> None:
+    def read(self, text: TextIO, form: Format, system: System, joined: bool) -> None:
         """Take the file in. InvalidError."""
-        for wrong in self._events.read(text, form):
-            for one in wrong:
-                self._reject(one.row, "wrong rows", one.reason, one.cells)
+        with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as made:
+            if system is not System.CSV:
+                others = to_csv(system, text, made, "subject" if joined else "decision_id")
+                self.counts["of other mails", "not used"] += others
+                made.seek(0)
+                text, form = made, type(form)(delimiter=",", decimal=".")
+            for wrong in self._events.read(text, form):
+                for one in wrong:
+                    self._reject(one.row, "wrong rows", one.reason, one.cells)
 
     def report(self, client: Client) -> None:
         """Tell the server. grpc.RpcError."""
@@ -151,7 +161,7 @@ def _said(outcome: str) -> str:
 def _tell(done: _Feed, unused: Mapping[str, int], rejects: Path, as_json: bool) -> None:
     counts = done.counts
     counts.update({(event, "not used"): count for event, count in unused.items()})
-    events = list(dict.fromkeys(event for event, _ in counts))
+    events = list(dict.fromkeys(event for (event, _), count in counts.items() if count))
     outcomes = list(dict.fromkeys(outcome for (_, outcome), count in counts.items() if count))
     if as_json:
         print_json({event: {o: counts[event, o] for o in outcomes if counts[event, o]} for event in events})

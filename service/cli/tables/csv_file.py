@@ -25,13 +25,13 @@ def format_of(delimiter: str, decimal: str, columns: str, leave_out: str, catego
     from service.text.csv_format import Format
 
     pairs = pairs_of(columns, "--columns")
-    return Format(delimiter, decimal, pairs, tuple(_split(leave_out)), tuple(_split(category)))
+    return Format(delimiter, decimal, pairs, tuple(split(leave_out)), tuple(split(category)))
 
 
 def pairs_of(given: str, option: str, what: str = "COLUMN") -> dict[str, str]:
     """`a=b,c=d` of an option."""
     pairs: dict[str, str] = {}
-    for pair in _split(given):
+    for pair in split(given):
         name, equals, value = (part.strip() for part in pair.partition("="))
         if not equals or not name or not value:
             raise typer.BadParameter(f"{pair!r} is not NAME={what}", param_hint=option)
@@ -70,5 +70,6 @@ def refused(path: Path, error: InvalidError) -> typer.Exit:
     return typer.Exit(1)
 
 
-def _split(given: str) -> list[str]:
+def split(given: str) -> list[str]:
+    """The parts of a list with commas."""
     return [part.strip() for part in given.split(",") if part.strip()]

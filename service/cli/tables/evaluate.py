@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli.connection import LOCAL, AsJson, Server, connect, console, print_json
-from service.cli.report import number
 from service.cli.tables.csv_file import (
     Columns,
     Decimal,
@@ -23,6 +22,7 @@ from service.cli.tables.csv_file import (
     text_of,
 )
 from service.cli.tables.waiting import TIMEOUT_S, bar, waiting
+from service.remote.words import number
 
 if TYPE_CHECKING:
     from rich.table import Table

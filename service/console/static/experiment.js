@@ -4,7 +4,8 @@ import { leaderboard } from './arms.js';
 import { curves } from './curves.js';
 import { show } from './dialogs.js';
 import { h } from './dom.js';
-import { NONE, chance, count, number, plural, share, time, value } from './format.js';
+import { exclusions } from './exclusions.js';
+import { NONE, count, number, plural, share, time, unbroken, value } from './format.js';
 import { guardrails } from './guardrails.js';
 import { lifts } from './lift.js';
 import { badge } from './list.js';
@@ -23,7 +24,7 @@ export const experiment = {
     const place = chosen(report.json, route);
     return [
       ...heading(experiment, route, app),
-      h('p', { class: 'headline' }, h('data', { value: report.json.headline, 'data-of': 'report/headline' }, report.json.headline)),
+      h('p', { class: 'headline' }, h('data', { value: report.json.headline, 'data-of': 'report/headline' }, unbroken(report.json.headline))),
       ...standing(report),
       h('section', { key: 'arms', 'aria-labelledby': 'arms' },
         h('div', { class: 'head' }, h('h2', { id: 'arms' }, 'Arms'), segments(report, place, route, app)),
@@ -37,6 +38,7 @@ export const experiment = {
       overTime(data, place, route),
       lifts(data),
       place >= 0 && totals(report),
+      exclusions(report, place, experiment, app),
     ];
   },
 };

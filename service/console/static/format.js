@@ -31,6 +31,9 @@ export const chance = (value) => {
 };
 export const significance = (value) => (missing(value) ? NONE : value < 0.001 ? '< 0.001' : value.toFixed(3));
 
+// A sentence whose lines do not begin with a percent sign.
+export const unbroken = (sentence) => sentence.replaceAll(' %', '\u00a0%');
+
 const two = (value) => String(value).padStart(2, '0');
 export function moment(ms, seconds = false) {
   const at = new Date(ms);

@@ -1,6 +1,6 @@
 // Guardrails: what each has seen of each arm that it watches, over all segments; what is beyond its bound is paused.
 import { h } from './dom.js';
-import { count, number, signedShare, value } from './format.js';
+import { NONE, count, number, signedShare, value } from './format.js';
 
 const SAID = { max: 'at most', max_drop: 'at most so much below the holdout', max_rise: 'at most so much above the holdout' };
 
@@ -26,6 +26,6 @@ function row(report, one, place) {
     h('th', { scope: 'row' }, one.arm), h('td', {}, one.metric),
     h('td', { title: SAID[one.kind] }, `${one.kind.replace('_', ' ')} `, of('limit', one.kind === 'max' ? number : (found) => `${Number((100 * found).toPrecision(3))} %`)),
     h('td', {}, of('trials', count)), h('td', {}, of('estimate')),
-    h('td', {}, of('low'), ' to ', of('high')),
+    h('td', {}, one.low === null && one.high === null ? NONE : [of('low'), ' to ', of('high')]),
     h('td', {}, h('span', { class: `badge ${one.state === 'paused' ? 'alarm' : one.state === 'holding' ? 'is-active' : ''}` }, one.state)));
 }

@@ -69,6 +69,7 @@ function trouble(of) {
   const note = (family, text, kind) => of(family).some((one) => one.value > 0) && said.push(h('span', { key: family, class: `badge ${kind}` }, text));
   note('lever_outage', 'outage', 'alarm');
   note('lever_changes', 'an arm changed', 'note');
+  note('lever_guardrail_paused', 'a guardrail paused an arm', 'note');
   note('lever_divergence', 'servers disagree', 'alarm');
   note('lever_lost', 'lost by the store', 'alarm');
   note('lever_unreadable', 'damaged', 'alarm');

@@ -1,7 +1,7 @@
 // All experiments: what each is worth in a sentence, what goes through it, who leads.
 import { get } from './api.js';
 import { h } from './dom.js';
-import { at, chance, count, plural, value } from './format.js';
+import { at, chance, count, plural, unbroken, value } from './format.js';
 
 export const list = {
   every: 4000,
@@ -27,7 +27,7 @@ function row(from, one, place) {
   const path = ['experiments', place, 'gist'];
   return h('li', { key: one.uid, class: `experiment is-${one.state}` },
     h('h2', {}, h('a', { href: `#/e/${encodeURIComponent(one.name)}` }, one.name), badge(one.state), ...alarms(one.gist)),
-    one.gist ? h('p', { class: 'sentence' }, one.gist.headline) : h('p', { class: 'sentence quiet' }, 'Its report is being made…'),
+    one.gist ? h('p', { class: 'sentence' }, value(from, [...path, 'headline'], unbroken)) : h('p', { class: 'sentence quiet' }, 'Its report is being made…'),
     h('p', { class: 'facts' },
       one.gist && traffic(from, path),
       h('span', {}, plural(one.arms.length, 'arm')),
@@ -58,9 +58,9 @@ export const badge = (state) => h('span', { class: `badge is-${state}` }, state)
 
 function alarms(gist) {
   if (!gist) return [];
-  const said = [];
-  if (gist.segments.some((one) => one.outage)) said.push(h('span', { class: 'badge alarm', key: 'outage' }, 'outage'));
-  if (gist.segments.some((one) => one.changes.length)) said.push(h('span', { class: 'badge note', key: 'change' }, 'an arm changed'));
-  if (gist.stale) said.push(h('span', { class: 'badge alarm', key: 'stale' }, 'store away'));
-  return said;
+  const seen = [];
+  if (gist.segments.some((one) => one.outage)) seen.push(h('span', { class: 'badge alarm', key: 'outage' }, 'outage'));
+  if (gist.segments.some((one) => one.changes.length)) seen.push(h('span', { class: 'badge note', key: 'change' }, 'an arm changed'));
+  if (gist.stale) seen.push(h('span', { class: 'badge alarm', key: 'stale' }, 'store away'));
+  return seen;
 }

@@ -10,13 +10,13 @@ export function overTime({ past, report }, place) {
   if (!past || place < 0) return null;
   const { periods } = past.json;
   if (!periods.length) return null;
-  const changes = past.json.changes.filter((one) => one.version > 0);
+  const changes = past.json.changes.filter((one) => one.version > 1);
   return h('section', { key: 'time', 'aria-labelledby': 'time' },
     h('h2', { id: 'time' }, 'Over time'),
     periods.length < 2
-      ? h('p', { class: 'quiet', key: 'soon' }, `Nothing to compare yet: all trials are of the ${step(periods[0])} that began ${moment(periods[0].start_ms)}.`)
+      ? h('p', { class: 'quiet', key: 'soon' }, `Nothing to compare yet: all trials are of the ${step(periods[0])} that began `, value(past, ['periods', 0, 'start_ms'], (ms) => time(ms)), '.')
       : [drawings(past, report, place, changes), numbers(past, report)],
-    h('ol', { class: 'marks', key: 'marks', reversed: true, 'aria-label': 'Changes, marked in the charts' }, changes.slice(0, 8).map((one) =>
+    changes.length > 0 && h('ol', { class: 'marks', key: 'marks', reversed: true, start: changes.length, 'aria-label': 'Changes, marked in the charts' }, changes.slice(0, 8).map((one) =>
       h('li', { key: one.at_ms }, time(one.at_ms), ` ${one.what}, version ${one.version}, by ${one.by || 'anyone'}`))));
 }
 

@@ -76,7 +76,7 @@ function told(answer) {
     h('p', { class: 'answer' }, json.arm
       ? [h('b', {}, json.arm), ' was chosen on ', value(answer, ['at_ms'], (ms) => time(ms)), ' with probability ', value(answer, ['propensity'], chance), '. ']
       : json.served ? ['Everybody of this context gets ', h('b', {}, json.served), ' now. '] : null,
-    'Segment ', h('b', {}, json.segment), `; reason: ${reason}.`, json.arm ? ' What is believed is what is believed now.' : ''),
+    'Segment ', h('b', {}, json.segment), `; reason: ${reason}.`, json.arm ? ' The beliefs are those of now.' : ''),
     json.arms.length > 0 && h('ol', { class: 'reasons', 'aria-label': 'Arms, the likeliest first' }, json.arms.map((arm, place) => reasons(answer, arm, place, largest(json)))),
   ];
 }

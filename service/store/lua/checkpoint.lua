@@ -1,7 +1,7 @@
 -- Stores a checkpoint if it stands on the stored one, then trims the log behind the checkpoint before it.
 --
 -- call  EVALSHA sha 3  config log checkpoint  id base rows size digest keep_ms heal n removed*n (field value)*
--- keys  config      hash    missing: the store forgot the experiment, the answer is LOST
+-- keys  config      hash    missing: the store forgot the experiment, the answer is LOST; needs, as in put.lua
 --       log         stream
 --       checkpoint  hash    id, previous (the id before), rows, size, digest, check (of these four), diverged (the other
 --                           digest, if ever two readers differed), and the state as fields named "f:..."
@@ -12,13 +12,6 @@
 local CHUNK = 6000 -- arguments of one command, below what Lua's stack takes (about 7,900)
 local id, base, digest, keep, heal, removals = ARGV[1], ARGV[2], ARGV[5], ARGV[6], ARGV[7] == '1', tonumber(ARGV[8])
 local log, key = KEYS[2], KEYS[3]
-
-local function below(a, b) -- whether stream id a comes before b
-  local a_time, a_number = string.match(a, '^(%d+)%-(%d+)$')
-  local b_time, b_number = string.match(b, '^(%d+)%-(%d+)$')
-  a_time, b_time = tonumber(a_time), tonumber(b_time)
-  return a_time < b_time or (a_time == b_time and tonumber(a_number) < tonumber(b_number))
-end
 
 local function chunked(command, from, to) -- the arguments ARGV[from..to], an even number a call
   for at = from, to, CHUNK do
@@ -51,7 +44,8 @@ redis.call('HSET', key, 'id', id, 'previous', previous or '', 'rows', ARGV[3], '
 redis.call('HSET', key, 'check', seal(table.concat({id, ARGV[3], ARGV[4], digest}, ':')))
 chunked('HDEL', 9, 8 + removals)
 chunked('HSET', 9 + removals, #ARGV)
-if previous then
+local needs = redis.call('HGET', KEYS[1], 'needs')
+if previous and not (needs and below(id, needs)) then
   local oldest = keep .. '-0'
   -- "~" trims whole nodes and a bounded number of them: never more than asked, never for long.
   redis.call('XTRIM', log, 'MINID', '~', below(previous, oldest) and previous or oldest)

@@ -10,26 +10,13 @@ import pytest
 
 from bandits import effect
 from service.analysis.lift import MISMATCH, Lift, SampleRatio, headline, percent
-from service.analysis.report import Report, report
+from service.analysis.report import report
 from service.experiment.compiled import NO_HOLDOUT
 from service.server.assemble import Service, Tuning, build
 from service.serving.personalizer import Mode, Reason
 from service.store.memory import MemoryStore
 from service.telemetry.metrics import Metrics
-from tests.rig.stage import KEYS, choose, reward
-
-CONFIG = """
-experiment: shop
-arms: [{id: old}, {id: new}]
-default_arm: old
-algorithm: {name: fixed, weights: {new: 1}}
-holdout: {share: SHARE}
-features: {paid: {type: flag}}
-segments: [{id: paid, when: {paid: true}}]
-metrics:
-  - {id: order, primary: true, window: 1h}
-  - {id: revenue, unit: 0.01, min: 0, max: 1000, window: 1h}
-"""
+from tests.rig.stage import KEYS, choose, reward, shop, told, visit
 
 
 @pytest.fixture
@@ -40,27 +27,8 @@ def service() -> Iterator[Service]:
     made.stop()
 
 
-def config(share: float) -> str:
-    return CONFIG.replace("SHARE", str(share))
-
-
-def visit(service: Service, first: int, n: int) -> None:
-    """Visitors of whom every second orders for 20.50 where the new arm is shown, every fourth for 10.25 else."""
-    for i in range(first, first + n):
-        made = choose(service, "shop", f"s{i}", context={"paid": i % 3 == 0})
-        if i % (2 if made.arm == "new" else 4) == 0:
-            reward(service, made, metric="order", value=1.0)
-            reward(service, made, metric="revenue", value=20.5 if made.arm == "new" else 10.25)
-    service.feed.flushed(60.0)
-    service.feed.refresh(60.0)
-
-
-def told(service: Service) -> Report:
-    return service.feed.inspect("shop", report)
-
-
 def test_lift_over_all_and_in_each_segment(service: Service) -> None:
-    service.experiments.put(config(0.4), 0)
+    service.experiments.put(shop(0.4), 0)
     visit(service, 0, 900)
     made = told(service)
     assert [(one.segment, one.metric) for one in made.lifts] == [
@@ -99,7 +67,7 @@ def test_lift_over_all_and_in_each_segment(service: Service) -> None:
 
 
 def test_everyone_is_in_the_report(service: Service) -> None:
-    text = config(0.4).replace("{id: paid, when: {paid: true}}", "{id: paid, when: {paid: true}, serve: default}")
+    text = shop(0.4).replace("{id: paid, when: {paid: true}}", "{id: paid, when: {paid: true}, serve: default}")
     service.experiments.put(text, 0)
     visit(service, 0, 300)
     made = told(service)
@@ -138,7 +106,7 @@ def test_a_click_of_ten_arms_is_too_early(service: Service) -> None:
 
 
 def test_arms_against_the_default(service: Service) -> None:
-    text = config(0.1).replace("{name: fixed, weights: {new: 1}}", "{name: fixed, weights: {new: 1, old: 3, idle: 1}}")
+    text = shop(0.1).replace("{name: fixed, weights: {new: 1}}", "{name: fixed, weights: {new: 1, old: 3, idle: 1}}")
     service.experiments.put(text.replace("[{id: old}", "[{id: old}, {id: idle, segments: [paid]}"), 0)
     visit(service, 0, 600)
     paid = next(one for one in told(service).segments if one.segment == "paid")
@@ -180,10 +148,10 @@ def test_visits_that_go_together_widen_what_is_believed(service: Service) -> Non
 
 
 def test_a_changed_holdout_begins_anew_and_old_rewards_stay_out(service: Service) -> None:
-    service.experiments.put(config(0.4), 0)
+    service.experiments.put(shop(0.4), 0)
     before = [choose(service, "shop", f"b{i}") for i in range(50)]
     service.feed.flushed(60.0)
-    service.experiments.put(config(0.5), 1)
+    service.experiments.put(shop(0.5), 1)
     for one in before:
         reward(service, one, metric="order", value=1.0)
     service.feed.refresh(60.0)
@@ -207,7 +175,7 @@ def told_version(service: Service) -> int:
 
 def test_nobody_is_held_out_where_there_is_no_choice(service: Service) -> None:
     """Else the holdout would have visitors whom the policy never had."""
-    text = config(0.5).replace("{id: new}", "{id: new, segments: [paid]}")
+    text = shop(0.5).replace("{id: new}", "{id: new, segments: [paid]}")
     service.experiments.put(text, 0)
     single = [choose(service, "shop", f"s{i}", arms=("new",)).reason for i in range(20)]
     batch = service.use_cases.select_batch("shop", [f"s{i}" for i in range(20)], {}, ["new"], False, Mode.NORMAL)
@@ -216,11 +184,11 @@ def test_nobody_is_held_out_where_there_is_no_choice(service: Service) -> None:
 
 
 def test_apply_warns_where_there_is_no_holdout(service: Service) -> None:
-    made, _ = service.experiments.put(config(0).replace("{name: fixed, weights: {new: 1}}", "auto"), 0)
+    made, _ = service.experiments.put(shop(0).replace("{name: fixed, weights: {new: 1}}", "auto"), 0)
     assert made.warnings == (NO_HOLDOUT,)
     assert "you will not be able to say what it was worth" in NO_HOLDOUT
     assert told(service).headline.startswith("Nobody can say what the policy is worth")
-    assert service.experiments.put(config(0.05), 1)[0].warnings == ()
+    assert service.experiments.put(shop(0.05), 1)[0].warnings == ()
 
 
 def lift(**given: float) -> Lift:
@@ -232,21 +200,21 @@ CLEAR = {"low": 0.01, "high": 0.02, "relative": 0.12, "relative_low": 0.08, "rel
 
 
 def test_the_first_line(service: Service) -> None:
-    service.experiments.put(config(0.05), 0)
-    shop = service.experiments.get("shop")
-    assert headline(shop, (lift(**CLEAR),), None) == (
+    service.experiments.put(shop(0.05), 0)
+    made = service.experiments.get("shop")
+    assert headline(made, (lift(**CLEAR),), None) == (
         "+12 % orders over the default, between +8.0 % and +16 %; safe to look at any time."
     )
     unsure = lift(**CLEAR | {"low": -0.01, "relative_low": -0.03})
-    assert headline(shop, (unsure,), None).startswith(
+    assert headline(made, (unsure,), None).startswith(
         "No difference is shown yet: +12 % orders over the default, between -3.0"
     )
     endless = lift(**CLEAR | {"relative_low": -math.inf, "relative_high": math.inf})
-    assert headline(shop, (endless,), None).startswith(
+    assert headline(made, (endless,), None).startswith(
         "+0.015 orders a trial over the default, between +0.01 and +0.02"
     )
     off = SampleRatio(0.05, 0.08, MISMATCH / 2, True)
-    assert headline(shop, (lift(**CLEAR),), off).endswith(
+    assert headline(made, (lift(**CLEAR),), off).endswith(
         "Do not trust it yet: the holdout has 8.0% of the trials, where 5.0% of the subjects are in it."
     )
 

@@ -166,3 +166,18 @@ def test_the_sample_ratio_is_judged_by_subjects() -> None:
     assert effect.share_p(*held(rng, 0.08, 20_000), 0.05) < 1e-6
     assert effect.share_p(*held(rng, 0.05, 50_000, more=1.3), 0.05) < 1e-3
     assert effect.share_p(np.zeros(256), np.zeros(256), 0.05) == 1.0
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=4, max_size=4), st.floats(1e-3, 1e6))
+def test_an_interval_is_cut_to_what_a_difference_can_be(ends: list[float], span: float) -> None:
+    (low, high), (fixed_low, fixed_high) = sorted(ends[:2]), sorted(ends[2:])
+    found = effect.NONE._replace(low=low, high=high, fixed_low=fixed_low, fixed_high=fixed_high)
+    cut = effect.within(found, span)
+    for (a, b), (c, d) in (
+        ((low, high), (cut.low, cut.high)),
+        ((fixed_low, fixed_high), (cut.fixed_low, cut.fixed_high)),
+    ):
+        assert -span <= c <= d <= span
+        for truth in (-span, -span / 3, 0.0, span):
+            assert not a <= truth <= b or c <= truth <= d
+    assert all(math.isnan(value) for value in effect.within(effect.NONE, span))

@@ -44,6 +44,10 @@ def test_every_cell_equals_the_slow_twin(seed: int) -> None:
     for at in range(0, len(rows), 37):
         add(state, rows[at : at + 37])
     assert named(state.guarded) == oracle.cells(rows, rules)
+    for arm in range(4):
+        weight, total, _ = state.guarded.pair(arm, DRAWN, 1)
+        assert state.guarded.means(DRAWN, 1)[arm] == pytest.approx(total[0].sum() / weight[0].sum())
+        assert state.guarded.means(HOLDOUT, 1)[arm] == pytest.approx(total[1].sum() / weight[1].sum())
     again = State.restore(rules, state.fields())
     assert again.fields() == state.fields()
     assert named(again.guarded) == named(state.guarded)
@@ -139,14 +143,32 @@ def test_the_unit_of_the_metric_does_not_matter() -> None:
     assert judge(Bound(Kind.DROP, 0.05), cents, 0.01) == pytest.approx(judge(Bound(Kind.DROP, 0.05), seen, 0.01))
 
 
-def test_an_arm_that_earns_nothing_is_found_out() -> None:
-    """It has no rewards of which to tell an error; the holdout's say how many there should be."""
-    seen = evidence(1, (0.0, 0.05))
-    got = judge(Bound(Kind.DROP, 0.05), seen._replace(rate=0.05, size=0.0025), level(4, 2))
-    assert got.harm
-    assert got.estimate == -1.0
-    complaints = evidence(1, (0.05, 0.0))
-    assert judge(Bound(Kind.RISE, 0.05), complaints, level(4, 2)).harm
+@pytest.mark.parametrize(
+    ("bound", "arm", "holdout", "found"),
+    [
+        (Bound(Kind.DROP, 0.05), 0.0, 0.05, True),  # it has no rewards of which to tell an error
+        (Bound(Kind.DROP, 0.05), 0.0, 1.0, True),
+        (Bound(Kind.DROP, 0.0), 0.0, 1.0, True),
+        (Bound(Kind.DROP, 0.05), 1.0, 1.0, False),
+        (Bound(Kind.RISE, 0.05), 0.05, 0.0, True),
+        (Bound(Kind.RISE, 0.05), 1.0, 0.0, True),
+        (Bound(Kind.RISE, 0.0), 1.0, 1.0, False),
+        (Bound(Kind.MOST, 0.1), 1.0, 0.0, True),
+        (Bound(Kind.MOST, 0.1), 0.0, 0.0, False),
+    ],
+)
+def test_what_always_or_never_happens_has_no_error_of_its_own(
+    bound: Bound, arm: float, holdout: float, found: bool
+) -> None:
+    for trials in (640, 20_000):
+        seen = evidence(1, (arm, holdout), trials)
+        assert judge(bound, seen, level(4, 2)).harm == (found and (trials > 640 or 1.0 in (arm, holdout)))
+
+
+def test_shares_of_what_is_below_nothing_are_not_told() -> None:
+    seen = evidence(2, (0.3, 0.3))
+    for kind in (Kind.DROP, Kind.RISE):
+        assert judge(Bound(kind, 0.05), seen._replace(total=-seen.total), 0.01) == EARLY
 
 
 def test_few_rewards_are_too_early() -> None:

@@ -12,34 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from bandits.pages import Pages, pack, unpack
-from bandits.periods import DAY, HOUR, HOURS_MS, ODDS
+from bandits.period_rows import ODDS
+from bandits.periods import DAY, HOUR, HOURS_MS
 from bandits.state import Rules, State
 from tests.oracles.state import Row
-from tests.rig.folding import add
+from tests.rig.folding import NOW, add, long_rows
 
 RULES = Rules(segments=2, arms=3, metrics=2, columns=1, primary=0, low=-20, high=50, horizon_ms=DAY)
 HELD = RULES._replace(control=(0.1, False, 0))
-NOW = 40 * DAY
-
-
-def make_rows(seed: int, n: int, versions: int = 1) -> list[Row]:
-    """Random trials, exposures and rewards of every group over 40 days."""
-    rng = random.Random(seed)
-    rows = []
-    for _ in range(n):
-        time, kind = rng.randrange(NOW), rng.choice(["trial", "reward", "expose"])
-        rows.append(
-            Row(
-                time, rng.randrange(2), rng.randrange(3), rng.choice([0, 0, 1, 8, 4]), rng.randrange(256), (),
-                metric={"trial": None, "reward": rng.randrange(2), "expose": -1}[kind],
-                old=rng.choice([0, 7, -3]) if kind == "reward" else 0,
-                new=rng.choice([0, 1, 49, -30, 2**31 - 1]) if kind == "reward" else 0,
-                exposes=1 if kind == "expose" else rng.choice([0, 0, 1, -1]) if kind == "reward" else 0,
-                entered=time + rng.randrange(DAY), propensity=rng.choice([1.0, 0.3, 1e-6, rng.random(), 0.0]),
-                version=rng.randrange(versions),
-            )
-        )  # fmt: skip
-    return rows
 
 
 def folded(rules: Rules, rows: list[Row], cuts: int = 1) -> State:
@@ -89,7 +69,7 @@ def told(state: State) -> dict[tuple[int, int, int, int, int], list[int]]:
 @given(st.integers(0, 10**6), st.integers(1, 9))
 @settings(max_examples=20, deadline=None)
 def test_every_sum_equals_the_slow_twin_whatever_the_order(seed: int, cuts: int) -> None:
-    rows = make_rows(seed, 150)
+    rows = long_rows(seed, 150)
     expected = twin(rows)
     random.Random(seed).shuffle(rows)
     state = folded(RULES, rows, cuts)
@@ -99,7 +79,7 @@ def test_every_sum_equals_the_slow_twin_whatever_the_order(seed: int, cuts: int)
 
 
 def test_all_periods_together_are_the_whole_life_and_all_days_the_lift() -> None:
-    state = folded(HELD, make_rows(1, 300), 5)
+    state = folded(HELD, long_rows(1, 300), 5)
     whole = sum((state.lifetime(s).sum(axis=0) for s in range(2)), np.zeros(36, np.int64))
     by_period = np.zeros(36, np.int64)
     for past in state.periods.pasts():
@@ -111,7 +91,7 @@ def test_all_periods_together_are_the_whole_life_and_all_days_the_lift() -> None
 
 
 def test_another_holdout_begins_an_era_and_the_old_one_keeps_its_days() -> None:
-    rows = sorted(make_rows(2, 300, versions=3), key=lambda row: row.version)
+    rows = sorted(long_rows(2, 300, versions=3), key=lambda row: row.version)
     first = [row for row in rows if row.version < 2]
     state = State(HELD)
     add(state, first)
@@ -132,7 +112,7 @@ def test_another_holdout_begins_an_era_and_the_old_one_keeps_its_days() -> None:
 
 
 def test_without_a_holdout_no_days_are_kept() -> None:
-    state = folded(RULES, make_rows(3, 50))
+    state = folded(RULES, long_rows(3, 50))
     assert list(state.periods.lift(2)) == []
     assert not [name for name in state.fields() if name[0] in "lp"]
 

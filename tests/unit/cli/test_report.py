@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
+from pathlib import Path
 from typing import Any
 
-from service.cli.report import bar, number, stopping
+from service.cli.report import bar
 from service.pb.lever.v1 import experiment_pb2 as epb
+from service.remote.words import number, stopping
 from tests.rig.canned import Canned, lever
 
 # --- report
@@ -216,3 +219,51 @@ def test_bar() -> None:
 def test_number() -> None:
     values = (0, 0.00001, 0.0123456, 0.5, 12.3456, -3.25, 1234567.8)
     assert [number(v) for v in values] == ["0", "0", "0.0123", "0.5000", "12.35", "-3.25", "1,234,568"]
+
+
+def test_guardrails_have_a_table(canned: Canned) -> None:
+    nan = float("nan")
+    watched = [
+        epb.GuardrailReport(
+            metric="[l]eft", kind="max", limit=0.004, arm="bold", state="paused", trials=5120, estimate=0.0121,
+            low=0.0062, high=0.018, paused_since_ms=1764165600000,
+        ),
+        epb.GuardrailReport(
+            metric="revenue", kind="max_drop", limit=0.05, arm="calm", state="holding", trials=900, estimate=-0.021,
+            low=-0.4, high=0.358,
+        ),
+        epb.GuardrailReport(
+            metric="revenue", kind="max_drop", limit=0.05, arm="new", state="too early", estimate=nan, low=nan, high=nan
+        ),
+        epb.GuardrailReport(
+            metric="revenue", kind="max_drop", limit=0.05, arm="odd", state="holding", estimate=1.5, low=-math.inf, high=math.inf
+        ),
+    ]  # fmt: skip
+    canned.answers["report"] = report(guardrails=watched)
+    lines = [line.rstrip() for line in lever("report", "hero").stdout.splitlines()]
+    first = lines.index("guardrails")
+    said = [line.split() for line in lines[first + 2 : first + 6]]
+    since = ["paused", "since", "2025-11-26", "14:00", "UTC"]
+    assert said == [
+        ["[l]eft", "max", "0.004", "bold", *since, "5,120", "0.0121", "0.0062", "to", "0.0180"],
+        ["revenue", "max_drop", "0.05", "calm", "holding", "900", "-2.1%", "-40.0%", "to", "+35.8%"],
+        ["revenue", "max_drop", "0.05", "new", "too", "early", "0", "-"],
+        ["revenue", "max_drop", "0.05", "odd", "holding", "0", "+150.0%", "-"],
+    ]
+
+
+def test_report_writes_files_to_hand_around(canned: Canned, tmp_path: Path) -> None:
+    canned.answers |= {"report": report(), "timeline": epb.GetTimelineResponse(name="hero")}
+    html, png = tmp_path / "hero.html", tmp_path / "hero.png"
+    result = lever("report", "hero", "--html", html, "--png", png)
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert HEADLINE.replace(" %", "\u00a0%") in html.read_text(encoding="utf-8")
+    assert png.read_bytes().startswith(b"\x89PNG")
+    assert json.loads(lever("report", "hero", "--json", "--html", html).stdout)["headline"] == HEADLINE
+
+
+def test_a_file_that_cannot_be_written_is_named(canned: Canned, tmp_path: Path) -> None:
+    canned.answers |= {"report": report(), "timeline": epb.GetTimelineResponse(name="hero")}
+    result = lever("report", "hero", "--html", tmp_path / "none" / "hero.html")
+    assert result.exit_code == 1
+    assert "none/hero.html" in result.stderr

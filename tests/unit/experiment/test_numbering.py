@@ -15,7 +15,7 @@ from bandits.layout import FINE_GRID as FINE
 from service.errors import InvalidError
 from service.experiment.compiled import Experiment, build, read
 from service.experiment.parse import parse
-from service.learning.replica import rules_of
+from service.learning.fold.rules import rules_of
 
 BASE: dict[str, Any] = {
     "experiment": "hero",

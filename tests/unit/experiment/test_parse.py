@@ -234,6 +234,9 @@ BAD: list[tuple[str, list[str]]] = [
          "at most 2,147,483,647")]),
     (edited(metrics="metrics: [{id: a, window: 7 days}]"), [
         "line 6: metrics[0].window: must be a duration such as 250ms, 30s, 10m, 4h or 7d"]),
+    (edited(metrics="metrics: [{id: a, window: 30s, min_delay: 30s}]"), [
+        "line 6: metrics[0].min_delay: must be below the window"]),
+    (edited(metrics="metrics: [{id: a, min_delay: 2h}]"), ["line 6: metrics[0].min_delay: must be from 0 to 1h"]),
     (edited(metrics="metrics: [{id: a, window: 500d}]"), ["line 6: metrics[0].window: must be from 16ms to 400d"]),
     (edited(x="holdout: {share: 0.6}"), ["line 7: holdout.share: must be between 0 and 0.5, not 0.6"]),
     (edited(x="log: {max: 12}"), ["line 7: log.max: must be a size such as 64kB, 512MB or 2GB"]),
@@ -272,3 +275,51 @@ def test_shipped_examples(name: str, arms: int, algorithm: str, primary: str) ->
     spec: Spec = parse((EXAMPLES / f"{name}.yaml").read_text())
     assert (len(spec.arms), spec.algorithm.name) == (arms, algorithm)
     assert [metric.id for metric in spec.metrics if metric.primary] == [primary]
+
+
+GUARDED = edited(
+    metrics=(
+        "metrics:\n  - {id: click, primary: true}\n  - {id: left, max: 5, aggregate: sum}\n"
+        "  - {id: profit, min: -10, max: 10}\nholdout: {share: 0.1}"
+    ),
+    guardrails="guardrails:\n  - {metric: left, max: 0.004}\n  - {metric: profit, max_drop: 0.05}\n  - metric: click\n    max_rise: 0",
+)
+
+
+def test_guardrails() -> None:
+    found = [(one.metric, one.kind, one.limit) for one in parse(GUARDED).guardrails]
+    assert found == [("left", "max", 0.004), ("profit", "max_drop", 0.05), ("click", "max_rise", 0.0)]
+    assert parse(edited()).guardrails == ()
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "said"),
+    [
+        ("metric: left", "metric: lefd", 'line 12: guardrails[0].metric: there is no metric "lefd"; declared: click, left, profit'),
+        ("{metric: left, max", "{max", "line 12: guardrails[0].metric: is required"),
+        (", max: 0.004", "", "line 12: guardrails[0]: needs exactly one of max, max_drop, max_rise"),
+        ("max: 0.004", "max: 1, max_rise: 1", "line 12: guardrails[0]: needs exactly one of max, max_drop, max_rise"),
+        ("max: 0.004", "max: 0", "line 12: guardrails[0].max: must be above 0"),
+        ("max_drop: 0.05", "max_drop: 1", "line 13: guardrails[1].max_drop: must be between 0 and 0.99, not 1"),
+        ("    max_rise: 0", "    max: 1", 'line 15: guardrails[2].max: can never be exceeded: the metric "click" is at most 1'),
+        (
+            "profit, max_drop: 0.05", "profit, max: 1",
+            'line 13: guardrails[1].max: the metric "profit" may be negative: what has not come yet may lower it; use max_rise',
+        ),
+        (
+            "metric: click\n    max_rise: 0", "metric: left\n    max: 0.1",
+            'line 15: guardrails[2].max: given twice for the metric "left"',
+        ),
+        ("max: 0.004", "max: 0.004, arm: b", "line 12: guardrails[0].arm: unknown key; known here: metric, max, max_drop, max_rise"),
+    ],
+)  # fmt: skip
+def test_guardrails_that_are_refused(was: str, now: str, said: str) -> None:
+    assert was in GUARDED
+    assert problems(GUARDED.replace(was, now)) == [said]
+
+
+def test_a_guardrail_that_compares_needs_a_holdout() -> None:
+    said = "compares with the holdout, and there is none: `holdout: {share: 0.05}`"
+    lines = problems(GUARDED.replace("holdout: {share: 0.1}\n", ""))
+    assert lines == [f"line 12: guardrails[1].max_drop: {said}", f"line 14: guardrails[2].max_rise: {said}"]
+    assert len(problems(edited(guardrails="guardrails: [" + "{metric: click, max: 0.1}, " * 17 + "]"))) == 17

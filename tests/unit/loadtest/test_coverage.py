@@ -8,7 +8,7 @@ import pytest
 from bandits import effect
 from bandits.policy import POLICIES
 from bandits.summary import Seen, Summary, summary
-from loadtest.coverage import effects
+from loadtest.coverage import effects, pauses
 from loadtest.coverage.command import BASES, Look, Tally, World, draw, play, simulate
 
 
@@ -109,3 +109,26 @@ def test_reports_are_true() -> None:
     assert set(found) == {f"{base:g}" for base in BASES}
     assert all(0.88 < share <= 1.0 for share in found.values())
     assert float(str(row["p_best_true"])) >= 0.9
+
+
+def test_guardrails_pause_what_does_harm_and_little_else() -> None:
+    """24 months without harm and 8 with it; a thousand in the long form."""
+    row = pauses.simulate(24, "beta", 4)
+    assert float(str(row["false_pause_rate"])) <= 1 / 24
+    assert int(str(row["months_long_enough"])) >= 2
+    assert float(str(row["pause_power"])) >= 0.7
+
+
+def test_a_month_has_the_chances_that_it_says() -> None:
+    month = pauses.Month(
+        np.full((2, 2), 0.1), np.array([[0.01, 0.05]] * 2), np.array([[0.02, 0.01], [0.06, 0.03]]), 40_000, 5, 0.3, 1,
+        pauses.REVENUE,
+    )  # fmt: skip
+    *_, kept = pauses.play(month, POLICIES["uniform"], np.random.default_rng(1))
+    assert kept.trials[2] / kept.trials.sum() == pytest.approx(0.3, abs=0.03)
+    assert kept.sizes[pauses.COMPLAINT, :, 0] / kept.trials == pytest.approx([0.01, 0.05, 0.01], rel=0.15)
+    found = pauses.look(kept, np.array([1]))
+    assert month.truth(1.0) == -0.5
+    assert found[1, pauses.REVENUE].estimate == pytest.approx(-0.5, abs=0.1)
+    assert found[1, pauses.COMPLAINT].harm
+    assert found[1, pauses.REVENUE].harm

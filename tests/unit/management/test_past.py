@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from service.experiment.compiled import build, read, written
+from service.experiment.compiled import build, read
 from service.experiment.parse import parse
-from service.management.past import history
+from service.management.past import history, written
 from service.store.contract import Event
 from tests.rig.ground import CONFIG
 

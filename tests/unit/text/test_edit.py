@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from service.errors import InvalidError
 from service.text.document import load
-from service.text.edit import with_value
+from service.text.edit import with_entry, with_value
 
 FILES = {
     "block": (
@@ -54,3 +54,39 @@ def test_a_file_in_which_more_would_change_is_left_to_people() -> None:
     with pytest.raises(InvalidError) as refused:
         with_value("experiment: x\nbase: &a active\nstate: *a\n", "state", "paused", "experiment")
     assert refused.value.violations[0].field == "state"
+
+
+ENTRIES = {
+    "block": (
+        "arms:\n  # first\n  - id: a\n    payload: {x: 1}  # odd\n  - payload: 2\n    id: b\n",
+        "arms:\n  # first\n  - state: paused\n    id: a\n    payload: {x: 1}  # odd\n  - payload: 2\n    id: b\n",
+    ),
+    "last": ("arms:\n- payload: 2\n  id: a\n", "arms:\n- state: paused\n  payload: 2\n  id: a\n"),
+    "given": ("arms: [{id: a, state: active}]  # so\n", 'arms: [{id: a, state: "paused"}]  # so\n'),
+    "flow": ("arms: [{id: b}, {id: a}]\n", 'arms: [{id: b}, {"state": "paused", id: a}]\n'),
+    "json": ('{"arms": [{"id": "a"}]}', '{"arms": [{"state": "paused", "id": "a"}]}'),
+    "anchor": ("arms:\n  - &x\n    id: a\n", "arms:\n  - &x\n    state: paused\n    id: a\n"),
+}
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_an_entry_of_a_list_says_another_word_and_nothing_else_changes(name: str) -> None:
+    before, after = ENTRIES[name]
+    assert with_entry(before, "arms", "a", "state", "paused") == after
+
+
+def test_an_entry_that_cannot_be_changed_in_place_is_written_anew() -> None:
+    """The state of one is that of the other: changed at its place, both would be paused."""
+    text = "arms: [{id: a, state: &s active}, {id: b, state: *s}]\n"
+    arms = [{"id": "a", "state": "paused"}, {"id": "b", "state": "active"}]
+    assert load(with_entry(text, "arms", "a", "state", "paused"))[0].plain() == {"arms": arms}
+    with pytest.raises(KeyError):
+        with_entry(text, "arms", "c", "state", "paused")
+
+
+@given(TREES, st.booleans())
+def test_whatever_is_around_an_entry_stays(tree: dict[str, object], packed: bool) -> None:
+    arms: list[dict[str, object]] = [{"id": "b"}, {"id": "a", "payload": tree}]
+    text = json.dumps(tree | {"arms": arms}, ensure_ascii=packed, indent=None if packed else 2)
+    made = load(with_entry(text, "arms", "a", "state", "paused"))[0].plain()
+    assert made == tree | {"arms": [arms[0], arms[1] | {"state": "paused"}]}

@@ -118,7 +118,7 @@ class GetReportRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class GetReportResponse(_message.Message):
-    __slots__ = ("name", "version", "algorithm", "metric", "segments", "log_id", "stale", "headline", "lifts", "sample_ratio", "totals", "guardrails", "features")
+    __slots__ = ("name", "version", "algorithm", "metric", "segments", "log_id", "stale", "headline", "lifts", "sample_ratio", "totals", "guardrails", "exclusions", "features")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ALGORITHM_FIELD_NUMBER: _ClassVar[int]
@@ -131,6 +131,7 @@ class GetReportResponse(_message.Message):
     SAMPLE_RATIO_FIELD_NUMBER: _ClassVar[int]
     TOTALS_FIELD_NUMBER: _ClassVar[int]
     GUARDRAILS_FIELD_NUMBER: _ClassVar[int]
+    EXCLUSIONS_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
@@ -144,8 +145,23 @@ class GetReportResponse(_message.Message):
     sample_ratio: SampleRatio
     totals: _containers.RepeatedCompositeFieldContainer[Total]
     guardrails: _containers.RepeatedCompositeFieldContainer[GuardrailReport]
+    exclusions: _containers.RepeatedCompositeFieldContainer[Exclusion]
     features: _containers.RepeatedCompositeFieldContainer[Influence]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., algorithm: _Optional[str] = ..., metric: _Optional[str] = ..., segments: _Optional[_Iterable[_Union[SegmentReport, _Mapping]]] = ..., log_id: _Optional[str] = ..., stale: _Optional[bool] = ..., headline: _Optional[str] = ..., lifts: _Optional[_Iterable[_Union[Lift, _Mapping]]] = ..., sample_ratio: _Optional[_Union[SampleRatio, _Mapping]] = ..., totals: _Optional[_Iterable[_Union[Total, _Mapping]]] = ..., guardrails: _Optional[_Iterable[_Union[GuardrailReport, _Mapping]]] = ..., features: _Optional[_Iterable[_Union[Influence, _Mapping]]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., algorithm: _Optional[str] = ..., metric: _Optional[str] = ..., segments: _Optional[_Iterable[_Union[SegmentReport, _Mapping]]] = ..., log_id: _Optional[str] = ..., stale: _Optional[bool] = ..., headline: _Optional[str] = ..., lifts: _Optional[_Iterable[_Union[Lift, _Mapping]]] = ..., sample_ratio: _Optional[_Union[SampleRatio, _Mapping]] = ..., totals: _Optional[_Iterable[_Union[Total, _Mapping]]] = ..., guardrails: _Optional[_Iterable[_Union[GuardrailReport, _Mapping]]] = ..., exclusions: _Optional[_Iterable[_Union[Exclusion, _Mapping]]] = ..., features: _Optional[_Iterable[_Union[Influence, _Mapping]]] = ...) -> None: ...
+
+class Exclusion(_message.Message):
+    __slots__ = ("number", "from_ms", "to_ms", "arms", "trials")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    FROM_MS_FIELD_NUMBER: _ClassVar[int]
+    TO_MS_FIELD_NUMBER: _ClassVar[int]
+    ARMS_FIELD_NUMBER: _ClassVar[int]
+    TRIALS_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    from_ms: int
+    to_ms: int
+    arms: _containers.RepeatedScalarFieldContainer[str]
+    trials: int
+    def __init__(self, number: _Optional[int] = ..., from_ms: _Optional[int] = ..., to_ms: _Optional[int] = ..., arms: _Optional[_Iterable[str]] = ..., trials: _Optional[int] = ...) -> None: ...
 
 class GuardrailReport(_message.Message):
     __slots__ = ("metric", "kind", "limit", "arm", "state", "trials", "estimate", "low", "high", "level", "paused_since_ms")
@@ -397,6 +413,38 @@ class ArmEffect(_message.Message):
     p_value: float
     def __init__(self, too_early: _Optional[str] = ..., difference: _Optional[float] = ..., standard_error: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., relative: _Optional[float] = ..., relative_low: _Optional[float] = ..., relative_high: _Optional[float] = ..., p_value: _Optional[float] = ...) -> None: ...
 
+class ExcludeRequest(_message.Message):
+    __slots__ = ("name", "from_ms", "to_ms", "arms")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    FROM_MS_FIELD_NUMBER: _ClassVar[int]
+    TO_MS_FIELD_NUMBER: _ClassVar[int]
+    ARMS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    from_ms: int
+    to_ms: int
+    arms: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., from_ms: _Optional[int] = ..., to_ms: _Optional[int] = ..., arms: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class ExcludeResponse(_message.Message):
+    __slots__ = ("exclusion",)
+    EXCLUSION_FIELD_NUMBER: _ClassVar[int]
+    exclusion: Exclusion
+    def __init__(self, exclusion: _Optional[_Union[Exclusion, _Mapping]] = ...) -> None: ...
+
+class IncludeRequest(_message.Message):
+    __slots__ = ("name", "number")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    number: int
+    def __init__(self, name: _Optional[str] = ..., number: _Optional[int] = ...) -> None: ...
+
+class IncludeResponse(_message.Message):
+    __slots__ = ("exclusion",)
+    EXCLUSION_FIELD_NUMBER: _ClassVar[int]
+    exclusion: Exclusion
+    def __init__(self, exclusion: _Optional[_Union[Exclusion, _Mapping]] = ...) -> None: ...
+
 class GetTimelineRequest(_message.Message):
     __slots__ = ("name", "segment", "each_segment", "from_ms", "to_ms", "step")
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -414,7 +462,7 @@ class GetTimelineRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ..., segment: _Optional[str] = ..., each_segment: _Optional[bool] = ..., from_ms: _Optional[int] = ..., to_ms: _Optional[int] = ..., step: _Optional[_Union[TimelineStep, str]] = ...) -> None: ...
 
 class GetTimelineResponse(_message.Message):
-    __slots__ = ("name", "metric", "kept_from_ms", "periods", "series", "lifts", "changes", "stale")
+    __slots__ = ("name", "metric", "kept_from_ms", "periods", "series", "lifts", "changes", "stale", "exclusions")
     NAME_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
     KEPT_FROM_MS_FIELD_NUMBER: _ClassVar[int]
@@ -423,6 +471,7 @@ class GetTimelineResponse(_message.Message):
     LIFTS_FIELD_NUMBER: _ClassVar[int]
     CHANGES_FIELD_NUMBER: _ClassVar[int]
     STALE_FIELD_NUMBER: _ClassVar[int]
+    EXCLUSIONS_FIELD_NUMBER: _ClassVar[int]
     name: str
     metric: str
     kept_from_ms: int
@@ -431,7 +480,8 @@ class GetTimelineResponse(_message.Message):
     lifts: _containers.RepeatedCompositeFieldContainer[Lift]
     changes: _containers.RepeatedCompositeFieldContainer[HistoryEvent]
     stale: bool
-    def __init__(self, name: _Optional[str] = ..., metric: _Optional[str] = ..., kept_from_ms: _Optional[int] = ..., periods: _Optional[_Iterable[_Union[TimelinePeriod, _Mapping]]] = ..., series: _Optional[_Iterable[_Union[TimelineSeries, _Mapping]]] = ..., lifts: _Optional[_Iterable[_Union[Lift, _Mapping]]] = ..., changes: _Optional[_Iterable[_Union[HistoryEvent, _Mapping]]] = ..., stale: _Optional[bool] = ...) -> None: ...
+    exclusions: _containers.RepeatedCompositeFieldContainer[Exclusion]
+    def __init__(self, name: _Optional[str] = ..., metric: _Optional[str] = ..., kept_from_ms: _Optional[int] = ..., periods: _Optional[_Iterable[_Union[TimelinePeriod, _Mapping]]] = ..., series: _Optional[_Iterable[_Union[TimelineSeries, _Mapping]]] = ..., lifts: _Optional[_Iterable[_Union[Lift, _Mapping]]] = ..., changes: _Optional[_Iterable[_Union[HistoryEvent, _Mapping]]] = ..., stale: _Optional[bool] = ..., exclusions: _Optional[_Iterable[_Union[Exclusion, _Mapping]]] = ...) -> None: ...
 
 class TimelinePeriod(_message.Message):
     __slots__ = ("start_ms", "end_ms")

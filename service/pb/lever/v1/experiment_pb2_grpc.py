@@ -75,6 +75,16 @@ class ExperimentServiceStub:
                 request_serializer=lever_dot_v1_dot_experiment__pb2.GetTimelineRequest.SerializeToString,
                 response_deserializer=lever_dot_v1_dot_experiment__pb2.GetTimelineResponse.FromString,
                 _registered_method=True)
+        self.Exclude = channel.unary_unary(
+                '/lever.v1.ExperimentService/Exclude',
+                request_serializer=lever_dot_v1_dot_experiment__pb2.ExcludeRequest.SerializeToString,
+                response_deserializer=lever_dot_v1_dot_experiment__pb2.ExcludeResponse.FromString,
+                _registered_method=True)
+        self.Include = channel.unary_unary(
+                '/lever.v1.ExperimentService/Include',
+                request_serializer=lever_dot_v1_dot_experiment__pb2.IncludeRequest.SerializeToString,
+                response_deserializer=lever_dot_v1_dot_experiment__pb2.IncludeResponse.FromString,
+                _registered_method=True)
         self.Explain = channel.unary_unary(
                 '/lever.v1.ExperimentService/Explain',
                 request_serializer=lever_dot_v1_dot_experiment__pb2.ExplainRequest.SerializeToString,
@@ -164,6 +174,21 @@ class ExperimentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Exclude(self, request, context):
+        """Exclude takes data back: decisions of a time and of some arms no longer count, nor what they earn, in learning, reports, lift
+        and timelines, until Include is called. What comes of them later does not count either. Choices show it at once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Include(self, request, context):
+        """Include takes an exclusion back, to the bit, whether or not the log still has its rows.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Explain(self, request, context):
         """Explain says why a visitor gets an arm: the odds, what is believed of each arm, and what each feature adds to it.
         """
@@ -245,6 +270,16 @@ def add_ExperimentServiceServicer_to_server(servicer, server):
                     servicer.GetTimeline,
                     request_deserializer=lever_dot_v1_dot_experiment__pb2.GetTimelineRequest.FromString,
                     response_serializer=lever_dot_v1_dot_experiment__pb2.GetTimelineResponse.SerializeToString,
+            ),
+            'Exclude': grpc.unary_unary_rpc_method_handler(
+                    servicer.Exclude,
+                    request_deserializer=lever_dot_v1_dot_experiment__pb2.ExcludeRequest.FromString,
+                    response_serializer=lever_dot_v1_dot_experiment__pb2.ExcludeResponse.SerializeToString,
+            ),
+            'Include': grpc.unary_unary_rpc_method_handler(
+                    servicer.Include,
+                    request_deserializer=lever_dot_v1_dot_experiment__pb2.IncludeRequest.FromString,
+                    response_serializer=lever_dot_v1_dot_experiment__pb2.IncludeResponse.SerializeToString,
             ),
             'Explain': grpc.unary_unary_rpc_method_handler(
                     servicer.Explain,
@@ -489,6 +524,60 @@ class ExperimentService:
             '/lever.v1.ExperimentService/GetTimeline',
             lever_dot_v1_dot_experiment__pb2.GetTimelineRequest.SerializeToString,
             lever_dot_v1_dot_experiment__pb2.GetTimelineResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Exclude(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lever.v1.ExperimentService/Exclude',
+            lever_dot_v1_dot_experiment__pb2.ExcludeRequest.SerializeToString,
+            lever_dot_v1_dot_experiment__pb2.ExcludeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Include(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lever.v1.ExperimentService/Include',
+            lever_dot_v1_dot_experiment__pb2.IncludeRequest.SerializeToString,
+            lever_dot_v1_dot_experiment__pb2.IncludeResponse.FromString,
             options,
             channel_credentials,
             insecure,

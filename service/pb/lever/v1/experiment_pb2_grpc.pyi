@@ -53,6 +53,12 @@ class ExperimentServiceStub:
     """GetTimeline says what happened when, from the experiment's first decision on: arms by hour or day, what was believed of
     them, what the policy was worth by the end of each day, and what people changed.
     """
+    Exclude: _grpc.UnaryUnaryMultiCallable[_experiment_pb2.ExcludeRequest, _experiment_pb2.ExcludeResponse]
+    """Exclude takes data back: decisions of a time and of some arms no longer count, nor what they earn, in learning, reports, lift
+    and timelines, until Include is called. What comes of them later does not count either. Choices show it at once.
+    """
+    Include: _grpc.UnaryUnaryMultiCallable[_experiment_pb2.IncludeRequest, _experiment_pb2.IncludeResponse]
+    """Include takes an exclusion back, to the bit, whether or not the log still has its rows."""
     Explain: _grpc.UnaryUnaryMultiCallable[_experiment_pb2.ExplainRequest, _experiment_pb2.ExplainResponse]
     """Explain says why a visitor gets an arm: the odds, what is believed of each arm, and what each feature adds to it."""
     GetHistory: _grpc.UnaryUnaryMultiCallable[_experiment_pb2.GetHistoryRequest, _experiment_pb2.GetHistoryResponse]
@@ -96,6 +102,12 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
     """GetTimeline says what happened when, from the experiment's first decision on: arms by hour or day, what was believed of
     them, what the policy was worth by the end of each day, and what people changed.
     """
+    Exclude: _aio.UnaryUnaryMultiCallable[_experiment_pb2.ExcludeRequest, _experiment_pb2.ExcludeResponse]  # type: ignore[assignment]
+    """Exclude takes data back: decisions of a time and of some arms no longer count, nor what they earn, in learning, reports, lift
+    and timelines, until Include is called. What comes of them later does not count either. Choices show it at once.
+    """
+    Include: _aio.UnaryUnaryMultiCallable[_experiment_pb2.IncludeRequest, _experiment_pb2.IncludeResponse]  # type: ignore[assignment]
+    """Include takes an exclusion back, to the bit, whether or not the log still has its rows."""
     Explain: _aio.UnaryUnaryMultiCallable[_experiment_pb2.ExplainRequest, _experiment_pb2.ExplainResponse]  # type: ignore[assignment]
     """Explain says why a visitor gets an arm: the odds, what is believed of each arm, and what each feature adds to it."""
     GetHistory: _aio.UnaryUnaryMultiCallable[_experiment_pb2.GetHistoryRequest, _experiment_pb2.GetHistoryResponse]  # type: ignore[assignment]
@@ -184,6 +196,24 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         """GetTimeline says what happened when, from the experiment's first decision on: arms by hour or day, what was believed of
         them, what the policy was worth by the end of each day, and what people changed.
         """
+
+    @_abc_1.abstractmethod
+    def Exclude(
+        self,
+        request: _experiment_pb2.ExcludeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_pb2.ExcludeResponse, _abc.Awaitable[_experiment_pb2.ExcludeResponse]]:
+        """Exclude takes data back: decisions of a time and of some arms no longer count, nor what they earn, in learning, reports, lift
+        and timelines, until Include is called. What comes of them later does not count either. Choices show it at once.
+        """
+
+    @_abc_1.abstractmethod
+    def Include(
+        self,
+        request: _experiment_pb2.IncludeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_experiment_pb2.IncludeResponse, _abc.Awaitable[_experiment_pb2.IncludeResponse]]:
+        """Include takes an exclusion back, to the bit, whether or not the log still has its rows."""
 
     @_abc_1.abstractmethod
     def Explain(

@@ -84,7 +84,7 @@ def _run(folder: Path, days: int, seconds: float | None) -> None:
     from service.demo.shop import Shop
     from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
 
-    typer.echo(f"Lever starts in {folder} (at the very first start it compiles, which takes half a minute).")
+    typer.echo(f"Lever starts in {folder} (a very first start compiles its kernels first).")
     with Server(folder) as server:
         with bar(f"{days} days of visitors") as progress:
             begin(folder, days, progress)
@@ -167,10 +167,4 @@ def _table(shop: Shop, reports: list[GetReportResponse], open_s: float) -> Table
             chance = "too early" if segment.too_early else f"{best.probability_best:.1%}"
             leader = "" if segment.too_early else best.arm
             table.add_row(report.name, segment.segment, leader, chance, f"{trials:,}", said)
-    for report in reports:
-        table.add_row("", "", "", "", "", "")
-        table.add_row(
-            report.name, f"{shop.choices[report.name]:,} chosen", f"{shop.rewards[report.name]:,} rewards now"
-        )
-        table.caption = ""
     return table

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 
-from service.experiment.parse_settings import read_settings
+from service.experiment.parsing.settings import read_settings
 from service.experiment.spec import (
     DAY_MS,
     MAX_ARMS,

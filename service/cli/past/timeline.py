@@ -14,8 +14,9 @@ import typer
 
 from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, console, print_json
 from service.cli.experiments import Name, moment
-from service.cli.report import number
+from service.cli.past.exclude import in_words
 from service.remote.plain import plain
+from service.remote.words import number
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -78,6 +79,8 @@ def timeline(
 def _show(answer: GetTimelineResponse) -> None:
     first, last = answer.periods[0], answer.periods[-1]
     typer.echo(f"{answer.name}  metric {answer.metric}  {moment(first.start_ms)} to {moment(last.end_ms)}")
+    for one in answer.exclusions:
+        typer.echo(f"left out: {in_words(one)}")
     screen = console()
     blocks = screen.encoding.startswith("utf")
     screen.print()

@@ -1,0 +1,141 @@
+"""A report as one HTML file: it needs nothing else, and every number on it is the report's."""
+
+from __future__ import annotations
+
+import json
+import math
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.pb.lever.v1 import experiment_pb2 as pb
+from service.remote.plain import plain
+from service.sheet.drawing import curve, marks
+from service.sheet.figure import Figures
+from service.sheet.page import days, page
+from tests.rig.demo.shop import told
+
+EXPERIMENTS = ("homepage-hero", "morning-letter", "cart-offer")
+NAN = math.nan
+
+
+class Seen(HTMLParser):
+    """Tags with their attributes, numbers with what is written for them, and all text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.numbers: list[tuple[str, float, str]] = []
+        self.text = ""
+        self._open: dict[str, str | None] | None = None
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        self._open = dict(attrs) if tag == "data" else None
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self._open is not None:
+            self.numbers.append((str(self._open["data-at"]), json.loads(str(self._open["value"])), data))
+            self._open = None
+
+
+def read(shown: str) -> tuple[float, float]:
+    """The number that a person reads, and half of its last digit."""
+    digits = shown.replace(",", "").replace("\u2013", "").removesuffix(" %")
+    unit = 0.01 if shown.endswith("%") else 1.0
+    decimals = len(digits.partition(".")[2])
+    return float(digits) * unit, 0.51 * unit * 10.0**-decimals
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_number_is_the_reports(name: str) -> None:
+    report, timeline = told()[name]
+    figures, seen = Figures(plain(report)), Seen(page(report, timeline))
+    assert len(seen.numbers) > 5 * sum(len(segment.arms) for segment in report.segments)
+    for at, value, shown in seen.numbers:
+        assert value == figures.at(at), at
+        told_value, rounding = read(shown)
+        assert told_value == pytest.approx(value, abs=max(rounding, 6e-5), rel=6e-4), at
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_arm_and_every_lift_is_there(name: str) -> None:
+    report, timeline = told()[name]
+    seen = Seen(page(report, timeline))
+    places = {at for at, _, _ in seen.numbers}
+    for s, segment in enumerate(report.segments):
+        assert {f"segments.{s}.arms.{i}.trials" for i in range(len(segment.arms))} <= places
+    for i, lift in enumerate(report.lifts):
+        assert (f"lifts.{i}.relative" in places) == (not lift.too_early)
+    assert report.headline.replace(" %", "\u00a0%") in seen.text
+    assert ("Outage" in seen.text) == any(segment.HasField("outage") for segment in report.segments)
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_it_needs_nothing_else(name: str) -> None:
+    html = page(*told()[name])
+    seen = Seen(html)
+    assert not {tag for tag, _ in seen.tags} & {"script", "link", "img", "iframe", "object", "base"}
+    assert not [one for _, one in seen.tags if {"src", "href", "srcset", "onload"} & set(one)]
+    assert "url(" not in html
+    assert "@import" not in html
+
+
+def test_what_is_not_known_is_said_in_words() -> None:
+    believed: dict[str, Any] = {
+        "credible_low": NAN,
+        "credible_high": NAN,
+        "posterior_mean": NAN,
+        "probability_best": NAN,
+        "expected_loss": NAN,
+    }
+    untried = pb.ArmReport(arm="<b>old", state="active", eligible=True, **believed)
+    away = pb.ArmReport(arm="away", state="paused", trials=5, mean=0.2, eligible=False, **believed)
+    young = pb.ArmReport(
+        arm="young", state="active", trials=9, eligible=True, credible_low=0.1, credible_high=0.4, posterior_mean=0.2,
+        probability_best=NAN, expected_loss=NAN,
+    )  # fmt: skip
+    early = pb.Lift(metric="buy", too_early="few", relative=NAN, difference=NAN)
+    endless = pb.Lift(
+        metric="buy", relative=0.1, difference=0.1, relative_low=-math.inf, relative_high=math.inf, low=0.0, high=0.2
+    )
+    report = pb.GetReportResponse(
+        name="hero", metric="buy", headline="<i>Too early.", lifts=[early, endless],
+        segments=[pb.SegmentReport(segment="<s>", arms=[untried, away, young]), pb.SegmentReport(segment="empty")],
+    )  # fmt: skip
+    html = page(report, pb.GetTimelineResponse())
+    seen = Seen(html)
+    assert {"b", "i", "s"}.isdisjoint({tag for tag, _ in seen.tags} - {"b"})
+    assert "<b>old" in seen.text
+    for words in ("untried", "not eligible", "too early"):
+        assert words in seen.text
+    assert "nan" not in html.lower().replace("governance", "")
+    assert "infinity" not in html.lower()
+
+
+@given(st.floats(-5, 5), st.floats(0.01, 9))
+def test_marks_are_inside_and_few(low: float, width: float) -> None:
+    found = marks(low, low + width)
+    assert 1 <= len(found) <= 7
+    assert all(low - 1e-9 <= mark <= low + width + 1e-9 for mark in found)
+
+
+def test_a_curve_stays_inside_its_frame() -> None:
+    far: list[tuple[int, float, float, float]] = [(i * 86_400_000, 0.1, -1.0, 90.0 if i < 2 else 0.3) for i in range(9)]
+    drawn = Seen(curve(far))
+    points = [one["points"] for _, one in drawn.tags if "points" in one]
+    for x, y in (place.split(",") for line in points for place in str(line).split()):
+        assert 0 <= float(x) <= 720
+        assert 0 <= float(y) <= 220
+    assert curve(far[:2]) == ""
+
+
+def test_the_curve_is_the_timelines_primary_metric() -> None:
+    report, timeline = told()["cart-offer"]
+    known: list[Any] = [one for one in timeline.lifts if one.metric == "revenue" and not one.too_early]
+    assert [day[0] for day in days(report, timeline)] == [one.to_ms for one in known]
