@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from loadtest.engines.cluster import cluster
+from loadtest.rig import summaries
 from loadtest.rig.report import emit, machine, save
 from service.store.contract import Aggregate, Claim, Put
 from service.store.embedded import Embedded, find_binary
@@ -28,6 +29,7 @@ SHARES = (1, 5, 30)  # of decisions that are rewarded, percent
 TRIALS, A_FLUSH = 100_000, 500  # rows, and those of one append
 REWARDS, A_CALL = 20_000, 50
 IDLE, POLLS = 1000, 200  # experiments without news, and how often they are polled
+WAITED = 500  # calls with and without waiting for a copy
 SPREAD = 30  # experiments of the cluster
 DAY_MS = 86_400_000
 HORIZON = 30 * DAY_MS
@@ -142,6 +144,23 @@ def measure(url: str, *, spread: bool) -> dict[str, object]:
     return found
 
 
+def copied(url: str) -> dict[str, float]:
+    """What waiting for a replica costs a call of 50 rewards: with and without in turn."""
+    ways = {replicas: RedisStore(url, timeout=30.0, replicas=replicas) for replicas in (0, 1)}
+    uids = _made(ways[0], SPREAD, "copied")
+    took: dict[int, list[float]] = {0: [], 1: []}
+    for turn in range(2 * WAITED):
+        now, replicas = int(time.time() * 1000), turn % 2
+        calls = [_claim(turn * A_CALL + i, now, 7) for i in range(A_CALL)]
+        begun = time.perf_counter()
+        ways[replicas].claim(uids[turn // 2 % len(uids)], calls)
+        took[replicas].append(time.perf_counter() - begun)
+    for store in ways.values():
+        store.close()
+    plain, waited = (summaries.median(took[replicas]) for replicas in (0, 1))
+    return {"call_ms": round(plain * 1000, 3), "waited_ms": round(waited * 1000, 3), "ratio": round(waited / plain, 2)}
+
+
 def main(arguments: Sequence[str]) -> int:
     """Print the figures."""
     parser = argparse.ArgumentParser(prog="python -m loadtest store", description=__doc__)
@@ -153,6 +172,8 @@ def main(arguments: Sequence[str]) -> int:
             found: dict[str, object] = {"one": measure(url, spread=False)}
         with cluster(find_binary(), Path(scratch) / "cluster", replicas=0) as engines:
             found["cluster"] = measure(engines.url, spread=True)
+        with cluster(find_binary(), Path(scratch) / "copied", replicas=1) as engines:
+            found["copied"] = copied(engines.url)
     found["machine"] = machine()
     if given.json:
         emit(found)

@@ -142,8 +142,6 @@ class Follower:
             more = True
             while more:
                 poll = self._store.poll({uid: replica.cursor}, _ENTRIES, listed=False)
-                if uid in poll.damaged:
-                    raise CorruptError(poll.damaged[uid])
                 if uid in poll.rewound:
                     raise CorruptError(
                         f"the log does not have the entry {replica.cursor}: what came after it is missing"

@@ -112,6 +112,7 @@ class Poller:
                 found.failed[line] = error
                 found.away.update(uid for group in questions[line].groups for uid in group)
         registry, wrong = self._listed(lines, first, questions, found, listed)
+        rewound = self._rewound(found, cursors)
         return Poll(
             now=_monotonic_ms() + self._ahead_ms,
             registry=registry,
@@ -119,7 +120,7 @@ class Poller:
             more=any(len(entries) >= limit for entries in found.entries.values()),
             session=session,
             damaged=wrong | found.damaged,
-            rewound=self._rewound(found, cursors),
+            rewound=rewound,
             eviction=max((self._watch(line).eviction for line in questions), key=_evicts, default=""),
             sessions=found.sessions if lines.parted else None,
             away=frozenset(found.away),
@@ -208,8 +209,10 @@ class Poller:
             by_line.setdefault(found.lines[uid], []).append(uid)
         replies: dict[str, Any] = {}
         for line, answer in ask_all({line: [asked[uid] for uid in uids] for line, uids in by_line.items()}).items():
-            if isinstance(answer, PartAwayError):
+            if isinstance(answer, PartAwayError):  # what came before is not to be added without this answer
                 found.away.update(by_line[line])
+                for uid in by_line[line]:
+                    found.entries.pop(uid, None)
             elif isinstance(answer, UnavailableError):
                 raise answer
             else:

@@ -267,7 +267,9 @@ class RedisStore:
                     yield from decode_claim(_text(name)[len(prefix) :], field, value, self._outgrown(uid))
             cursor = _text(at)
             if cursor == "0":
-                return
+                break
+        if self._bulk.holder(prefix).name != engine.name:
+            raise UnavailableError("the experiment moved to another primary meanwhile: ask again")
 
     def _outgrown(self, uid: str) -> Callable[[int, int], bytes | None]:
         def read(decision: int, counter: int) -> bytes | None:
