@@ -9,6 +9,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from loadtest.rig.processes import alive, children
@@ -47,6 +48,11 @@ def trials(stub: ExperimentServiceStub, name: str) -> int:
     return sum(total.trials for total in totals)
 
 
+def more(stub: ExperimentServiceStub, before: dict[str, int]) -> bool:
+    """Whether somebody came to every experiment."""
+    return all(trials(stub, name) > count for name, count in before.items())
+
+
 def test_it_opens_and_ends_and_goes_on_with_what_was_kept(tmp_path: Path) -> None:
     uids, counted = [], 0
     for ending in (signal.SIGINT, signal.SIGTERM):
@@ -62,7 +68,7 @@ def test_it_opens_and_ends_and_goes_on_with_what_was_kept(tmp_path: Path) -> Non
                 before = {world.name: trials(stub, world.name) for world in WORLDS}
                 assert all(count > 1000 for count in before.values())
                 assert sum(before.values()) > counted
-                eventually(lambda stub=stub, was=before: all(trials(stub, name) > count for name, count in was.items()))
+                eventually(partial(more, stub, before))
             with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
                 f"http://{found[1]}/", timeout=20
             ) as page:
