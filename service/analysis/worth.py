@@ -65,7 +65,7 @@ class Worth:
 
     def _tell(self, name: str, lifts: tuple[Lift, ...]) -> None:
         """These and no others; what is too early, or has no bounds, is not there."""
-        before = self._keys.pop(name, set())
+        before: set[LabelValues] = self._keys.pop(name, set())
         room = MAX_SERIES - sum(map(len, self._keys.values()))
         told: dict[LabelValues, tuple[float, float, float]] = {
             (name, lift.metric): (lift.relative, lift.relative_low, lift.relative_high)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -50,6 +52,11 @@ def test_an_experiment_is_looked_at_again_only_when_it_is_due(
         return inspect(name, look)
 
     monkeypatch.setattr(service.feed, "inspect", watched)
+    def counted(name: str, look: Any) -> Any:
+        looks.append(name)
+        return inspect(name, look)
+
+    monkeypatch.setattr(service.feed, "inspect", counted)
     soon, late = (Worth(service.feed, service.directory, Metrics(), every_s) for every_s in (0.0, 3600.0))
     for told in (soon, late, soon, late):
         told.turn()
@@ -59,3 +66,34 @@ def test_an_experiment_is_looked_at_again_only_when_it_is_due(
     soon.turn()
     late.turn()
     assert len(looks) == 2 * len(service.directory.by_name) + 1
+
+
+def test_what_is_deleted_is_forgotten_and_a_failure_concerns_one(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = Metrics()
+    told = Worth(service.feed, service.directory, metrics, 0.0)
+    told.turn()
+    names = {name for name, _ in one_valued(metrics, "lever_lift")}
+    assert len(names) > 1
+    gone = min(names)
+    service.directory.publish(
+        {uid: one for uid, one in service.directory.by_uid.items() if one.experiment.name != gone}
+    )
+    told.turn()
+    for family in FAMILIES:
+        assert {name for name, _ in one_valued(metrics, family)} == names - {gone}
+
+    def broken(_: object) -> object:
+        raise ArithmeticError
+
+    monkeypatch.setattr(worth, "whole", broken)
+    Worth(service.feed, service.directory, metrics, 0.0).turn()  # logs, and goes on
+
+
+def test_no_more_series_than_a_process_keeps(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worth, "MAX_SERIES", 2)
+    metrics = Metrics()
+    Worth(service.feed, service.directory, metrics).turn()
+    assert len(one_valued(metrics, "lever_lift")) == 2
+    assert "other" not in {name for name, _ in one_valued(metrics, "lever_lift")}
