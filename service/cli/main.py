@@ -10,9 +10,7 @@ import typer
 
 from service import __version__
 from service.cli import (
-    assistant,
     decisions,
-    demo,
     doctor,
     experiments,
     explain,
@@ -24,6 +22,7 @@ from service.cli import (
 from service.cli.connection import REACH, Reach
 from service.cli.mailing import feed, mail
 from service.cli.past import exclude, history, timeline
+from service.cli.running import assistant, demo
 from service.cli.store import archive, verify
 from service.cli.tables import evaluate, log, warm_start
 from service.process.kernel_cache import use_kernel_cache

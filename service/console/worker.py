@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 DEADLINE_S = 10.0
-AT_ONCE = 4  # calls; as many as a worker has threads for them
+AT_ONCE = 2  # calls; half of the threads that a worker has for them
 WAITING = 64  # calls more, before callers hear that there are too many
 MESSAGE_BYTES = 32 << 20
 

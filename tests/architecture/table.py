@@ -98,6 +98,8 @@ LIBRARIES: dict[tuple[str, ...], tuple[str, ...]] = {
         "loadtest.rig", "loadtest.endurance", "loadtest.mailing", "loadtest.replay", "loadtest.speed",
         "service.assistant.tools", "service.assistant.server", "service.demo.shop", "service.cli", "lever_client",
         "loadtest.rig", "loadtest.endurance", "loadtest.replay", "loadtest.speed",
+        "service.assistant.tools", "service.assistant.server", "service.demo.shop", "service.cli", "lever_client",
+        "loadtest.rig", "loadtest.endurance", "loadtest.mailing", "loadtest.replay", "loadtest.speed",
     ),
     ("uvicorn", "httptools", "starlette", "uvloop"): (
         "service.http", "service.server", "service.assistant.server", "loadtest.rig",
@@ -105,7 +107,7 @@ LIBRARIES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("mcp", "pydantic", "anyio"): ("service.assistant",),
     ("prometheus_client",): ("service.telemetry", "service.http.operator_port", "service.doctor.server"),
     ("cryptography",): ("service.security", "service.serving.token", "service.doctor"),
-    ("numba",): ("bandits", "loadtest.learning.textbook"),
+    ("numba",): ("bandits", "loadtest.learning.textbook", "loadtest.speed.start"),
     ("typer",): ("service.cli",),
 }  # fmt: skip
 

@@ -21,6 +21,8 @@ from tests.rig.programs import program
 from tests.rig.site import Site
 from tests.rig.told import Told
 
+pytestmark = pytest.mark.timeout(600)  # the browser goes through all of it before the first test
+
 # Texts with a digit that are no number of an answer.
 NAMED = re.compile(
     r"(version \d+|95 %|[\d,]+ (trials?|arms?|days?|hours?)|\d+ of \d+ ready|0\.1\.0|\d+ groups? of subjects|, \d+ are needed)"
@@ -36,7 +38,7 @@ def seen(told: Told, unlocked: Server, tmp_path_factory: pytest.TempPathFactory)
             folder, "console.mjs",
             {"executable": program("chromium"), "base": f"http://{told.site.http}", "past": f"http://{unlocked.http}", "decision": told.decision,
              "keys": {"read": told.read, "everything": told.everything}, "shots": os.environ.get("LEVER_SCREENSHOTS", "")},
-            seconds=200,
+            seconds=400,
         )
     )  # fmt: skip
 
