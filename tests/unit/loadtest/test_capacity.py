@@ -29,7 +29,9 @@ def test_costs_of_the_store_are_those_of_its_file() -> None:
         f"{one['poll']['cpu_us'] / 1000:.1f} us; {spread['poll']['cpu_us'] / 1000:.1f} us on a cluster",
     ):
         assert row in TEXT
-    assert all(9 <= round(each["cpu_us"]) <= 10 for each in spread["reward"].values())
+    assert all(10 <= round(each["cpu_us"]) <= 15 for each in spread["reward"].values())
+    copied = measured("store")["copied"]
+    assert f"{copied['waited_ms']:.2f} ms for {copied['call_ms']:.2f}" in TEXT
 
 
 def test_costs_of_a_server_are_those_of_its_files() -> None:
