@@ -86,9 +86,9 @@ class Guarded:
 
     def means(self, side: int, metric: int) -> Floats:
         """f8[arms]: mean total of a trial, in units of the metric; nan without trials."""
-        sums = self.cells[:, side].sum(axis=-1).astype(np.float64)
+        trials, total = (self.cells[:, side, row].sum(axis=-1).astype(np.float64) for row in (TRIALS, TOTALS + metric))
         with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(sums[:, TOTALS + metric] / sums[:, TRIALS] * 2.0 ** int(self._shift[metric]))
+            return np.asarray(total / trials * 2.0 ** int(self._shift[metric]))
 
     def fields(self) -> dict[str, bytes]:
         """Canonical: nothing is written of what is as in a new experiment."""

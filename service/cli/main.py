@@ -12,18 +12,16 @@ from service import __version__
 from service.cli import (
     decisions,
     doctor,
-    exclude,
     experiments,
     explain,
-    history,
     key,
     plan,
     report,
     rescue,
-    timeline,
 )
 from service.cli.connection import REACH, Reach
 from service.cli.mailing import feed, mail
+from service.cli.past import exclude, history, timeline
 from service.cli.running import assistant, demo
 from service.cli.store import archive, verify
 from service.cli.tables import evaluate, log, warm_start

@@ -288,8 +288,11 @@ class Store(Protocol):
     def load(self, uid: str) -> Loaded:
         """The newest configuration with its history, and the checkpoint. LostError if there is none."""
 
-    def poll(self, cursors: Mapping[str, str], limit: int = 1000) -> Poll:
-        """New log entries after each uid's cursor, at most `limit` a uid, in log order. Never blocks for news."""
+    def poll(self, cursors: Mapping[str, str], limit: int = 1000, *, listed: bool = True) -> Poll:
+        """New log entries after each uid's cursor, at most `limit` a uid, in log order. Never blocks for news.
+
+        `listed` False spares the registry, which is then as it was read last.
+        """
 
     def deleted(self, uids: Collection[str]) -> frozenset[str]:
         """Those that were deleted on purpose. A deletion is remembered for 30 days, by when every server has seen it."""

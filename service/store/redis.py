@@ -180,9 +180,9 @@ class RedisStore:
         except CorruptError as error:
             return Loaded(record, None, versions, str(error), diverged, epoch)
 
-    def poll(self, cursors: Mapping[str, str], limit: int = 1000) -> Poll:
+    def poll(self, cursors: Mapping[str, str], limit: int = 1000, *, listed: bool = True) -> Poll:
         """Store.poll, in one round trip; in more where a key is no log."""
-        return self._poller.poll(cursors, limit)
+        return self._poller.poll(cursors, limit, listed=listed)
 
     def deleted(self, uids: Collection[str]) -> frozenset[str]:
         """Store.deleted."""

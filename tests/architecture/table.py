@@ -74,7 +74,7 @@ PACKAGES: dict[str, frozenset[str]] = {
         "loadtest.replay": "bandits loadtest.rig service.pb service.process",
         "loadtest.coverage": "bandits loadtest.rig",
         "loadtest.speed": (
-            "bandits loadtest.rig service.logs service.pb service.security service.server service.serving service.store "
+            "bandits loadtest.engines loadtest.rig service.logs service.pb service.security service.server service.serving service.store "
             "service.telemetry"
         ),
         "loadtest.learning": (
@@ -94,6 +94,10 @@ LIBRARIES: dict[tuple[str, ...], tuple[str, ...]] = {
     ),
     ("grpc", "grpc_health", "grpc_reflection", "grpc_status", "google"): (
         "service.rpc", "service.security.certificates", "service.server", "service.remote", "service.console.worker",
+        "service.demo.shop", "service.cli", "lever_client",
+        "loadtest.rig", "loadtest.endurance", "loadtest.mailing", "loadtest.replay", "loadtest.speed",
+        "service.assistant.tools", "service.assistant.server", "service.demo.shop", "service.cli", "lever_client",
+        "loadtest.rig", "loadtest.endurance", "loadtest.replay", "loadtest.speed",
         "service.assistant.tools", "service.assistant.server", "service.demo.shop", "service.cli", "lever_client",
         "loadtest.rig", "loadtest.endurance", "loadtest.mailing", "loadtest.replay", "loadtest.speed",
     ),
@@ -103,7 +107,7 @@ LIBRARIES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("mcp", "pydantic", "anyio"): ("service.assistant",),
     ("prometheus_client",): ("service.telemetry", "service.http.operator_port", "service.doctor.server"),
     ("cryptography",): ("service.security", "service.serving.token", "service.doctor"),
-    ("numba",): ("bandits", "loadtest.learning.textbook"),
+    ("numba",): ("bandits", "loadtest.learning.textbook", "loadtest.speed.start"),
     ("typer",): ("service.cli",),
 }  # fmt: skip
 
@@ -130,6 +134,8 @@ MANY_ARGUMENTS: dict[str, str] = {
     "bandits.fold.fold_rewards": "compiled: Numba takes arrays one by one",
     "bandits.fold.gather": "compiled: Numba takes arrays one by one",
     "bandits.timeline.unfold": "compiled: Numba takes arrays one by one",
+    "bandits.period_rows.add_arms": "compiled: Numba takes arrays one by one",
+    "bandits.period_rows.add_lift": "compiled: Numba takes arrays one by one",
     "bandits.posterior.pack": "compiled: Numba takes arrays one by one",
     "lever_client.client.Lever.select": "each is an option of the call",
     "service.cli.decisions.select": "each is an option of the command",

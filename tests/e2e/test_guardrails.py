@@ -10,8 +10,10 @@ import pytest
 from service.errors import ConflictError, InvalidError, NotFoundError
 from service.management.guardian import PAUSED, Guardian
 from service.server.assemble import Service
+from service.serving.rewarder import RewardEvent
+from service.serving.token import from_text
 from service.store.embedded import Embedded
-from tests.rig.stage import Stage, choose, one_valued, reward, stage
+from tests.rig.stage import Stage, choose, one_valued, stage
 from tests.rig.waiting import eventually
 
 LETTER = """\
@@ -36,14 +38,15 @@ RATES = {"plain": 0.2, "calm": 0.01, "loud": 0.4}
 
 def visits(world: Stage, server: Service, first: int, count: int, rates: dict[str, float]) -> set[str]:
     """So many subjects come; of those shown an arm, a share unsubscribes. The arms that were shown."""
-    rng, shown = random.Random(first), set()
+    rng, shown, events = random.Random(first), set(), []
     for i in range(first, first + count):
         made = choose(server, "letter", f"s{i}")
         shown.add(made.arm)
-        if rng.random() < 0.5:
-            reward(server, made, metric="open")
-        if rng.random() < rates[made.arm]:
-            reward(server, made, metric="unsubscribed")
+        token = from_text(made.decision_id)
+        events += [RewardEvent(token, metric="open")] * (rng.random() < 0.5)
+        events += [RewardEvent(token, metric="unsubscribed")] * (rng.random() < rates[made.arm])
+    for at in range(0, len(events), 500):
+        assert not any(isinstance(one, Exception) for one in server.use_cases.reward(events[at : at + 500]))
     world.settle()
     return shown
 

@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import numpy as np
 
+from service.analysis.guardrails import GuardrailReport
 from service.analysis.report import ArmReport, Report, SegmentReport
 from service.analysis.timeline import Asked, Timeline
 from service.errors import ConflictError, InvalidError, LeverError, NotFoundError, PreconditionError, UnavailableError
@@ -170,7 +171,9 @@ class StandinExperiments:
     def report(self, name: str) -> Report:
         self.get(name)
         arm = ArmReport("calm", "active", 10, 4, 4.0, 0.4, 0.1, 0.7, 0.9, 0.01, 1.0, 2, 1.0, 0.39)
-        return Report("hero", 4, "beta", "click", "5-0", True, (SegmentReport("default", (arm,)),), "", (), None)
+        rail = GuardrailReport("click", "max", 0.5, "bold", "paused", 90, 0.8, 0.6, 1.0, 0.99, 7)
+        parts = (SegmentReport("default", (arm,)),)
+        return Report("hero", 4, "beta", "click", "5-0", True, parts, "", (), None, guardrails=(rail,))
 
 
 @contextmanager

@@ -36,6 +36,25 @@ def test_experiments_both_ways(experiments: ExperimentServiceStub) -> None:
     assert (report.name, report.log_id, report.stale) == ("hero", "5-0", True)
     arm = report.segments[0].arms[0]
     assert (arm.arm, arm.trials, arm.holdout_trials, arm.posterior_mean) == ("calm", 10, 2, 0.39)
+    (rail,) = report.guardrails
+    assert (rail.arm, rail.state, rail.limit, rail.trials, rail.low, rail.level) == (
+        "bold",
+        "paused",
+        0.5,
+        90,
+        0.6,
+        0.99,
+    )
+    assert rail.paused_since_ms == 7
+
+
+def test_data_taken_back_and_given_back_is_in_the_history(experiments: ExperimentServiceStub) -> None:
+    made = experiments.Exclude(epb.ExcludeRequest(name="hero", from_ms=1, to_ms=60_000, arms=["calm"])).exclusion
+    assert (made.number, made.from_ms, made.to_ms, list(made.arms), made.trials) == (1, 1, 60_000, ["calm"], 5)
+    assert experiments.Include(epb.IncludeRequest(name="hero", number=7)).exclusion.number == 7
+    events = experiments.GetHistory(epb.GetHistoryRequest(name="hero", limit=2)).events
+    assert [(event.what, event.version) for event in events] == [("included data again", 4), ("excluded data", 4)]
+    assert events[1].detail == "number 1: from 1970-01-01T00:00:00Z to 1970-01-01T00:01:00Z, arms calm, 5 trials"
 
 
 def test_a_wrong_configuration_carries_lines(experiments: ExperimentServiceStub) -> None:

@@ -44,6 +44,10 @@ def test_every_cell_equals_the_slow_twin(seed: int) -> None:
     for at in range(0, len(rows), 37):
         add(state, rows[at : at + 37])
     assert named(state.guarded) == oracle.cells(rows, rules)
+    for arm in range(4):
+        weight, total, _ = state.guarded.pair(arm, DRAWN, 1)
+        assert state.guarded.means(DRAWN, 1)[arm] == pytest.approx(total[0].sum() / weight[0].sum())
+        assert state.guarded.means(HOLDOUT, 1)[arm] == pytest.approx(total[1].sum() / weight[1].sum())
     again = State.restore(rules, state.fields())
     assert again.fields() == state.fields()
     assert named(again.guarded) == named(state.guarded)
