@@ -50,6 +50,7 @@ def trials(stub: ExperimentServiceStub, name: str) -> int:
 
 def more(stub: ExperimentServiceStub, before: dict[str, int]) -> bool:
     """Whether somebody came to every experiment."""
+def grown(stub: ExperimentServiceStub, before: Mapping[str, int]) -> bool:
     return all(trials(stub, name) > count for name, count in before.items())
 
 
@@ -69,6 +70,7 @@ def test_it_opens_and_ends_and_goes_on_with_what_was_kept(tmp_path: Path) -> Non
                 assert all(count > 1000 for count in before.values())
                 assert sum(before.values()) > counted
                 eventually(partial(more, stub, before))
+                eventually(partial(grown, stub, before))
             with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
                 f"http://{found[1]}/", timeout=20
             ) as page:
