@@ -30,6 +30,7 @@ $(STAMP): pyproject.toml $(LOCKS)/dev.txt
 	$(BIN)/python -m pip install --quiet --require-hashes -r $(LOCKS)/dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
+	@$(BIN)/python -m service.server.kernels
 
 run: $(STAMP) ## serve the example experiments with the embedded store; data in .lever
 	$(BIN)/lever serve --data-dir .lever --experiments deploy/examples --web-port 8081

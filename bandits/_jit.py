@@ -12,7 +12,7 @@ No fastmath: two servers that fold the same log must get the same bits.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 import numba
 from numba import types
@@ -65,6 +65,17 @@ def obstacle() -> str:
     return f"numba {numba.__version__} has no {', '.join(lacking)}" if lacking else ""
 
 
+class Kernel(NamedTuple):
+    """A kernel that Python calls. `ready` compiles it or loads it from the cache, if that is not done yet."""
+
+    module: str
+    name: str
+    ready: Callable[[], object]
+
+
+KERNELS: list[Kernel] = []  # in the order in which their modules were imported
+
+
 def entry(*signature: types.Type, nogil: bool = False) -> Callable[[F], F]:
     """Declare a kernel that Python calls: compiled at its first call (not at import), for exactly these types.
 
@@ -87,6 +98,7 @@ def entry(*signature: types.Type, nogil: bool = False) -> Callable[[F], F]:
                     dispatcher.disable_compile()
             return compiled[0]  # the dispatcher calls it with the arguments
 
+        KERNELS.append(Kernel(function.__module__, function.__qualname__, first))
         dispatcher._compile_for_args = first  # type: ignore[attr-defined]  # noqa: SLF001 - see the docstring
         return cast("F", dispatcher)
 

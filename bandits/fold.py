@@ -84,7 +84,7 @@ def fold_trials(
     z, wide = np.zeros(columns, np.int64), np.zeros(columns - 1, np.int16)
     for row in range(block.shape[0]):
         _learn_from(x[row], place, terms, z, wide)
-        _add_trial(counts[block[row]], learn[block[row]], group_of(flags[row]), wide, np.int64(1))
+        _add_trial(counts[block[row]], learn[block[row]], group_of(flags[row]), wide, 1)
 
 
 @jit

@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits._jit import FLOATS, INTS, INTS2_OUT, entry
-from bandits.cells import HELD, POLICY, REWARDED, SQUARE_HIGH, SQUARE_LOW, TOTAL, count_offset, counts_size, group_of
+from bandits.cells import SUBJECT_BUCKETS, counts_size
 from bandits.pages import Key, Pages
+from bandits.period_rows import ARM_BITS, COUNTS, NAME, ODDS, SHOWN, add_arms, add_lift
+from bandits.rows import NEVER
 
 if TYPE_CHECKING:
     from bandits.rows import Rows, Rules, Totals
@@ -32,9 +33,7 @@ Floats = NDArray[np.float64]
 HOUR = 3_600_000
 DAY = 24 * HOUR
 HOURS_MS = 14 * DAY  # after which a day is kept as one
-ARM_BITS = 16  # of a row's name, which is segment and arm
-ODDS = 2.0**30  # propensities are whole numbers of 1 / ODDS
-NAME, SHOWN, COUNTS = range(3)  # columns of a page of arms: its rows' names, sum of propensities, then counts
+_BUCKETS, _NOWHERE = np.arange(SUBJECT_BUCKETS), np.zeros((0, 1), np.int64)
 
 
 class Era(NamedTuple):
@@ -64,11 +63,14 @@ class Periods:
         self.eras = [_era(rules)._replace(version=0, begun_ms=0)]
         self.begun = 0  # ms; earlier rows are known by time bucket, or by the day they were taken over, only
         self._due = 0
+        self._recent: Key | None = None  # pages that were added to last
+        self._recent_day: Key | None = None
 
     # -- rules -------------------------------------------------------------------------------------------------
 
     def adopt(self, old: Rules, new: Rules) -> None:
         """Go on under new rules."""
+        self._recent = self._recent_day = None
         if new.control != old.control and (self.eras[-1].held or new.control[0]):
             self.eras.append(_era(new))
 
@@ -84,22 +86,49 @@ class Periods:
         self._add(rows, rules, (totals.metric, totals.old, totals.new, totals.exposes))
 
     def _add(self, rows: Rows, rules: Rules, what: tuple[Ints, Ints, Ints, Ints]) -> None:
-        odds = rows.propensity if rows.propensity is not None else np.zeros(len(rows.time))
-        names = (rows.segment << ARM_BITS) | rows.arm
-        width = COUNTS + counts_size(rules.metrics)
-        for hour, part in _parts(rows.time - rows.time % HOUR):
-            page, at = self.arms.rows(self._period(hour), names[part], width)
-            flags, *told = (np.ascontiguousarray(column[part]) for column in (rows.flags, *what))
-            add_arms(page, at, flags, np.ascontiguousarray(odds[part]), *told)
+        self._add_arms(rows, COUNTS + counts_size(rules.metrics), what)
+        if any(era.held for era in self.eras):
+            self._add_lift(rows, 1 + 2 * (1 + rules.metrics), what)
+
+    def _add_arms(self, rows: Rows, width: int, what: tuple[Ints, Ints, Ints, Ints]) -> None:
+        time, left = rows.time, np.ones(len(rows.time), np.int64)
+        odds = rows.propensity if rows.propensity is not None else np.zeros(len(time))
+        key, todo = self._recent, len(time)
+        while todo:
+            if key is not None:
+                page, ends = self.arms.page(key), (key[0], key[0] + key[1])
+                todo = add_arms(page, *ends, time, rows.segment, rows.arm, rows.flags, odds, *what, left)
+            if todo:  # rows of another period, or new ones
+                first = int(time[left.argmax()])
+                key = self._period(first - first % HOUR)
+                inside = (left == 1) & (time >= key[0]) & (time < key[0] + key[1])
+                self._open(self.arms, key, rows.segment[inside] << ARM_BITS | rows.arm[inside], width)
+                self._recent = key
+
+    def _add_lift(self, rows: Rows, width: int, what: tuple[Ints, Ints, Ints, Ints]) -> None:
+        time, left = rows.time, np.ones(len(rows.time), np.int64)
+        version = rows.version if rows.version is not None else np.zeros(len(time), np.int64)
+        begun = np.array([era.version for era in self.eras])
+        key, todo = self._recent_day, len(time)
+        while todo:
+            page, ends = _NOWHERE, (NEVER, NEVER, 0, 0)  # to leave out who is neither in policy nor holdout
+            if key is not None:
+                number, day = key
+                until = int(begun[number + 1]) if number + 1 < len(begun) else NEVER
+                ends = (int(begun[number]), until, day, day + DAY)
+                page = self.days.page(key) if self.eras[number].held else _NOWHERE
+            todo = add_lift(page, *ends, time, version, rows.bucket, rows.flags, *what, left)
+            if todo:
+                first = int(left.argmax())
+                number = int(np.searchsorted(begun, version[first], side="right")) - 1
+                key = number, int(time[first] - time[first] % DAY)
+                if self.eras[number].held:
+                    self._open(self.days, key, _BUCKETS, width)
+                    self._recent_day = key
+
+    def _open(self, pages: Pages, key: Key, names: Ints, width: int) -> None:
+        pages.rows(key, names, width)
         self._due = 0
-        era = self._eras_of(rows)
-        if era is None:
-            return
-        for number in np.unique(era[era >= 0]).tolist():
-            for day, part in _parts(np.where(era == number, rows.time - rows.time % DAY, -1)):
-                if day >= 0:
-                    page, at = self.days.rows((number, day), rows.bucket[part], 1 + 2 * (1 + rules.metrics))
-                    add_lift(page, at, *(np.ascontiguousarray(column[part]) for column in (rows.flags, *what)))
 
     def _period(self, hour: int) -> Key:
         """Where rows of an hour are kept: its own page, or that of its day."""
@@ -112,23 +141,19 @@ class Periods:
 
     def add(self, other: Periods, sign: int) -> None:
         """Add the other's sums (sign 1) or take them away (-1)."""
+        self._recent = self._recent_day = None
         for mine, its in ((self.arms, other.arms), (self.days, other.days)):
             for key in its:
                 mine.add(key, its.page(key), sign)
+                if sign < 0:
+                    mine.close(key)  # nothing is left of a page of zeros
         self._due = 0
-
-    def _eras_of(self, rows: Rows) -> Ints | None:
-        """i8[n]: the number of each row's era, -1 without a holdout; None where there never was one."""
-        if not any(era.held for era in self.eras):
-            return None
-        version = rows.version if rows.version is not None else np.zeros(len(rows.time), np.int64)
-        number = np.searchsorted(np.array([era.version for era in self.eras]), version, side="right") - 1
-        return np.where(np.array([era.held for era in self.eras])[number] > 0, number, -1)
 
     def settle(self, now_ms: int, horizon_ms: int) -> None:
         """Make days of the hours that are due when the entry of this time is folded; pack what rewards cannot reach."""
         if now_ms < self._due:
             return
+        self._recent = self._recent_day = None
         for start, width in self.arms:
             if width == HOUR and _ripe(start) < now_ms:
                 self.arms.merge((start, width), (start - start % DAY, DAY))
@@ -215,44 +240,3 @@ def _era(rules: Rules) -> Era:
 def _ripe(hour: int) -> int:
     """After when the day of an hour is kept as one."""
     return hour - hour % DAY + DAY + HOURS_MS
-
-
-def _parts(values: Ints) -> Iterator[tuple[int, Ints | slice]]:
-    """Each of the values, and where it stands."""
-    if not len(values):
-        return
-    if (values == values[0]).all():
-        yield int(values[0]), slice(None)
-        return
-    order = np.argsort(values, kind="stable")
-    ends = np.flatnonzero(np.diff(values[order])) + 1
-    for part in np.split(order, ends):
-        yield int(values[part[0]]), part
-
-
-@entry(INTS2_OUT, INTS, INTS, FLOATS, *[INTS] * 4, nogil=True)
-def add_arms(page: Ints, at: Ints, flags: Ints, odds: Floats, metric: Ints, old: Ints, new: Ints, trial: Ints) -> None:
-    """Add n rows to a page of arms; see fold_rewards. `at` (i8[n]) is each one's row in it."""
-    for row in range(at.shape[0]):
-        group, cells = group_of(flags[row]), page[at[row]]
-        cells[COUNTS + group] += trial[row]
-        if group == POLICY and odds[row] > 0.0:
-            cells[SHOWN] += trial[row] * np.int64(round(odds[row] * ODDS))
-        if metric[row] >= 0:
-            before, after = old[row], new[row]
-            to = COUNTS + count_offset(metric[row], group)
-            cells[to + REWARDED] += np.int64(after != 0) - np.int64(before != 0)
-            cells[to + TOTAL] += after - before
-            cells[to + SQUARE_HIGH] += (after * after >> 32) - (before * before >> 32)
-            cells[to + SQUARE_LOW] += (after * after & 0xFFFFFFFF) - (before * before & 0xFFFFFFFF)
-
-
-@entry(INTS2_OUT, *[INTS] * 6, nogil=True)
-def add_lift(page: Ints, at: Ints, flags: Ints, metric: Ints, old: Ints, new: Ints, trial: Ints) -> None:
-    """Add n rows to a page of subjects: columns are pairs of policy and holdout, trials first, then a total a metric."""
-    for row in range(at.shape[0]):
-        group = group_of(flags[row])
-        if group <= HELD:
-            page[at[row], 1 + group] += trial[row]
-            if metric[row] >= 0:
-                page[at[row], 1 + 2 * (1 + metric[row]) + group] += new[row] - old[row]

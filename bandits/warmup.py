@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits._jit import obstacle
+from bandits._jit import KERNELS, Kernel, obstacle
 from bandits.auto import Side, chosen
 from bandits.cells import count_offset
 from bandits.draw import draw, draw_many
@@ -23,6 +23,7 @@ from bandits.summary import Span, seen, summary
 from bandits.watch import advice
 
 ARMS, COLUMNS, TRIALS = 3, 4, 6
+COSTLIEST = "bandits.pmf"  # half of everything
 
 
 def warm(clock: Callable[[], float] | None = None) -> float:
@@ -33,6 +34,17 @@ def warm(clock: Callable[[], float] | None = None) -> float:
     started = clock() if clock else 0.0
     _choose(_fold())
     return clock() - started if clock else 0.0
+
+
+def kernels() -> dict[str, list[Kernel]]:
+    """Every kernel that Python calls, by module; the module that takes the longest comes first.
+
+    Kernels of a module are made of the same parts, which a process compiles once: so it should compile all of them.
+    """
+    found: dict[str, list[Kernel]] = {COSTLIEST: []}
+    for kernel in KERNELS:
+        found.setdefault(kernel.module, []).append(kernel)
+    return found
 
 
 def eager() -> str:

@@ -31,6 +31,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "real logs of a fashion shop through the live server: what is learning worth?",
     ),
     "learning": ("loadtest.learning.runner", "Lever and other libraries on the same problems: who collects more?"),
+    "delay": (
+        "loadtest.learning.delay",
+        "conversions that come days later, and a new arm: when does it have the traffic that it deserves?",
+    ),
     "drift": (
         "loadtest.learning.drift",
         "a shop in which something changes: what is lost by it, and when is it found?",
@@ -48,8 +52,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "soak": ("loadtest.endurance.soak", "minutes or hours of traffic: do memory and descriptors grow?"),
     "http": ("loadtest.speed.http", "an evaluation by OFREP beside a gRPC Select, on one core"),
     "rpc": ("loadtest.speed.rpc", "a full decision beside an empty call: CPU, calls a second, latency"),
+    "start": ("loadtest.speed.start", "a first start and the next: CPU, kernel by kernel, and seconds"),
     "kernels": ("loadtest.speed.kernels", "decide and learn in process, beside bare NumPy and other libraries"),
     "open": ("loadtest.speed.open", "an open loop with a mixed load: latency at 25 to 90 % of capacity"),
+    "store": ("loadtest.speed.store", "what trials, rewards and polls cost the store: CPU, memory, file"),
     "scale": ("loadtest.speed.scale", "cost of a decision, start and memory as everything grows"),
 }
 

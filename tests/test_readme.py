@@ -40,14 +40,19 @@ def sh(script: str, server: str, folder: Path) -> subprocess.CompletedProcess[st
     )
 
 
+def test_the_demo_is_the_first_thing_to_try() -> None:
+    """tests/server/test_demo.py runs it."""
+    assert blocks("sh")[0] == "make setup\n.venv/bin/lever demo\n"
+
+
 def test_make_run_is_the_first_command() -> None:
-    assert blocks("sh")[0] == "make run\n"
+    assert blocks("sh")[1] == "make run\n"
     plan = subprocess.run(["make", "-n", "run"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "lever serve --data-dir .lever --experiments deploy/examples --web-port 8081" in plan
 
 
 def test_the_first_decision_and_reward(server: str, tmp_path: Path) -> None:
-    done = sh(blocks("sh")[1], server, tmp_path)
+    done = sh(blocks("sh")[2], server, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "APPLIED" in done.stdout.upper()
     assert "paid-faster" in done.stdout  # the report's table

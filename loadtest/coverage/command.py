@@ -5,7 +5,7 @@ its 95 % intervals hold the truth, and how often the arm is the best of which it
 drawn anew for each experiment, from one base rate in turn: arms that differ by a third, half of the experiments with two
 groups of visitors who want different things. A step is a snapshot: nothing is learned between two of them. Then as many
 experiments with a holdout and visitors who come back: how often lift and effects of arms ever miss (effects.py). And
-months with guardrails: how often one pauses an arm that does no harm, and one that does (pauses.py).
+experiments with features and attributes (influence.py), and months with guardrails: how often one pauses an arm that does no harm, and one that does (pauses.py).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bandits.policy import POLICIES, Policy, probabilities
 from bandits.posterior import Sums
 from bandits.stopping import Verdict, verdict
 from bandits.summary import Seen, Span, Summary, early, seen, summary
-from loadtest.coverage import effects, pauses
+from loadtest.coverage import effects, influence, pauses
 from loadtest.rig import report
 
 BASES = (0.001, 0.01, 0.05, 0.3)
@@ -207,6 +207,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser().parse_args(arguments)
     row = simulate(options.experiments, options.policy, options.seed)
     row |= effects.simulate(options.experiments, options.policy, options.seed, BASES)
+    row |= influence.simulate(options.experiments, options.policy, options.seed, BASES)
     row |= pauses.simulate(options.months, options.policy, options.seed)
     report.console().print(report.table("what a report says", ["what", "value"], [(k, str(v)) for k, v in row.items()]))
     if options.out is not None:

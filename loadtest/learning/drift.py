@@ -41,6 +41,7 @@ class Weather:
     level: Callable[[float], float] = lambda _: 1.0
     change: float = 0.0  # day of it, 0: none to be found
     late: float = 0.0  # mean delay of rewards, days
+    spread: float = 0.0  # days over which delays are even, instead
     window: int = 1  # days
     fourth: float = 0.0  # day on which the last arm arrives
 
@@ -139,6 +140,12 @@ class Shop:
         self.outcome.changed |= bool(self.kept.shifts)
         self.outcome.outage |= self.kept.outage is not None
 
+    def _delay(self) -> int:
+        """How long a reward is on its way, ms."""
+        if self.weather.spread:
+            return int(self.rng.uniform(0.0, self.weather.spread * DAY))
+        return int(self.rng.exponential(self.weather.late * DAY)) if self.weather.late else 0
+
     def _decide(self, day: float, now: int) -> None:
         arms, rates = ARMS[: 3 if day < self.weather.fourth else 4], np.array(self.weather.rates(day))
         side, counted = Side(choice=Choice(), least=0.0, control=0), None
@@ -152,7 +159,7 @@ class Shop:
         when = now + np.arange(STEP) * (DAY // A_DAY)
         self.state.add_trials(Rows(when, zero, chosen, held.astype(np.int64), zero, np.zeros((STEP, 0), np.int16)))
         for i in np.flatnonzero(self.rng.random(STEP) < rates[chosen] * level).tolist():
-            delay = int(self.rng.exponential(self.weather.late * DAY)) if self.weather.late else 0
+            delay = self._delay()
             if delay <= self.weather.window * DAY:
                 heapq.heappush(self.waiting, (int(when[i]) + delay, int(when[i]), int(chosen[i]), int(held[i])))
         most, free = float(rates[arms].max()), ~held

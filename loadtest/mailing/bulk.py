@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from loadtest.rig.processes import cpu_s
+from loadtest.rig.processes import cpu_s, resident_mb
 from loadtest.rig.server import Server, ServerError, channel
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
@@ -29,10 +29,16 @@ def measure(server: Server, choices: Path, count: int) -> dict[str, float]:
     rewards = [pb.StreamRewardsRequest(rewards=[pb.RewardRequest(decision=one) for one in part]) for part in parts]
     with channel(server.address) as link:
         stub = PersonalizationServiceStub(link)
-        exposed = _timed(server, len(ids), _exposed(stub, exposures))
-        rewarded = _timed(server, len(ids), stub.StreamRewards(iter(rewards), timeout=600))
-    found = {"exposures": exposed, "rewards": rewarded}
-    return {f"{name}_{what}": value for name, each in found.items() for what, value in each.items()}
+        store = server.children("-server ")
+        memory = [resident_mb(*store)]
+        found = {"exposures": _timed(server, len(ids), _exposed(stub, exposures))}
+        memory.append(resident_mb(*store))
+        found["rewards"] = _timed(server, len(ids), stub.StreamRewards(iter(rewards), timeout=600))
+        memory.append(resident_mb(*store))
+    made = {f"{name}_{what}": value for name, each in found.items() for what, value in each.items()}
+    for name, more in zip(found, (memory[1] - memory[0], memory[2] - memory[0]), strict=True):
+        made[f"store_mb_per_million_{name}"] = round(1e6 * more / len(ids))
+    return made
 
 
 def _exposed(

@@ -23,7 +23,7 @@ from loadtest.rig.processes import alive, children
 
 MESSAGE_LIMIT = 32 << 20
 OPTIONS = (("grpc.max_receive_message_length", MESSAGE_LIMIT), ("grpc.max_send_message_length", MESSAGE_LIMIT))
-START_SECONDS = 120.0  # kernels are compiled on the first start of a machine
+START_SECONDS = 300.0  # kernels are compiled on the first start of a machine, which others may use
 STOP_SECONDS = 60.0
 READY = re.compile(r"gRPC on (\S+), http://(\S+)/metrics(?:, websites on http://([^\s,]+))?")
 

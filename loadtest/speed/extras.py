@@ -17,7 +17,7 @@ import numpy as np
 from loadtest.rig import pinned, processes, summaries
 from loadtest.rig.pinned import SUBJECTS, Stand
 from loadtest.rig.server import channel
-from loadtest.speed import singles
+from loadtest.speed import singles, start
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1 import personalization_pb2_grpc as pb_grpc
 from service.store.contract import Aggregate, Claim
@@ -38,7 +38,7 @@ def measure(lever: Stand) -> dict[str, float]:
         found |= {f"batch_decisions_per_s_{algorithm}": rate, f"batch_cpu_us_{algorithm}": cpu_us}
     found["batch_decisions_per_s"] = found["batch_decisions_per_s_linucb"]
     found["reward_rps"], found["reward_cpu_us"] = rewards(lever, "homepage-beta")
-    found |= singles.measure(lever)
+    found |= singles.measure(lever) | start.measure()
     found["reward_floor_rps"] = floor(lever.engine)
     delays = freshness(lever)
     found |= {f"freshness_p{q}_ms": 1000 * summaries.quantile(delays, q / 100) for q in (50, 99)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -73,19 +74,29 @@ class SampleRatio:
 def lifts(replica: Replica) -> tuple[Lift, ...]:
     """Every metric over all segments, the primary one first, then in each segment that has a holdout."""
     experiment, cells = replica.experiment, replica.state.subjects.lift
-    if not cells[:, HELD, 0].any():
-        return ()
-    metrics = sorted((m for m in experiment.metrics if m.live), key=lambda m: not m.primary)
-    counts = [replica.state.lifetime(s) for s in range(len(cells))]
     span = _from(replica), replica.touched
-    whole = [lift_of(metric, "", cells.sum(axis=0), sum(counts[1:], counts[0]), span) for metric in metrics]
     apart = [
-        lift_of(metric, experiment.segments.ids[s], cells[s], counts[s], span)
+        lift_of(metric, experiment.segments.ids[s], cells[s], replica.state.lifetime(s), span)
         for s in range(len(cells))
         if cells[s, HELD, 0].any() and len(cells) > 1
-        for metric in metrics
+        for metric in _metrics(experiment)
     ]
-    return tuple(whole + apart)
+    return (*whole(replica)(), *apart)
+
+
+def whole(replica: Replica) -> Callable[[], tuple[Lift, ...]]:
+    """What makes the lift of every metric over all segments, of sums that are copied now."""
+    state, cells = replica.state, replica.state.subjects.lift
+    if not cells[:, HELD, 0].any():
+        return tuple
+    metrics, span, summed = _metrics(replica.experiment), (_from(replica), replica.touched), cells.sum(axis=0)
+    counts = sum((state.lifetime(s) for s in range(1, len(cells))), state.lifetime(0))
+    return lambda: tuple(lift_of(metric, "", summed, counts, span) for metric in metrics)
+
+
+def _metrics(experiment: Experiment) -> list[Metric]:
+    """Those in use, the primary one first."""
+    return sorted((m for m in experiment.metrics if m.live), key=lambda m: not m.primary)
 
 
 def sample_ratio(replica: Replica) -> SampleRatio | None:

@@ -169,7 +169,7 @@ def entries(store: Store, uid: str, after: str = START) -> Iterator[Entry]:
     """The experiment's log as it stands, oldest first. CorruptError if it is no log, UnavailableError if it is away."""
     cursor = after
     while True:
-        poll = store.poll({uid: cursor})
+        poll = store.poll({uid: cursor}, listed=False)
         if uid in poll.damaged:
             raise CorruptError(f"the log of {uid} cannot be read: {poll.damaged[uid]}")
         for entry in poll.of(uid):

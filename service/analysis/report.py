@@ -13,6 +13,7 @@ from bandits.stopping import verdict
 from bandits.summary import Summary
 from service.analysis.arm_effect import ArmEffect, arm_effect
 from service.analysis.guardrails import GuardrailReport, reports
+from service.analysis.influence import Influence, of_attributes, of_features
 from service.analysis.lift import Lift, SampleRatio, headline, lifts, sample_ratio
 from service.experiment.compiled import Experiment
 from service.experiment.metric import Metric
@@ -98,6 +99,7 @@ class SegmentReport:
     totals: tuple[Total, ...] = ()
     served: str = ""  # the arm that everybody gets once the experiment has ended
     stop: Stop | None = None
+    attributes: tuple[Influence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,7 @@ class Report:
     sample_ratio: SampleRatio | None
     totals: tuple[Total, ...] = ()
     guardrails: tuple[GuardrailReport, ...] = ()
+    features: tuple[Influence, ...] = ()
 
 
 def report(snapshot: Snapshot, replica: Replica, stale: bool) -> Report:
@@ -133,6 +136,7 @@ def report(snapshot: Snapshot, replica: Replica, stale: bool) -> Report:
     return Report(
         exp.name, exp.version, exp.algorithm, exp.primary.id, snapshot.log_id, stale, tuple(segments),
         headline(replica.experiment, worth, ratio), worth, ratio, totals(exp, everyone), reports(replica),
+        of_features(snapshot, replica),
     )  # fmt: skip
 
 
@@ -161,7 +165,8 @@ def _segment(exp: Experiment, slot: Slot, counts: Ints, replica: Replica) -> Seg
         for k in range(len(exp.arms))
     )
     name, everyone = exp.segments.ids[slot.segment], totals(exp, counts.sum(axis=0))
-    return SegmentReport(name, arms, *_past(replica, slot.segment), soon, everyone, stop=stop)
+    attributes = of_attributes(exp, slot) if beliefs is not None else ()
+    return SegmentReport(name, arms, *_past(replica, slot.segment), soon, everyone, stop=stop, attributes=attributes)
 
 
 def _stop(exp: Experiment, slot: Slot, beliefs: Summary) -> Stop:

@@ -11,20 +11,18 @@ import typer
 from service import __version__
 from service.cli import (
     decisions,
-    demo,
     doctor,
-    exclude,
     experiments,
     explain,
-    history,
     key,
     plan,
     report,
     rescue,
-    timeline,
 )
 from service.cli.connection import REACH, Reach
 from service.cli.mailing import feed, mail
+from service.cli.past import exclude, history, timeline
+from service.cli.running import assistant, demo
 from service.cli.store import archive, verify
 from service.cli.tables import evaluate, log, warm_start
 from service.process.kernel_cache import use_kernel_cache
@@ -136,6 +134,7 @@ app.command("feed")(feed.feed)
 app.command("log")(log.log)
 app.command("evaluate")(evaluate.evaluate)
 app.command("warm-start")(warm_start.warm_start)
+app.command("mcp")(assistant.mcp)
 app.add_typer(key.app, name="key")
 app.command("doctor")(doctor.doctor)
 app.command("verify")(verify.verify)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, console, print_json
-from service.cli.exclude import in_words
 from service.cli.experiments import Name
+from service.cli.past.exclude import in_words
 from service.remote.plain import plain
 from service.remote.words import moment, number, stopping, unexposed
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         GetReportResponse,
         GetTimelineResponse,
         GuardrailReport,
+        Influence,
         Lift,
         SegmentReport,
         Total,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _BAR = 10
 _HEADINGS = ("trials", "share", "rewarded", "mean", "expected", "95 % interval", "P(best)", "loss", "over the default")
 _ROOM_FOR_BARS = 130
+_INFLUENCES = 10  # of features that are shown; --json has all
 
 
 def report(
@@ -50,6 +52,8 @@ def report(
     arm that was shown has 30 trials and two arms have a reward, or one of them 30. Nothing is believed of an arm that
     nobody was shown ("untried"), nor of one that cannot be drawn in the segment ("not eligible"). "Over the default" is
     what the arm earns a trial beyond the default arm, a 95 % interval at any time, whatever the policy did. Then come the means of the other metrics.
+
+    Of visitors' features and arms' attributes it tells what goes along with earning more, with a 95 % interval for one look.
     """
     from service.pb.lever.v1.experiment_pb2 import GetReportRequest, GetTimelineRequest
 
@@ -103,6 +107,10 @@ def _print(answer: GetReportResponse) -> None:
     if answer.guardrails:
         screen.print()
         screen.print(guardrail_table(answer.guardrails))
+    told = [one for one in answer.features if not one.too_early][:_INFLUENCES]
+    if told:
+        screen.print()
+        screen.print(influence_table(told, "visitors: what goes along with earning more"))
     for segment in answer.segments:
         screen.print()
         screen.print(segment_table(segment, screen.width >= _ROOM_FOR_BARS, screen.encoding.startswith("utf")))
@@ -120,6 +128,10 @@ def _print(answer: GetReportResponse) -> None:
             )
         if segment.HasField("stop"):
             typer.echo(stopping(segment.stop))
+        if any(not one.too_early for one in segment.attributes):
+            screen.print(
+                influence_table(segment.attributes, f"arms of {segment.segment}: what goes along with earning more")
+            )
         for total in segment.totals:
             if total.group != "policy":
                 who = "served the default without a draw" if total.group == "default" else total.group
@@ -176,6 +188,26 @@ def _lift_cells(lift: Lift) -> tuple[str, ...]:
         "-" if endless else f"{lift.relative_low:+.1%} to {lift.relative_high:+.1%}",
         f"{lift.p_value:.3g}",
     )
+
+
+def influence_table(influences: Sequence[Influence], title: str) -> Table:
+    """What goes along with earning more: one row a value, those of which most is known first."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(title), title_justify="left", box=None, pad_edge=False)
+    table.add_column("with", overflow="fold")
+    for heading in ("earns more", "95 % interval", "share"):
+        table.add_column(heading, justify="right", overflow="fold")
+    for one in influences:
+        name = f"{one.name} = {one.value}" if one.value else f"{one.name} + {one.step:.3g}"
+        told = (
+            (one.too_early, "")
+            if one.too_early
+            else (number(one.difference), f"{number(one.low)} to {number(one.high)}")
+        )
+        table.add_row(escape(name), *told, f"{one.share:.0%}")
+    return table
 
 
 def guardrail_table(guardrails: Sequence[GuardrailReport]) -> Table:

@@ -71,6 +71,8 @@ class Console:
             ("experiments", "*", "timeline"): Endpoint("GET", reads.timeline),
             ("experiments", "*", "history"): Endpoint("GET", reads.history),
             ("experiments", "*", "state"): Endpoint("POST", writes.state, "admin"),
+            ("experiments", "*", "exclude"): Endpoint("POST", writes.exclude, "admin"),
+            ("experiments", "*", "include"): Endpoint("POST", writes.include, "admin"),
             ("apply",): Endpoint("POST", writes.apply, "admin"),
         }
 
@@ -108,6 +110,9 @@ class Console:
         given = headers.get(HEADER.encode(), b"").decode("latin-1")
         if self._access is None:
             lonely(headers, local=self._local, mutual=self._mutual)
+        else:
+            with contextlib.suppress(LeverError):  # the workers tell of it
+                self._access.refresh()
         self._admit(endpoint.scope, given)
         asked = Asked(name, scope["query_string"], await _body(receive), given)
         return Reply(200, await endpoint.handle(asked))
@@ -131,8 +136,6 @@ class Console:
                     "without API keys the console only shows: serve with --keys-file, and use a key with the scope 'admin'"
                 )
             return
-        with contextlib.suppress(LeverError):  # the workers tell of it
-            self._access.refresh()
         scopes = self._access.scopes(header)
         if scopes is None:
             raise UnauthenticatedError("an API key is needed, as the header `authorization: Bearer KEY`")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from google.protobuf.message import Message
 
 DEADLINE_S = 10.0
-AT_ONCE = 4  # calls; as many as a worker has threads for them
+AT_ONCE = 2  # calls; half of the threads that a worker has for them
 WAITING = 64  # calls more, before callers hear that there are too many
 MESSAGE_BYTES = 32 << 20
 
@@ -38,7 +38,7 @@ class Worker:
         self._room = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
 
-    async def call(self, method: str, request: Message, header: str) -> Message:
+    async def call(self, method: str, request: Message, header: str, deadline_s: float = DEADLINE_S) -> Message:
         """The answer of ExperimentService's method. FaultError; ExhaustedError where too many calls wait already."""
         import grpc
 
@@ -46,7 +46,7 @@ class Worker:
         metadata = ((HEADER, header),) if header else ()
         async with self._turn():
             try:
-                answer: Message = await getattr(stub, method)(request, timeout=DEADLINE_S, metadata=metadata)
+                answer: Message = await getattr(stub, method)(request, timeout=deadline_s, metadata=metadata)
             except grpc.RpcError as error:
                 raise FaultError(fault(error)) from None
         return answer

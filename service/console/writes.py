@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -10,6 +10,8 @@ from service.console.reads import Asked, encoded
 from service.console.worker import Worker
 from service.errors import ConflictError
 from service.http.messages import decode
+
+LONG_S = 60.0  # an exclusion reads the log
 
 
 class Apply(msgspec.Struct, forbid_unknown_fields=True):
@@ -26,6 +28,21 @@ class State(msgspec.Struct, forbid_unknown_fields=True):
     version: int
 
 
+class Exclude(msgspec.Struct, forbid_unknown_fields=True):
+    """Decisions of a time that shall not count, milliseconds since 1970; of some arms, or of all."""
+
+    from_ms: int
+    to_ms: int
+    arms: list[str] = []
+
+
+class Include(msgspec.Struct, forbid_unknown_fields=True):
+    """The exclusion that is taken back."""
+
+    number: Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
+
+
+_EXCLUDE, _INCLUDE = msgspec.json.Decoder(Exclude), msgspec.json.Decoder(Include)
 _APPLY, _STATE = msgspec.json.Decoder(Apply), msgspec.json.Decoder(State)
 
 
@@ -53,6 +70,21 @@ class Writes:
                 f"version {given.version} of {asked.name!r} was looked at, it is now {now.version}: look again"
             )
         return await self._put(with_value(now.config, "state", given.state, "experiment"), now.version, asked.header)
+
+    async def exclude(self, asked: Asked) -> bytes:
+        """Exclude: answered once it is in force on every server."""
+        from service.pb.lever.v1 import experiment_pb2 as pb
+
+        given = decode(_EXCLUDE, asked.body)
+        request = pb.ExcludeRequest(name=asked.name, from_ms=given.from_ms, to_ms=given.to_ms, arms=given.arms)
+        return await encoded(await self._worker.call("Exclude", request, asked.header, LONG_S))
+
+    async def include(self, asked: Asked) -> bytes:
+        """Include: an exclusion is taken back."""
+        from service.pb.lever.v1 import experiment_pb2 as pb
+
+        request = pb.IncludeRequest(name=asked.name, number=decode(_INCLUDE, asked.body).number)
+        return await encoded(await self._worker.call("Include", request, asked.header, LONG_S))
 
     async def _put(self, config: str, expected: int | None, header: str) -> bytes:
         from service.pb.lever.v1 import experiment_pb2 as pb

@@ -110,8 +110,8 @@ HERO = World(
 )  # fmt: skip
 LETTER = World(
     "morning-letter", 9000, 1500.0, (6.5, 9.5), deferred=True, delay_ms=2.0 * HOUR_MS,
-    earns={"default": {"plain": .050, "question": .056, "number": .074, "personal": .066}},
-    leaves={"plain": .002, "question": .002, "number": .002, "personal": .009},
+    earns={"default": {"plain": .050, "question": .056, "number": .072, "personal": .086}},
+    leaves={"plain": .002, "question": .002, "number": .002, "personal": .02},
 )  # fmt: skip
 OFFER = World(
     "cart-offer", 30_000, 1500.0, (8, 24), delay_ms=20 * 60_000.0,

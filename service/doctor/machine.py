@@ -29,8 +29,8 @@ def _kernels(_seen: Seen) -> Diagnosis:
         return ok(f"{count} compiled kernels in {folder}")
     if not writable:
         todo = "give a folder that can be written: LEVER_CACHE, or NUMBA_CACHE_DIR for an image with its kernels"
-        return warning(f"{above} cannot be written: every start compiles all kernels, for half a minute", todo)
-    return warning(f"{folder} has no compiled kernels yet", "the first start takes half a minute longer; nothing else")
+        return warning(f"{above} cannot be written: every start compiles all kernels", todo)
+    return warning(f"{folder} has no compiled kernels yet", "the first start compiles them; `make setup` does it ahead")
 
 
 def _listeners(settings: Settings) -> Iterator[tuple[str, str, int]]:

@@ -27,10 +27,13 @@ def protocol(*, fast: bool = True) -> type[asyncio.Protocol] | str:
             "HTTP requests go uvicorn's own way, which costs more and bounds nothing", reason=why
         )
         return "auto"
-    from service.http.bounded import Bounded
-    from service.http.fast_protocol import FastProtocol
+    if fast:
+        from service.http.fast_protocol import FastProtocol
 
-    return FastProtocol if fast else Bounded
+        return FastProtocol
+    from service.http.bounded import Bounded  # without the choices, and so without the kernels
+
+    return Bounded
 
 
 def _obstacle() -> str:

@@ -141,9 +141,7 @@ class Follower:
             replica, sound = self._stored(uid)
             more = True
             while more:
-                poll = self._store.poll({uid: replica.cursor}, _ENTRIES)
-                if uid in poll.damaged:
-                    raise CorruptError(poll.damaged[uid])
+                poll = self._store.poll({uid: replica.cursor}, _ENTRIES, listed=False)
                 if uid in poll.rewound:
                     raise CorruptError(
                         f"the log does not have the entry {replica.cursor}: what came after it is missing"
@@ -168,10 +166,10 @@ class Follower:
         if has_to <= read_to:
             return has_to < read_to
         uid = before.uid
-        after = self._store.poll({uid: before.cursor}, 1)
+        after = self._store.poll({uid: before.cursor}, 1, listed=False)
         if not after.of(uid) or uid not in after.rewound:
             return False
-        first = self._store.poll({uid: START}, 1).of(uid)
+        first = self._store.poll({uid: START}, 1, listed=False).of(uid)
         return bool(first) and order(first[0].id) <= read_to
 
     def _stored(self, uid: str) -> tuple[Replica, bool]:

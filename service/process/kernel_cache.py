@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import tempfile
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,3 +46,46 @@ def use_kernel_cache(env: MutableMapping[str, str] = os.environ) -> None:
         for file in sorted(Path(folder).glob("*.py")):
             sources.update(file.name.encode() + b"\0" + file.read_bytes())
     env["NUMBA_CACHE_DIR"] = str(cache_dir(env) / f"kernels-{sources.hexdigest()[:16]}")
+
+
+COMPLETE = "complete"  # the name of a file that is there once all kernels are
+
+
+class Share:
+    """Who compiles what, where several processes start over one cache at once: each kernel is compiled by one of them.
+
+    Locks are those of the system, so that of a process that ends is free. Every method may raise OSError.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def mine(self, part: str) -> Iterator[bool]:
+        """Whether nobody else has this part in hand; while the block lasts nobody will."""
+        with (self._folder / f"{part}.lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+            else:
+                yield True
+
+    def done(self, kernel: str) -> None:
+        """A kernel is in the cache."""
+        (self._folder / f"{kernel}.done").touch()
+
+    @property
+    def count(self) -> int:
+        """Kernels that are in the cache, whoever compiled them."""
+        return sum(1 for _ in self._folder.glob("*.done"))
+
+    @property
+    def complete(self) -> bool:
+        """Nothing is left to compile."""
+        return (self._folder / COMPLETE).exists()
+
+    def end(self) -> None:
+        """Everything is in the cache."""
+        (self._folder / COMPLETE).touch()

@@ -13,6 +13,7 @@ from bandits.ope import Estimate
 from service.analysis.arm_effect import ArmEffect
 from service.analysis.evaluation import Evaluation
 from service.analysis.guardrails import GuardrailReport
+from service.analysis.influence import Influence
 from service.analysis.lift import BucketSums, Lift, SampleRatio
 from service.analysis.report import ArmReport, Stop, Total
 from service.errors import InvalidError, PreconditionError, UnavailableError
@@ -35,7 +36,7 @@ from service.text.csv_format import MOST_BYTES, Format
 
 CONFIG_BYTES = 1 << 20
 ANYONE = "anyone: no keys are asked for"
-Reported = ArmReport | Lift | BucketSums | SampleRatio | Total | ArmEffect | Stop | GuardrailReport
+Reported = ArmReport | Lift | BucketSums | SampleRatio | Total | ArmEffect | Stop | GuardrailReport | Influence
 HISTORY_USUAL = 100
 HISTORY_MOST = 10_000
 
@@ -114,6 +115,7 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
                     if segment.outage else None,
                     served=segment.served, too_early=segment.too_early, totals=_totals(segment.totals),
                     stop=pb.Stop(**_fields(segment.stop)) if segment.stop else None,
+                    attributes=_influences(segment.attributes),
                 )
                 for segment in report.segments
             ],
@@ -121,6 +123,7 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
             lifts=[_lift(one) for one in report.lifts],
             totals=_totals(report.totals), guardrails=[pb.GuardrailReport(**_fields(one)) for one in report.guardrails],
             sample_ratio=pb.SampleRatio(**_fields(report.sample_ratio)) if report.sample_ratio else None,
+            features=_influences(report.features),
         )  # fmt: skip
 
     def Evaluate(self, request: pb.EvaluateRequest, context: grpc.ServicerContext) -> pb.EvaluateResponse:
@@ -262,6 +265,10 @@ def _effect(one: ArmEffect | None) -> pb.ArmEffect | None:
 
 def _totals(totals: tuple[Total, ...]) -> list[pb.Total]:
     return [pb.Total(**_fields(total)) for total in totals]
+
+
+def _influences(influences: tuple[Influence, ...]) -> list[pb.Influence]:
+    return [pb.Influence(**_fields(one)) for one in influences]
 
 
 def _lift(lift: Lift) -> pb.Lift:

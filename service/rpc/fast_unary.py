@@ -99,7 +99,7 @@ class FastUnary:
         self._dropped: deque[Call] = deque()  # of these, those of which no event will tell
         self._ready: deque[tuple[Call, bytes]] = deque()  # their message is here, their turn has not come
         self._told: deque[tuple[Call, bytes | Ending]] = deque()  # taken calls and their answers, to be sent
-        self._owed = 0  # taken calls that are not over
+        self._owed: set[Call] = set()  # taken calls that are not over
         self._nudge: Call | None = None  # a taken call that was ended elsewhere; its event is to come
         self._reading, self._writing = unfinished.reading, unfinished.writing
         self._ending = False
@@ -169,7 +169,8 @@ class FastUnary:
         for asked in self._asked:
             self._ask(asked)
         while self._dropped:
-            self.less(self._dropped.popleft())
+            self._owed.discard(call := self._dropped.popleft())
+            self.less(call)
         for call, ending in self._unfinished.late(now):
             self.end(call, ending)
         for call in self._unfinished.unread(now):
@@ -232,7 +233,8 @@ class FastUnary:
             elif method.pool is not None:
                 self._hand_over(call, message)
             elif method.take is not None:
-                self._owed += method.later
+                if method.later:
+                    self._owed.add(call)
                 method.take(self, call, message)
             # While many calls have no message yet, which of them wait is known once all that is here is taken in.
             elif self._ready or len(self._reading) > self._most:
@@ -315,7 +317,7 @@ class FastUnary:
 
     def _over(self, call: Call, event: Any) -> None:
         self._writing.pop(call, None)
-        self._owed -= call.method.later
+        self._owed.discard(call)
         if call is self._nudge:
             self._nudge = None
         call.left -= 1

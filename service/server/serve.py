@@ -68,6 +68,26 @@ def _keep_kernels(run_dir: Path) -> None:
         os.environ["NUMBA_CACHE_DIR"] = str(run_dir / "kernels")
 
 
+class Line:
+    """How far a start is: a line of a terminal that changes in place, elsewhere one line of the log."""
+
+    def __init__(self) -> None:
+        self._shown = ""
+
+    def show(self, text: str) -> None:
+        """The text as it is now; an empty one clears the line."""
+        if text == self._shown:
+            return
+        if sys.stderr.isatty():
+            sys.stderr.write(f"\r\033[K{text}")
+            sys.stderr.flush()
+        elif not self._shown:
+            structlog.get_logger("lever").info(
+                "kernels are compiled, once for this machine; /readyz says how far it is"
+            )
+        self._shown = text
+
+
 class ProcessTree:
     """The tree of one `lever serve`. Everything happens on the main thread: children end with the thread that
     started them.
@@ -170,8 +190,11 @@ class ProcessTree:
 
     def _await_ready(self) -> bool:
         """Whether all children are ready; false if asked to stop before. LeverError if one cannot even start."""
+        progress = Line()
         while not self._signals.asked:
+            progress.show(self._family.progress)
             if all(child.ready for child in self._family.children):
+                progress.show("")
                 return True
             for child in self._family.children:
                 if child.failures >= HOPELESS:

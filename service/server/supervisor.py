@@ -26,6 +26,7 @@ from service.process.child import Orders
 TICK_S = 0.1
 BACKOFF_S = (0.0, 0.2, 0.5, 1.0, 2.0, 5.0)  # before the first, second, … start in a row that failed
 STEADY_S = 10.0  # a child that lived this long starts anew in that count
+PROGRESS = b"compiling"  # begins what a child says of how far it is
 STARTING = 10  # times its patience, a child may be silent before its first word: libraries load, kernels may compile
 
 
@@ -76,6 +77,7 @@ class Children:
         """A child that is silent for so long is killed; 0: never."""
         self._patience_s = patience_s
         self.children: list[Child] = []
+        self.progress = ""  # what a child said last of how far it is
         self._lines = selectors.DefaultSelector()
         self._log = structlog.get_logger("lever.supervisor")
 
@@ -92,7 +94,11 @@ class Children:
                 self._lines.unregister(key.fileobj)
                 continue
             child.heard, child.silent = time.monotonic(), False
-            if b"ready" in said.split(b"\n"):
+            words = said.split(b"\n")
+            self.progress = next(
+                (word.decode() for word in reversed(words) if word.startswith(PROGRESS)), self.progress
+            )
+            if b"ready" in words:
                 child.ready = True
                 if child.failures:
                     self._log.info("a child is ready again", child=child.name)

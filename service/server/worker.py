@@ -15,8 +15,9 @@ from pathlib import Path
 
 import structlog
 
-from bandits.warmup import eager, warm
+from bandits.warmup import eager
 from service import __version__, logs
+from service.analysis.worth import Worth
 from service.errors import LeverError, UnavailableError
 from service.learning import snapshot_file
 from service.learning.agreement import Agreement
@@ -28,6 +29,7 @@ from service.process.settings import Settings
 from service.rpc.server import Limits, Server
 from service.security import certificates, secrets
 from service.security.api_keys import Access, Key, difference
+from service.server import kernels
 from service.server.assemble import Service, Tuning, build
 from service.store.contract import Event, Journal
 from service.store.counted import Counted
@@ -120,11 +122,16 @@ def await_store(
     log = structlog.get_logger("lever.worker")
     if reason := eager():
         log.warning("kernels are compiled or loaded all at once, before the server listens", reason=reason)
-    reporter.say(ready=False, why=f"{STARTING}: kernels are loaded, or at a first start compiled (half a minute)")
+
+    def tell(count: int, total: int) -> None:
+        reporter.say(ready=False, why=f"{STARTING}: {kernels.told(count, total)}")
+        child.say(kernels.told(count, total))
+
+    reporter.say(ready=False, why=f"{STARTING}: kernels are loaded")
     with child.expendable():
         if stop.is_set():
             return None
-        warm()
+        kernels.prepare(tell)
     why = ""
     while not stop.is_set():
         try:
@@ -150,10 +157,13 @@ def _telling_beliefs(service: Service, orders: child.Orders) -> Iterator[None]:
         yield
         return
     beliefs = Beliefs(service.directory, service.metrics)
+    worth = Worth(service.feed, service.directory, service.metrics)
     beliefs.start()
+    worth.start()
     try:
         yield
     finally:
+        worth.stop()
         beliefs.stop()
 
 

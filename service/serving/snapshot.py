@@ -32,6 +32,7 @@ class Slot:
     seen: Seen  # what the arms' own trials say at these, for reports
     members: frozenset[int]
     early: bool = True  # too early to say which arm is the best, see bandits/summary.py; who folds knows
+    crowding: float = 1.0  # how many trials are worth one, as visits of one subject go together
     subsets: dict[tuple[int, ...], NDArray[np.float64]] = field(default_factory=dict)
 
     @classmethod
@@ -68,7 +69,7 @@ class Slot:
     def judged(self, crowding: float, counts: NDArray[np.int64], experiment: Experiment) -> Slot:
         """What reports say of it: how much its trials are worth, and whether `counts` (of all arms, over all time) are enough."""
         early = soon(counts[self.arms], experiment.primary.number)
-        return replace(self, seen=thinned(self.seen, crowding), early=early)
+        return replace(self, seen=thinned(self.seen, crowding), early=early, crowding=crowding)
 
     def beliefs(self, metric: Metric) -> Summary | None:
         """What is believed of the eligible arms, over the primary metric's scale; None where there are none."""

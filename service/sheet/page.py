@@ -7,7 +7,13 @@ from collections.abc import Iterator
 from html import escape
 from importlib import resources
 
-from service.pb.lever.v1.experiment_pb2 import GetReportResponse, GetTimelineResponse, Lift, SegmentReport
+from service.pb.lever.v1.experiment_pb2 import (
+    GetReportResponse,
+    GetTimelineResponse,
+    GuardrailReport,
+    Lift,
+    SegmentReport,
+)
 from service.remote.plain import plain
 from service.remote.words import moment, number, stopping, unexposed
 from service.sheet import drawing
@@ -15,6 +21,7 @@ from service.sheet.figure import Figures, count, share, signed
 
 _PLACE = 160.0  # width of an interval's drawing
 _LIFT = ("segment", "metric", "policy", "holdout", "relative", "95 % at any time", "a trial", "95 % at any time")
+_GUARDED = ("guardrail", "arm", "state", "trials", "estimate", "at any time")
 _ARMS = ("arm", "trials", "share", "mean", "expected", "", "95 % interval", "P(best)", "", "loss")
 
 
@@ -105,14 +112,22 @@ def _lift(figures: Figures, lift: Lift, at: str) -> str:
 def _guardrails(figures: Figures, report: GetReportResponse) -> str:
     if not report.guardrails:
         return ""
-    rows = "".join(
-        f'<tr><th scope="row">{escape(f"{one.metric} {one.kind} {one.limit:g}")}</th><td class="word">{escape(one.arm)}</td>'
-        f'<td class="word">{escape(one.state)}</td><td>{figures.number(f"guardrails.{i}.trials", count)}</td>'
-        f"<td>{figures.number(f'guardrails.{i}.estimate', number if one.kind == 'max' else signed)}</td></tr>"
-        for i, one in enumerate(report.guardrails)
+    rows = "".join(_guardrail(figures, one, f"guardrails.{i}") for i, one in enumerate(report.guardrails))
+    return f"<section><h2>Guardrails</h2>{_table(_GUARDED, rows, 3)}</section>"
+
+
+def _guardrail(figures: Figures, one: GuardrailReport, at: str) -> str:
+    form = number if one.kind == "max" else signed
+    span = (
+        f"{figures.number(f'{at}.low', form)} to {figures.number(f'{at}.high', form)}"
+        if math.isfinite(one.low)
+        else "–"
     )
+    state = f"paused since {moment(one.paused_since_ms)}" if one.state == "paused" else one.state
     return (
-        f"<section><h2>Guardrails</h2>{_table(('guardrail', 'arm', 'state', 'trials', 'estimate'), rows, 3)}</section>"
+        f'<tr><th scope="row">{escape(f"{one.metric} {one.kind} {one.limit:g}")}</th><td class="word">{escape(one.arm)}</td>'
+        f'<td class="word">{escape(state)}</td><td>{figures.number(f"{at}.trials", count)}</td>'
+        f"<td>{figures.number(f'{at}.estimate', form)}</td><td>{span}</td></tr>"
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from service.errors import UnavailableError
+from service.errors import CorruptError, UnavailableError
 
 START = "0-0"  # the id before the first entry
 NOWHERE = -1  # the session over which nothing is read
@@ -155,9 +155,11 @@ class Poll:
         return self.session if self.sessions is None else self.sessions[uid]
 
     def of(self, uid: str) -> Sequence[Entry]:
-        """The new entries of an experiment. PartAwayError where it was asked for in vain."""
+        """The new entries of an experiment. PartAwayError where it was asked for in vain, CorruptError where it is damaged."""
         if uid in self.away:
             raise PartAwayError("store: the part with this experiment does not answer")
+        if uid in self.damaged:
+            raise CorruptError(self.damaged[uid])
         return self.entries.get(uid, ())
 
 
@@ -288,8 +290,8 @@ class Store(Protocol):
     def load(self, uid: str) -> Loaded:
         """The newest configuration with its history, and the checkpoint. LostError if there is none."""
 
-    def poll(self, cursors: Mapping[str, str], limit: int = 1000) -> Poll:
-        """New log entries after each uid's cursor, at most `limit` a uid, in log order. Never blocks for news."""
+    def poll(self, cursors: Mapping[str, str], limit: int = 1000, *, listed: bool = True) -> Poll:
+        """New log entries after each uid's cursor, at most `limit` a uid. `listed` False: the registry as it was read last."""
 
     def deleted(self, uids: Collection[str]) -> frozenset[str]:
         """Those that were deleted on purpose. A deletion is remembered for 30 days, by when every server has seen it."""

@@ -64,10 +64,10 @@ class Counted:
         with self._counted("load"):
             return self._store.load(uid)
 
-    def poll(self, cursors: Mapping[str, str], limit: int = 1000) -> Poll:
+    def poll(self, cursors: Mapping[str, str], limit: int = 1000, *, listed: bool = True) -> Poll:
         """Store.poll."""
         with self._counted("poll"):
-            return self._store.poll(cursors, limit)
+            return self._store.poll(cursors, limit, listed=listed)
 
     def deleted(self, uids: Collection[str]) -> frozenset[str]:
         """Store.deleted."""

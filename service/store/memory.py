@@ -141,7 +141,7 @@ class MemoryStore:
                 experiment.record, experiment.checkpoint, history, "", experiment.diverged is not None, experiment.epoch
             )
 
-    def poll(self, cursors: Mapping[str, str], limit: int = 1000) -> Poll:
+    def poll(self, cursors: Mapping[str, str], limit: int = 1000, *, listed: bool = True) -> Poll:
         """Store.poll."""
         with self._lock:
             entries: dict[str, list[Entry]] = {}

@@ -86,17 +86,18 @@ class Poller:
         self._registry: tuple[dict[str, str], dict[str, str]] | None = None  # as it was read last, and what is damaged
         self._ahead_ms = 0  # the store's clock before our monotonic one
 
-    def poll(self, cursors: Mapping[str, str], limit: int) -> Poll:
+    def poll(self, cursors: Mapping[str, str], limit: int, *, listed: bool) -> Poll:
         """Store.poll."""
         with self._lock:
-            return self._poll(self._link.ways().lines, cursors, limit)
+            return self._poll(self._link.ways().lines, cursors, limit, listed or self._registry is None)
 
-    def _poll(self, lines: Lines, cursors: Mapping[str, str], limit: int) -> Poll:
+    def _poll(self, lines: Lines, cursors: Mapping[str, str], limit: int, listed: bool) -> Poll:
         placed, nowhere = lines.placed({uid: self._keys.log(uid) for uid in cursors})
         first = lines.at(self._keys.names)
+        others = [*([first] if first else ()), *lines.all()] if listed else ()
         questions = {
-            line: _Question(self._watch(line).commands(), line is first, placed.get(line, ()))
-            for line in dict.fromkeys([*([first] if first else ()), *placed, *lines.all()])
+            line: _Question(self._watch(line).commands(), listed and line is first, placed.get(line, ()))
+            for line in dict.fromkeys([*others, *placed])
         }
         answers = ask_all({line: one.commands(self._keys, cursors, limit) for line, one in questions.items()})
         found, session = _Found(away=set(nowhere)), 0
@@ -110,7 +111,8 @@ class Poller:
             except UnavailableError as error:
                 found.failed[line] = error
                 found.away.update(uid for group in questions[line].groups for uid in group)
-        registry, wrong = self._listed(lines, first, questions, found)
+        registry, wrong = self._listed(lines, first, questions, found, listed)
+        rewound = self._rewound(found, cursors)
         return Poll(
             now=_monotonic_ms() + self._ahead_ms,
             registry=registry,
@@ -118,21 +120,25 @@ class Poller:
             more=any(len(entries) >= limit for entries in found.entries.values()),
             session=session,
             damaged=wrong | found.damaged,
-            rewound=self._rewound(found, cursors),
-            eviction=max((self._watch(line).eviction for line in questions), key=_evicts),
+            rewound=rewound,
+            eviction=max((self._watch(line).eviction for line in questions), key=_evicts, default=""),
             sessions=found.sessions if lines.parted else None,
             away=frozenset(found.away),
         )
 
     def _listed(
-        self, lines: Lines, first: Reads | None, asked: Mapping[Reads, _Question], found: _Found
+        self, lines: Lines, first: Reads | None, asked: Mapping[Reads, _Question], found: _Found, listed: bool
     ) -> tuple[dict[str, str], dict[str, str]]:
-        """The registry, as it was read now or last. UnavailableError if nobody answered, or it was never read."""
+        """The registry, as it was read now or last. UnavailableError if nobody answered, or it was never read.
+
+        Where only some experiments were asked for, that their part is away is not that nobody answers.
+        """
         if found.failed or found.away or first is None:
             lines.refused()
-        if len(found.failed) == len(asked) or self._registry is None:
-            nobody = PartAwayError("store: the primary of the registry does not answer")
-            raise found.failed.get(first, nobody) if first else nobody
+        nobody = len(found.failed) == len(asked) and (listed or not lines.parted)
+        if nobody or self._registry is None:
+            away = PartAwayError("store: no primary answers that has what was asked for")
+            raise next((found.failed[line] for line in (first, *asked) if line in found.failed), away)
         return self._registry
 
     def _watch(self, line: Reads) -> Watch:
@@ -203,8 +209,10 @@ class Poller:
             by_line.setdefault(found.lines[uid], []).append(uid)
         replies: dict[str, Any] = {}
         for line, answer in ask_all({line: [asked[uid] for uid in uids] for line, uids in by_line.items()}).items():
-            if isinstance(answer, PartAwayError):
+            if isinstance(answer, PartAwayError):  # what came before is not to be added without this answer
                 found.away.update(by_line[line])
+                for uid in by_line[line]:
+                    found.entries.pop(uid, None)
             elif isinstance(answer, UnavailableError):
                 raise answer
             else:

@@ -180,9 +180,9 @@ class RedisStore:
         except CorruptError as error:
             return Loaded(record, None, versions, str(error), diverged, epoch)
 
-    def poll(self, cursors: Mapping[str, str], limit: int = 1000) -> Poll:
+    def poll(self, cursors: Mapping[str, str], limit: int = 1000, *, listed: bool = True) -> Poll:
         """Store.poll, in one round trip; in more where a key is no log."""
-        return self._poller.poll(cursors, limit)
+        return self._poller.poll(cursors, limit, listed=listed)
 
     def deleted(self, uids: Collection[str]) -> frozenset[str]:
         """Store.deleted."""
@@ -267,7 +267,9 @@ class RedisStore:
                     yield from decode_claim(_text(name)[len(prefix) :], field, value, self._outgrown(uid))
             cursor = _text(at)
             if cursor == "0":
-                return
+                break
+        if self._bulk.holder(prefix).name != engine.name:
+            raise UnavailableError("the experiment moved to another primary meanwhile: ask again")
 
     def _outgrown(self, uid: str) -> Callable[[int, int], bytes | None]:
         def read(decision: int, counter: int) -> bytes | None:

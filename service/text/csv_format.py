@@ -19,7 +19,7 @@ DELIMITERS = (",", ";", "\t", "|")
 _NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|"}
 _MANY = 12  # columns that are told by name
 _CELL = 1 << 20  # characters
-_HEAD = 1 << 20  # characters in which the header is looked for
+_HEAD = 1 << 18  # characters in which the header is looked for
 _SEP = re.compile(r'"?sep=(.)"?\r?\n')  # Excel's own first line, which it shows to nobody
 _INDEX = "Unnamed: 0"  # what pandas calls the numbers of rows, where it calls them anything
 

@@ -28,7 +28,7 @@ PACKAGES: dict[str, frozenset[str]] = {
             "bandits service.errors service.experiment service.process service.serving service.store service.telemetry"
         ),
         "service.analysis": (
-            "bandits service.errors service.experiment service.learning service.serving service.store service.text"
+            "bandits service.errors service.experiment service.learning service.serving service.store service.telemetry service.text"
         ),
         "service.management": (
             "bandits service.analysis service.errors service.experiment service.learning service.pb service.process "
@@ -46,17 +46,20 @@ PACKAGES: dict[str, frozenset[str]] = {
             "service.security service.serving service.store service.telemetry service.text"
         ),
         "service.server": (
-            "bandits service service.console service.errors service.http service.learning service.logs service.management service.pb "
+            "bandits service service.analysis service.console service.errors service.http service.learning service.logs service.management service.pb "
             "service.process service.remote service.rpc service.security service.serving service.store service.telemetry "
             "service.text"
         ),
         "service.sheet": "service.pb service.remote",
+        "service.assistant": (
+            "service service.analysis service.errors service.experiment service.pb service.remote service.text"
+        ),
         "service.demo": (
             "service.analysis service.errors service.experiment service.logs service.management service.pb "
             "service.security service.server service.serving service.store service.telemetry"
         ),
         "service.cli": (
-            "bandits service service.analysis service.demo service.doctor service.errors service.experiment service.management "
+            "bandits service service.analysis service.assistant service.demo service.doctor service.errors service.experiment service.management "
             "service.pb service.process service.remote service.security service.server service.sheet service.store "
             "service.text"
         ),
@@ -71,7 +74,7 @@ PACKAGES: dict[str, frozenset[str]] = {
         "loadtest.replay": "bandits loadtest.rig service.pb service.process",
         "loadtest.coverage": "bandits loadtest.rig",
         "loadtest.speed": (
-            "bandits loadtest.rig service.logs service.pb service.security service.server service.serving service.store "
+            "bandits loadtest.engines loadtest.rig service.logs service.pb service.security service.server service.serving service.store "
             "service.telemetry"
         ),
         "loadtest.learning": (
@@ -93,11 +96,18 @@ LIBRARIES: dict[tuple[str, ...], tuple[str, ...]] = {
         "service.rpc", "service.security.certificates", "service.server", "service.remote", "service.console.worker",
         "service.demo.shop", "service.cli", "lever_client",
         "loadtest.rig", "loadtest.endurance", "loadtest.mailing", "loadtest.replay", "loadtest.speed",
+        "service.assistant.tools", "service.assistant.server", "service.demo.shop", "service.cli", "lever_client",
+        "loadtest.rig", "loadtest.endurance", "loadtest.replay", "loadtest.speed",
+        "service.assistant.tools", "service.assistant.server", "service.demo.shop", "service.cli", "lever_client",
+        "loadtest.rig", "loadtest.endurance", "loadtest.mailing", "loadtest.replay", "loadtest.speed",
     ),
-    ("uvicorn", "httptools", "starlette", "uvloop"): ("service.http", "service.server", "loadtest.rig"),
+    ("uvicorn", "httptools", "starlette", "uvloop"): (
+        "service.http", "service.server", "service.assistant.server", "loadtest.rig",
+    ),
+    ("mcp", "pydantic", "anyio"): ("service.assistant",),
     ("prometheus_client",): ("service.telemetry", "service.http.operator_port", "service.doctor.server"),
     ("cryptography",): ("service.security", "service.serving.token", "service.doctor"),
-    ("numba",): ("bandits", "loadtest.learning.textbook"),
+    ("numba",): ("bandits", "loadtest.learning.textbook", "loadtest.speed.start"),
     ("typer",): ("service.cli",),
 }  # fmt: skip
 
@@ -124,6 +134,8 @@ MANY_ARGUMENTS: dict[str, str] = {
     "bandits.fold.fold_rewards": "compiled: Numba takes arrays one by one",
     "bandits.fold.gather": "compiled: Numba takes arrays one by one",
     "bandits.timeline.unfold": "compiled: Numba takes arrays one by one",
+    "bandits.period_rows.add_arms": "compiled: Numba takes arrays one by one",
+    "bandits.period_rows.add_lift": "compiled: Numba takes arrays one by one",
     "bandits.posterior.pack": "compiled: Numba takes arrays one by one",
     "lever_client.client.Lever.select": "each is an option of the call",
     "service.cli.decisions.select": "each is an option of the command",

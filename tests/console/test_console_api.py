@@ -23,7 +23,10 @@ from tests.rig.site import Answer, Site
 from tests.rig.told import Told
 from tests.rig.waiting import eventually
 
-BODIES = {"explain": {"name": "shop"}, "apply": {"config": "experiment: x"}, "state": {"state": "paused", "version": 1}}
+BODIES: dict[str, object] = {
+    "explain": {"name": "shop"}, "apply": {"config": "experiment: x"}, "state": {"state": "paused", "version": 1},
+    "exclude": {"from_ms": 1, "to_ms": 2}, "include": {"number": 1},
+}  # fmt: skip
 ENDPOINTS = {
     "/".join("shop" if part == "*" else part for part in shape): endpoint
     for shape, endpoint in Console("", Exposition(), None)._endpoints.items()
@@ -163,6 +166,28 @@ def test_a_pause_changes_one_word_of_the_file_and_stands_in_the_history(told: To
     assert (status, resumed["experiment"]["state"]) == (200, "active")
     events = told.get("experiments/quiet/history")["events"]
     assert [(one["what"], one["by"]) for one in events[:2]] == [("updated", "anna"), ("updated", "anna")]
+
+
+def test_what_is_excluded_no_longer_counts_until_it_is_taken_back(told: Told) -> None:
+    def trials() -> int:
+        return sum(
+            arm["trials"] for segment in told.get("experiments/shop/report")["segments"] for arm in segment["arms"]
+        )
+
+    before = trials()
+    given = {"from_ms": 1_700_000_000_000, "to_ms": 1_700_000_000_001}
+    assert told.ask("experiments/shop/exclude", given | {"arms": ["nobody"]})[0] in {400, 404}
+    first = told.get("experiments/shop/timeline")["periods"][0]["start_ms"]
+    until = first + 86_400_000
+    status, made = told.ask("experiments/shop/exclude", {"from_ms": first, "to_ms": until, "arms": ["slow"]})
+    assert status == 200, made
+    assert made["exclusion"]["trials"] > 0
+    assert eventually(lambda: trials() == before - made["exclusion"]["trials"])
+    number = made["exclusion"]["number"]
+    assert [one["number"] for one in told.get("experiments/shop/report")["exclusions"]] == [number]
+    assert told.ask("experiments/shop/include", {"number": number})[0] == 200
+    assert eventually(lambda: trials() == before)
+    assert told.get("experiments/shop/history")["events"][0]["by"] == "anna"
 
 
 def test_without_keys_everything_is_shown_and_nothing_changed(unlocked: Server) -> None:

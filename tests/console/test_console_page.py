@@ -21,6 +21,8 @@ from tests.rig.programs import program
 from tests.rig.site import Site
 from tests.rig.told import Told
 
+pytestmark = pytest.mark.timeout(600)  # the browser goes through all of it before the first test
+
 # Texts with a digit that are no number of an answer.
 NAMED = re.compile(
     r"(version \d+|95 %|[\d,]+ (trials?|arms?|days?|hours?)|\d+ of \d+ ready|0\.1\.0|\d+ groups? of subjects|, \d+ are needed)"
@@ -36,7 +38,7 @@ def seen(told: Told, unlocked: Server, tmp_path_factory: pytest.TempPathFactory)
             folder, "console.mjs",
             {"executable": program("chromium"), "base": f"http://{told.site.http}", "past": f"http://{unlocked.http}", "decision": told.decision,
              "keys": {"read": told.read, "everything": told.everything}, "shots": os.environ.get("LEVER_SCREENSHOTS", "")},
-            seconds=200,
+            seconds=400,
         )
     )  # fmt: skip
 
@@ -97,6 +99,7 @@ def test_the_sentence_comes_first(told: Told, seen: dict[str, Any]) -> None:
 def test_an_experiment_is_paused_resumed_and_edited(told: Told, seen: dict[str, Any]) -> None:
     assert "Segment paid" in seen["context"]
     assert seen["sameElement"]  # nothing is made anew, so nothing flickers
+    assert re.search(r", slow: [1-9]\d* trials do not count", seen["excluded"])
     config = told.get("experiments/shop")["experiment"]["config"]
     line = 1 + config.split("\n").index("holdout: {share: 0.3}")
     assert [text.startswith(f"line {line} holdout.share: ") for text in seen["wrongs"]] == [True]

@@ -312,3 +312,17 @@ def test_the_first_word_stands_until_it_expires(store: Store) -> None:
     assert store.remember("another", b"second", soon) == b"second"
     assert store.remember("old", b"gone", now(store) - 1000) == b"gone"
     assert store.remember("old", b"new", soon) == b"new"
+
+
+def test_a_poll_that_spares_the_registry_has_it_as_it_was_read_last(subject: Subject) -> None:
+    store = subject.store
+    create(store, "u", "hero")
+    assert store.poll({}).registry == {"hero": "u"}
+    other = subject.again()
+    create(other, "v", "other")
+    poll = store.poll({"v": "0-0"}, listed=False)
+    assert [entry.config for entry in poll.of("v")] == [b"first"]
+    assert poll.registry.items() >= {("hero", "u")}
+    assert store.poll({}).registry == {"hero": "u", "other": "v"}
+    unread = subject.again()
+    assert unread.poll({"u": "0-0"}, listed=False).registry == {"hero": "u", "other": "v"}, "nothing was read before"

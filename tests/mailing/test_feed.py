@@ -22,12 +22,13 @@ metrics:
   - {id: order, window: 7d, aggregate: sum, max: 500, unit: 0.01}
   - {id: unsubscribe, window: 7d}
 """
+QUICK = LETTER.replace("letter", "quick").replace("5s", "1h")
 PEOPLE = 40
 
 
 @pytest.fixture(scope="module")
 def lever(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    with site(tmp_path_factory.mktemp("feed"), {"letter": LETTER}) as made:
+    with site(tmp_path_factory.mktemp("feed"), {"letter": LETTER, "quick": QUICK}) as made:
         yield made
 
 
@@ -162,3 +163,11 @@ def test_webhooks_as_they_were_posted(lever: Site, tmp_path: Path) -> None:
         "open": {"not used": 1},
         "of other mails": {"not used": 1},
     }
+
+
+def test_a_reward_of_the_moment_is_no_persons(lever: Site) -> None:
+    """Without word of when it was shown, time counts from the choice; taking back is never too soon."""
+    decision = json.loads(run(lever, "select", "quick", "cy", "--json").stdout)["decision_id"]
+    assert run(lever, "reward", decision).stdout == "too soon: within the metric's min_delay, not counted\n"
+    assert run(lever, "reward", decision, "--metric", "unsubscribe").stdout == "applied\n"
+    assert run(lever, "reward", decision, "--retract").stdout == "applied\n"

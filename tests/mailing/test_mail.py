@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import signal
 import subprocess
 import time
@@ -28,7 +29,7 @@ features:
   returning: {{type: flag}}
 metrics: [{{id: click, window: 7d}}]
 """
-NAMES = ("sent", "delivered", "killed", "changed")
+NAMES = ("sent", "delivered", "killed", "changed", "swapped")
 PEOPLE = 25_000
 OWN = ["decision_id", "propensity", "holdout", "segment", "arm"]
 PAYLOAD = ["subject_line", "weight", "inner"]
@@ -156,6 +157,29 @@ def test_killed_at_any_moment_it_goes_on(lever: Site, tmp_path: Path) -> None:
     assert {len(each) for each in odds.values()} == {1}  # one snapshot, though there are thousands of trials by now
     lever.await_trials("killed", before + PEOPLE)
     assert sum(trials for trials, _ in lever.settled("killed").values()) == before + PEOPLE
+
+
+def test_an_experiment_that_is_changed_meanwhile(lever: Site, tmp_path: Path) -> None:
+    """Stopped after a portion, changed, and gone on with: an arm that is retired is sent to nobody any more."""
+    given, out = people(tmp_path / "in.csv", PEOPLE), tmp_path / "out.csv"
+    asked: list[str | Path] = ["swapped", "--in", given, "--out", out, "--exposure", "delivered"]
+    state = tmp_path / "out.csv.state"
+    with subprocess.Popen(command(lever, *asked), stderr=subprocess.DEVNULL) as mailing:
+        while not (state.exists() and state.read_bytes().count(b'"Mark"') > 1):
+            time.sleep(0.002)
+        mailing.send_signal(signal.SIGKILL)
+    marked = int(json.loads(state.read_text().splitlines()[-1])["rows"])
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(LETTER.format(name="swapped").replace("id: none}", "id: none, state: retired}"))
+    applied = [str(BIN / "lever"), "apply", str(changed), "--server", lever.grpc]
+    subprocess.run(applied, capture_output=True, timeout=60, check=True)
+    done = run(lever, *asked)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("the experiment was changed meanwhile") == 1
+    made = rows(out)
+    assert [row["email"] for row in made] == [f"p{i}@example.com" for i in range(PEOPLE)]
+    arms = [{row["arm"] for row in part} for part in (made[:marked], made[marked:])]
+    assert arms == [{"short", "long", "none"}, {"short", "long"}]
 
 
 def test_one_process_at_a_time(lever: Site, tmp_path: Path) -> None:

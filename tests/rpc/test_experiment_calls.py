@@ -48,6 +48,15 @@ def test_experiments_both_ways(experiments: ExperimentServiceStub) -> None:
     assert rail.paused_since_ms == 7
 
 
+def test_data_taken_back_and_given_back_is_in_the_history(experiments: ExperimentServiceStub) -> None:
+    made = experiments.Exclude(epb.ExcludeRequest(name="hero", from_ms=1, to_ms=60_000, arms=["calm"])).exclusion
+    assert (made.number, made.from_ms, made.to_ms, list(made.arms), made.trials) == (1, 1, 60_000, ["calm"], 5)
+    assert experiments.Include(epb.IncludeRequest(name="hero", number=7)).exclusion.number == 7
+    events = experiments.GetHistory(epb.GetHistoryRequest(name="hero", limit=2)).events
+    assert [(event.what, event.version) for event in events] == [("included data again", 4), ("excluded data", 4)]
+    assert events[1].detail == "number 1: from 1970-01-01T00:00:00Z to 1970-01-01T00:01:00Z, arms calm, 5 trials"
+
+
 def test_a_wrong_configuration_carries_lines(experiments: ExperimentServiceStub) -> None:
     error, (bad, info) = failure(experiments.PutExperiment, epb.PutExperimentRequest(config="bad"))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT

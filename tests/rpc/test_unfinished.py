@@ -139,6 +139,8 @@ def test_a_reward_whose_answer_nobody_reads_holds_up_no_other() -> None:
             link.open(f"/{PERSONALIZATION}/Reward", data=request, end=True)
             calls = [stub.Reward.future(pb.RewardRequest(decision_id="abcd"), timeout=20) for _ in range(5)]
             assert {call.result().outcome for call in calls} == {pb.OUTCOME_APPLIED}
+        with pytest.raises(grpc.RpcError):
+            stub.Reward(pb.RewardRequest(), timeout=20)
         link.socket.close()
         queues = server._queues
         assert queues is not None

@@ -50,4 +50,6 @@ def test_a_tree_behind_keys_and_certificates(tmp_path: Path) -> None:
             eventually(lambda: known(new))
             assert not known(old)
         assert lever.page("/metrics", new)[0] == 200
+        assert lever.page("/console/api/experiments/hero/report")[0] == 401
+        assert lever.page("/console/api/experiments/hero/report", new)[0] == 200  # it asks past the certificates
         assert lever.stop() == 0

@@ -25,7 +25,7 @@ from tests.rig.waiting import eventually
 
 PASSWORD = "open-sesame"
 # What deploy/README.md gives a user of Lever's own.
-ALLOWED = ("~lever:*", "&*", "+@all", "-@dangerous", "+info", "+config|get")
+ALLOWED = ("~lever:*", "&*", "+@all", "-@dangerous", "+info", "+config|get", "+cluster|slots")
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import binascii
 import json
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 
@@ -26,6 +26,14 @@ from service.text.csv_cells import csv_cells, csv_line
 OWN = ("decision_id", "propensity", "holdout", "segment", "arm")  # columns of the choices, beside payload and copies
 _AHEAD = 2  # portions that are asked for at a time
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
+
+
+class _Asked(NamedTuple):
+    """A portion, the call that asks for it if there is one yet, and the snapshot that it names."""
+
+    portion: Portion
+    call: Calling[pb.SelectBatchResponse] | None = None
+    frozen: bytes = b""
 
 
 class Choosing:
@@ -45,14 +53,14 @@ class Choosing:
         """Choose for all that are not marked yet. InvalidError where the list is no longer what it was."""
         if self._expose and self._journal.last.since < self._journal.last.part:
             self._begin_exposing([raw(one) for one in self._journal.last_column("decision_id")])
-        asked: deque[tuple[Portion, Calling[pb.SelectBatchResponse] | None]] = deque()
+        asked: deque[_Asked] = deque()
         for portion in self._left(portions):
-            asked.append((portion, self._ask(portion) if portion.subjects and self._frozen else None))
+            asked.append(self._begin(portion) if self._frozen else _Asked(portion))
             if len(asked) == _AHEAD or not self._frozen:
-                self._finish(*asked.popleft())
+                self._finish(asked.popleft())
                 progress()
         while asked:
-            self._finish(*asked.popleft())
+            self._finish(asked.popleft())
             progress()
         self._await_exposures()
 
@@ -73,6 +81,9 @@ class Choosing:
 
     # -- choices -----------------------------------------------------------------------------------------------
 
+    def _begin(self, portion: Portion) -> _Asked:
+        return _Asked(portion, self._ask(portion) if portion.subjects else None, self._frozen)
+
     def _ask(self, portion: Portion) -> Calling[pb.SelectBatchResponse]:
         request = pb.SelectBatchRequest(
             experiment=self._experiment, subjects=portion.subjects, context=portion.context, deferred=True,
@@ -81,12 +92,13 @@ class Choosing:
         call: Any = self._client.choices.SelectBatch
         return call.future(request, timeout=TIMEOUT_S)  # type: ignore[no-any-return]
 
-    def _finish(self, portion: Portion, begun: Calling[pb.SelectBatchResponse] | None) -> None:
+    def _finish(self, asked: _Asked) -> None:
         """The portion's choices, kept."""
+        portion = asked.portion
         rows: list[bytes] = []
         ids: list[bytes] = []
         if portion.subjects:
-            answer = self._answer(portion, begun)
+            answer = self._answer(asked)
             ids = list(answer.decision_ids)
             rows = [self._rows(portion, answer).encode()]
         self._await_exposures()
@@ -101,19 +113,19 @@ class Choosing:
         if self._expose:
             self._begin_exposing(ids)
 
-    def _answer(self, portion: Portion, begun: Calling[pb.SelectBatchResponse] | None) -> pb.SelectBatchResponse:
+    def _answer(self, asked: _Asked) -> pb.SelectBatchResponse:
         """From the frozen snapshot; from a new one where the experiment was changed."""
         try:
-            answer = insist(lambda: self._ask(portion), begun)
+            answer = insist(lambda: self._ask(asked.portion), asked.call)
         except grpc.RpcError as error:
             if fault(error).reason != "SNAPSHOT_CHANGED":
                 raise
-            if begun is None or self._journal.frozen == self._frozen:
+            if asked.frozen == self._frozen:  # else another portion found that out before
                 self._frozen = b""
                 self.changed += 1
-            return self._answer(portion, None)
+            return self._answer(_Asked(asked.portion, None, self._frozen))
         if answer.frozen:
-            self._frozen, self._new, self._journal.frozen = answer.frozen, True, answer.frozen
+            self._frozen, self._new = answer.frozen, True
         return answer
 
     def _rows(self, portion: Portion, answer: pb.SelectBatchResponse) -> str:

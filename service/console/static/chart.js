@@ -69,13 +69,16 @@ export const marks = (changes) => ({
       ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
       ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
       changes.forEach(({ at_ms: at }, index) => {
-        const x = Math.round(plot.valToPos(at / 1000, 'x', true));
-        if (x < bbox.left || x > bbox.left + bbox.width) return;
+        // What was done in the last period stands at the right edge, where the curves end.
+        const x = Math.min(Math.round(plot.valToPos(at / 1000, 'x', true)), bbox.left + bbox.width - 1);
+        if (x < bbox.left) return;
         ctx.beginPath();
         ctx.moveTo(x, bbox.top);
         ctx.lineTo(x, bbox.top + bbox.height);
         ctx.stroke();
-        ctx.fillText(String(changes.length - index), x + 3 * devicePixelRatio, bbox.top + 11 * devicePixelRatio);
+        const right = x > bbox.left + bbox.width - 14 * devicePixelRatio;
+        ctx.textAlign = right ? 'right' : 'left';
+        ctx.fillText(String(changes.length - index), x + (right ? -3 : 3) * devicePixelRatio, bbox.top + 11 * devicePixelRatio);
       });
       ctx.restore();
     }],

@@ -15,7 +15,7 @@ export const askForKey = (app) => show(app, { id: 'key' });
 
 export function dialogs(app) {
   if (!open) return [];
-  const content = open.id === 'key' ? keyForm(app) : open.id === 'state' ? stateForm(app, open) : open.draw(app, close, failure);
+  const content = open.id === 'key' ? keyForm(app) : open.id === 'state' ? stateForm(app, open) : open.id === 'exclude' ? excludeForm(app, open) : includeForm(app, open);
   return [h('dialog', { key: open.id, keep: modal, data: { content, closed: () => close(app) }, 'aria-labelledby': 'dialog-title' })];
 }
 
@@ -84,6 +84,47 @@ function stateForm(app, { experiment, state }) {
       complaint(failure),
       h('p', { class: 'buttons' },
         h('button', { class: 'main', type: 'submit', autofocus: true }, paused ? 'Pause' : 'Resume'),
+        h('button', { type: 'button', onclick: () => close(app) }, 'Cancel'))),
+  ];
+}
+
+// What an outage or a mistake has spoilt; times are UTC, as everywhere.
+function excludeForm(app, { experiment, from, to }) {
+  const act = (event) => {
+    event.preventDefault();
+    const { first, last } = event.target.elements;
+    const arms = [...event.target.querySelectorAll('input[type=checkbox]:checked')].map((box) => box.value);
+    attempt(app, () => post(of(experiment.name, 'exclude'), { from_ms: stamp(first.value), to_ms: stamp(last.value), arms }));
+  };
+  const field = (name, label, ms) => h('label', {}, label, h('input', { name, type: 'datetime-local', required: true, value: new Date(ms).toISOString().slice(0, 16) }));
+  return [
+    h('form', { onsubmit: act, key: 'form' },
+      h('h2', { id: 'dialog-title' }, `Exclude data of ${experiment.name}`),
+      h('p', {}, 'Decisions of this time no longer count, with all that they earned: neither in learning nor in reports. It can be taken back.'),
+      h('div', { class: 'fields' }, field('first', 'From, UTC', from), field('last', 'To, UTC', to)),
+      h('fieldset', {}, h('legend', {}, 'Of these arms; of all where none is chosen'),
+        experiment.arms.map((arm) => h('label', { key: arm, class: 'box' }, h('input', { type: 'checkbox', value: arm }), arm))),
+      complaint(failure),
+      h('p', { class: 'buttons' },
+        h('button', { class: 'main', type: 'submit' }, 'Exclude'),
+        h('button', { type: 'button', onclick: () => close(app) }, 'Cancel'))),
+  ];
+}
+
+const stamp = (text) => Date.parse(`${text}Z`);
+
+function includeForm(app, { experiment, number }) {
+  const act = (event) => {
+    event.preventDefault();
+    attempt(app, () => post(of(experiment.name, 'include'), { number }));
+  };
+  return [
+    h('form', { onsubmit: act, key: 'form' },
+      h('h2', { id: 'dialog-title' }, 'Let it count again?'),
+      h('p', {}, 'What was excluded counts again, as if it had never been excluded.'),
+      complaint(failure),
+      h('p', { class: 'buttons' },
+        h('button', { class: 'main', type: 'submit', autofocus: true }, 'Let it count'),
         h('button', { type: 'button', onclick: () => close(app) }, 'Cancel'))),
   ];
 }

@@ -4,6 +4,7 @@ import { leaderboard } from './arms.js';
 import { curves } from './curves.js';
 import { show } from './dialogs.js';
 import { h } from './dom.js';
+import { exclusions } from './exclusions.js';
 import { NONE, count, number, plural, share, time, unbroken, value } from './format.js';
 import { guardrails } from './guardrails.js';
 import { lifts } from './lift.js';
@@ -37,6 +38,7 @@ export const experiment = {
       overTime(data, place, route),
       lifts(data),
       place >= 0 && totals(report),
+      exclusions(report, place, experiment, app),
     ];
   },
 };

@@ -27,7 +27,7 @@ function row(from, one, place) {
   const path = ['experiments', place, 'gist'];
   return h('li', { key: one.uid, class: `experiment is-${one.state}` },
     h('h2', {}, h('a', { href: `#/e/${encodeURIComponent(one.name)}` }, one.name), badge(one.state), ...alarms(one.gist)),
-    one.gist ? h('p', { class: 'sentence' }, unbroken(one.gist.headline)) : h('p', { class: 'sentence quiet' }, 'Its report is being made…'),
+    one.gist ? h('p', { class: 'sentence' }, value(from, [...path, 'headline'], unbroken)) : h('p', { class: 'sentence quiet' }, 'Its report is being made…'),
     h('p', { class: 'facts' },
       one.gist && traffic(from, path),
       h('span', {}, plural(one.arms.length, 'arm')),

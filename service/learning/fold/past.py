@@ -26,7 +26,7 @@ class Past(Protocol):
 
 
 class StoredPast:
-    """Past in a store. Raises UnavailableError as that does."""
+    """Past in a store. Raises UnavailableError as that does, CorruptError where the log cannot be read."""
 
     def __init__(self, store: Store, uid: str) -> None:
         self._store = store
@@ -36,7 +36,7 @@ class StoredPast:
         """Past.since."""
         cursor, end = f"{max(time_ms - 1, 0)}-{2**63 - 1}", order(until)
         while True:
-            page = self._store.poll({self._uid: cursor}, _PAGE).entries.get(self._uid, ())
+            page = self._store.poll({self._uid: cursor}, _PAGE, listed=False).of(self._uid)
             yield [entry for entry in page if order(entry.id) < end]
             if not page or order(page[-1].id) >= end:
                 return
@@ -44,7 +44,7 @@ class StoredPast:
 
     def first(self) -> Entry | None:
         """Past.first."""
-        return next(iter(self._store.poll({self._uid: START}, 1).entries.get(self._uid, ())), None)
+        return next(iter(self._store.poll({self._uid: START}, 1, listed=False).of(self._uid)), None)
 
     def record(self, version: int) -> bytes | None:
         """Past.record."""

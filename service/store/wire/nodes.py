@@ -142,7 +142,9 @@ class Nodes:
             start = [ClusterNode(host, port) for host, port in hosts]  # type: ignore[no-untyped-call]
             self._manager = NodesManager(start, from_url=True, require_full_coverage=False, **options)
         except (redis.RedisError, redis.exceptions.RedisClusterException) as error:
-            raise UnavailableError(f"store: the cluster cannot be asked what it looks like: {error}") from error
+            raise UnavailableError(
+                f"store: the cluster does not say what it looks like (is CLUSTER SLOTS allowed to this user?): {error}"
+            ) from error
 
     def of(self, key: str) -> Node:
         """The primary that has the key. redis.ConnectionError where none is known."""

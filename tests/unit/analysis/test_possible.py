@@ -24,7 +24,7 @@ from tests.rig.stage import KEYS, choose, reward
 ALGORITHMS = [name for name in POLICIES if name not in ("uniform", "fixed")]
 CONFIG = """
 experiment: {name}
-arms: [{{id: a}}, {{id: b}}, {{id: c}}, {{id: gone, state: paused}}, {{id: own, segments: [paid]}}]
+arms: [{{id: a, attributes: {{tone: warm}}}}, {{id: b}}, {{id: c, attributes: {{tone: cool}}}}, {{id: gone, state: paused}}, {{id: own, segments: [paid]}}]
 default_arm: a
 algorithm: {algorithm}
 holdout: {{share: 0.2}}
@@ -100,6 +100,10 @@ def report_is_possible(found: Report, low: float, high: float) -> None:
         if segment.stop is not None and not math.isnan(segment.stop.loss):
             assert segment.stop.loss >= 0.0
             assert segment.stop.remaining >= 0.0
+    for one in (*found.features, *(one for segment in found.segments for one in segment.attributes)):
+        assert ordered(one.low, one.difference, one.high)
+        assert bool(one.too_early) == math.isnan(one.low)
+        assert 0.0 <= one.share <= 1.0 + 1e-9
     for lift in found.lifts:
         assert ordered(lift.low, lift.difference, lift.high)
         assert ordered(lift.fixed_low, lift.difference, lift.fixed_high)

@@ -64,7 +64,7 @@ def test_a_timeline_ends_where_the_report_is(service: Service) -> None:
 
 def test_chances_end_where_the_report_is(service: Service) -> None:
     service.experiments.put(
-        "{experiment: shop, arms: [{id: old}, {id: new}], default_arm: old, metrics: [{id: order, primary: true, window: 1h}]}",
+        "{experiment: shop, arms: [{id: old}, {id: new}], default_arm: old, algorithm: beta, metrics: [{id: order, primary: true, window: 1h}]}",
         0,
     )
     for i in range(300):

@@ -19,9 +19,18 @@ from tests.oracles.state import Row
 from tests.rig.folding import NOW, add, columns_of, long_rows
 
 HELD = Rules(
-    segments=2, arms=3, metrics=2, columns=1, primary=0, low=-20, high=50, horizon_ms=DAY, control=(0.1, False, 0)
+    segments=2,
+    arms=3,
+    metrics=2,
+    columns=1,
+    primary=0,
+    low=-20,
+    high=50,
+    horizon_ms=DAY,
+    control=(0.1, False, 0),
+    guarded=(0, 4),
 )
-WIDE = HELD._replace(arms=4, metrics=3, version=2, applied_ms=9)
+WIDE = HELD._replace(arms=4, metrics=3, version=2, applied_ms=9, guarded=(0, 4, 0))
 
 
 class Replayed:

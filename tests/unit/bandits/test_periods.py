@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from bandits.pages import Pages, pack, unpack
-from bandits.periods import DAY, HOUR, HOURS_MS, ODDS
+from bandits.period_rows import ODDS
+from bandits.periods import DAY, HOUR, HOURS_MS
 from bandits.state import Rules, State
 from tests.oracles.state import Row
 from tests.rig.folding import NOW, add, long_rows

@@ -146,6 +146,29 @@ def test_nothing_is_expected_of_arms_that_are_untried_or_not_eligible(canned: Ca
     assert json.loads(lever("report", "hero", "--json").stdout)["segments"][0]["arms"][0]["posterior_mean"] is None
 
 
+def test_what_goes_along_with_earning_more(canned: Canned) -> None:
+    answer = report()
+    answer.features.append(
+        epb.Influence(
+            name="device", value="mobile", difference=0.02, low=0.01, high=0.03, share=0.25, standard_error=0.005
+        )
+    )
+    answer.features.append(epb.Influence(name="visits", step=2.5, difference=-0.01, low=-0.02, high=0.0, share=1.0))
+    answer.features.append(epb.Influence(name="member", value="true", too_early="few"))
+    answer.segments[0].attributes.append(
+        epb.Influence(name="tone", value="warm", difference=0.1, low=-0.1, high=0.3, share=0.5)
+    )
+    canned.answers["report"] = answer
+    lines = [" ".join(line.split()) for line in lever("report", "hero").stdout.splitlines()]
+    for line in (
+        "device = mobile 0.0200 0.0100 to 0.0300 25%",
+        "visits + 2.5 -0.0100 -0.0200 to 0 100%",
+        "tone = warm 0.1000 -0.1000 to 0.3000 50%",
+    ):
+        assert line in lines, lines
+    assert not any("member" in line for line in lines)
+
+
 def test_everyone_is_in_the_report_and_every_metric(canned: Canned) -> None:
     answer = report()
     for group, trials in (("policy", 12345), ("default", 77)):

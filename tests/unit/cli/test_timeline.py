@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from service.cli.timeline import sparkline
+from service.cli.past.timeline import sparkline
 from service.pb.lever.v1 import experiment_pb2 as epb
 from tests.rig.canned import Canned, lever
 from tests.rig.programs import ROOT

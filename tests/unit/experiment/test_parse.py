@@ -234,6 +234,9 @@ BAD: list[tuple[str, list[str]]] = [
          "at most 2,147,483,647")]),
     (edited(metrics="metrics: [{id: a, window: 7 days}]"), [
         "line 6: metrics[0].window: must be a duration such as 250ms, 30s, 10m, 4h or 7d"]),
+    (edited(metrics="metrics: [{id: a, window: 30s, min_delay: 30s}]"), [
+        "line 6: metrics[0].min_delay: must be below the window"]),
+    (edited(metrics="metrics: [{id: a, min_delay: 2h}]"), ["line 6: metrics[0].min_delay: must be from 0 to 1h"]),
     (edited(metrics="metrics: [{id: a, window: 500d}]"), ["line 6: metrics[0].window: must be from 16ms to 400d"]),
     (edited(x="holdout: {share: 0.6}"), ["line 7: holdout.share: must be between 0 and 0.5, not 0.6"]),
     (edited(x="log: {max: 12}"), ["line 7: log.max: must be a size such as 64kB, 512MB or 2GB"]),

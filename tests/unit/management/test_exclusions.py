@@ -176,7 +176,7 @@ def test_what_the_log_no_longer_has_cannot_be_excluded(service: Service, store: 
 def test_rows_are_taken_out_as_they_were_learned_from(service: Service) -> None:
     """Products of features came with a later configuration: rows of before have none, and none is taken out."""
     text = SHOP_OF_TWO + "algorithm: {name: ALGORITHM}\n"
-    service.experiments.put(text.replace("ALGORITHM", "linear_ts"), 0)
+    service.experiments.put(text.replace("ALGORITHM", "lints"), 0)
     for step, first in enumerate((0, 100)):
         for i in range(first, first + 100):
             made = choose(service, "shop", f"s{i}", context={"paid": i % 3 == 0, "mobile": i % 2 == 0})

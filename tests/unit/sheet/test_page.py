@@ -86,6 +86,29 @@ def test_it_needs_nothing_else(name: str) -> None:
     assert "@import" not in html
 
 
+def test_guardrails_are_there() -> None:
+    known: dict[str, Any] = {
+        "metric": "left",
+        "kind": "max",
+        "limit": 0.005,
+        "low": 0.0156,
+        "high": 0.0252,
+        "estimate": 0.0204,
+    }
+    paused = pb.GuardrailReport(arm="loud", state="paused", trials=15_051, paused_since_ms=1_790_000_000_000, **known)
+    drop = pb.GuardrailReport(
+        metric="buy", kind="max_drop", limit=0.1, arm="calm", state="holding", estimate=-0.02, low=-math.inf, high=0.1
+    )
+    early = pb.GuardrailReport(
+        metric="left", kind="max", limit=0.005, arm="calm", state="too early", estimate=NAN, low=NAN, high=NAN
+    )
+    report = pb.GetReportResponse(name="hero", metric="buy", guardrails=[paused, drop, early])
+    seen = Seen(page(report, pb.GetTimelineResponse()))
+    for words in ("paused since 2026-09-21", "15,051", "0.0156 to 0.0252", "-2.0 %", "left max 0.005", "too early"):
+        assert words in seen.text, words
+    assert {at for at, _, _ in seen.numbers} >= {"guardrails.0.low", "guardrails.1.estimate", "guardrails.2.trials"}
+
+
 def test_what_is_not_known_is_said_in_words() -> None:
     believed: dict[str, Any] = {
         "credible_low": NAN,

@@ -118,7 +118,7 @@ class GetReportRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class GetReportResponse(_message.Message):
-    __slots__ = ("name", "version", "algorithm", "metric", "segments", "log_id", "stale", "headline", "lifts", "sample_ratio", "totals", "guardrails", "exclusions")
+    __slots__ = ("name", "version", "algorithm", "metric", "segments", "log_id", "stale", "headline", "lifts", "sample_ratio", "totals", "guardrails", "exclusions", "features")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ALGORITHM_FIELD_NUMBER: _ClassVar[int]
@@ -132,6 +132,7 @@ class GetReportResponse(_message.Message):
     TOTALS_FIELD_NUMBER: _ClassVar[int]
     GUARDRAILS_FIELD_NUMBER: _ClassVar[int]
     EXCLUSIONS_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     algorithm: str
@@ -145,7 +146,8 @@ class GetReportResponse(_message.Message):
     totals: _containers.RepeatedCompositeFieldContainer[Total]
     guardrails: _containers.RepeatedCompositeFieldContainer[GuardrailReport]
     exclusions: _containers.RepeatedCompositeFieldContainer[Exclusion]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., algorithm: _Optional[str] = ..., metric: _Optional[str] = ..., segments: _Optional[_Iterable[_Union[SegmentReport, _Mapping]]] = ..., log_id: _Optional[str] = ..., stale: _Optional[bool] = ..., headline: _Optional[str] = ..., lifts: _Optional[_Iterable[_Union[Lift, _Mapping]]] = ..., sample_ratio: _Optional[_Union[SampleRatio, _Mapping]] = ..., totals: _Optional[_Iterable[_Union[Total, _Mapping]]] = ..., guardrails: _Optional[_Iterable[_Union[GuardrailReport, _Mapping]]] = ..., exclusions: _Optional[_Iterable[_Union[Exclusion, _Mapping]]] = ...) -> None: ...
+    features: _containers.RepeatedCompositeFieldContainer[Influence]
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., algorithm: _Optional[str] = ..., metric: _Optional[str] = ..., segments: _Optional[_Iterable[_Union[SegmentReport, _Mapping]]] = ..., log_id: _Optional[str] = ..., stale: _Optional[bool] = ..., headline: _Optional[str] = ..., lifts: _Optional[_Iterable[_Union[Lift, _Mapping]]] = ..., sample_ratio: _Optional[_Union[SampleRatio, _Mapping]] = ..., totals: _Optional[_Iterable[_Union[Total, _Mapping]]] = ..., guardrails: _Optional[_Iterable[_Union[GuardrailReport, _Mapping]]] = ..., exclusions: _Optional[_Iterable[_Union[Exclusion, _Mapping]]] = ..., features: _Optional[_Iterable[_Union[Influence, _Mapping]]] = ...) -> None: ...
 
 class Exclusion(_message.Message):
     __slots__ = ("number", "from_ms", "to_ms", "arms", "trials")
@@ -262,7 +264,7 @@ class SampleRatio(_message.Message):
     def __init__(self, expected: _Optional[float] = ..., observed: _Optional[float] = ..., p_value: _Optional[float] = ..., mismatch: _Optional[bool] = ...) -> None: ...
 
 class SegmentReport(_message.Message):
-    __slots__ = ("segment", "arms", "changes", "outage", "served", "too_early", "totals", "stop")
+    __slots__ = ("segment", "arms", "changes", "outage", "served", "too_early", "totals", "stop", "attributes")
     SEGMENT_FIELD_NUMBER: _ClassVar[int]
     ARMS_FIELD_NUMBER: _ClassVar[int]
     CHANGES_FIELD_NUMBER: _ClassVar[int]
@@ -271,6 +273,7 @@ class SegmentReport(_message.Message):
     TOO_EARLY_FIELD_NUMBER: _ClassVar[int]
     TOTALS_FIELD_NUMBER: _ClassVar[int]
     STOP_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
     segment: str
     arms: _containers.RepeatedCompositeFieldContainer[ArmReport]
     changes: _containers.RepeatedCompositeFieldContainer[Change]
@@ -279,7 +282,30 @@ class SegmentReport(_message.Message):
     too_early: bool
     totals: _containers.RepeatedCompositeFieldContainer[Total]
     stop: Stop
-    def __init__(self, segment: _Optional[str] = ..., arms: _Optional[_Iterable[_Union[ArmReport, _Mapping]]] = ..., changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., outage: _Optional[_Union[Outage, _Mapping]] = ..., served: _Optional[str] = ..., too_early: _Optional[bool] = ..., totals: _Optional[_Iterable[_Union[Total, _Mapping]]] = ..., stop: _Optional[_Union[Stop, _Mapping]] = ...) -> None: ...
+    attributes: _containers.RepeatedCompositeFieldContainer[Influence]
+    def __init__(self, segment: _Optional[str] = ..., arms: _Optional[_Iterable[_Union[ArmReport, _Mapping]]] = ..., changes: _Optional[_Iterable[_Union[Change, _Mapping]]] = ..., outage: _Optional[_Union[Outage, _Mapping]] = ..., served: _Optional[str] = ..., too_early: _Optional[bool] = ..., totals: _Optional[_Iterable[_Union[Total, _Mapping]]] = ..., stop: _Optional[_Union[Stop, _Mapping]] = ..., attributes: _Optional[_Iterable[_Union[Influence, _Mapping]]] = ...) -> None: ...
+
+class Influence(_message.Message):
+    __slots__ = ("name", "value", "step", "too_early", "difference", "standard_error", "low", "high", "share")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    TOO_EARLY_FIELD_NUMBER: _ClassVar[int]
+    DIFFERENCE_FIELD_NUMBER: _ClassVar[int]
+    STANDARD_ERROR_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    value: str
+    step: float
+    too_early: str
+    difference: float
+    standard_error: float
+    low: float
+    high: float
+    share: float
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ..., step: _Optional[float] = ..., too_early: _Optional[str] = ..., difference: _Optional[float] = ..., standard_error: _Optional[float] = ..., low: _Optional[float] = ..., high: _Optional[float] = ..., share: _Optional[float] = ...) -> None: ...
 
 class Stop(_message.Message):
     __slots__ = ("leader", "loss", "remaining", "settled")

@@ -84,7 +84,7 @@ def _run(folder: Path, days: int, seconds: float | None) -> None:
     from service.demo.shop import Shop
     from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
 
-    typer.echo(f"Lever starts in {folder} (at the very first start it compiles, which takes half a minute).")
+    typer.echo(f"Lever starts in {folder} (a very first start compiles its kernels first).")
     with Server(folder) as server:
         with bar(f"{days} days of visitors") as progress:
             begin(folder, days, progress)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, console, print_json
-from service.cli.exclude import in_words
 from service.cli.experiments import Name, moment
+from service.cli.past.exclude import in_words
 from service.remote.plain import plain
 from service.remote.words import number
 

@@ -1,0 +1,1 @@
+"""What happened to an experiment, and leaving some of it out, from a terminal."""
