@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from service.analysis.report import Report, report
+from service.analysis import worth
+from service.analysis.report import report
 from service.analysis.worth import Worth
-from service.learning.replica import Replica
 from service.server.assemble import Service
-from service.serving.snapshot import Snapshot
 from service.telemetry.metrics import Metrics
 from tests.rig.demo.shop import NOW, opened
 from tests.rig.stage import one_valued
@@ -45,12 +43,6 @@ def test_an_experiment_is_looked_at_again_only_when_it_is_due(
 ) -> None:
     looks: list[str] = []
     inspect = service.feed.inspect
-
-    def watched(name: str, look: Callable[[Snapshot, Replica, bool], Report]) -> Report:
-        looks.append(name)
-        return inspect(name, look)
-
-    monkeypatch.setattr(service.feed, "inspect", watched)
 
     def counted(name: str, look: Any) -> Any:
         looks.append(name)
