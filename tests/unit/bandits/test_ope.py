@@ -192,3 +192,23 @@ def test_one_heavy_row_is_refused() -> None:
 def test_propensities_that_cannot_be_true_are_refused() -> None:
     log = thin([0.5, 0.5], [0.3, 0.7], 5000)
     assert "weigh 0.8" in ope.support(log._replace(propensity=log.propensity * 1.2)).refused
+
+
+def test_a_holdout_beside_the_policy_counts_by_what_it_is_worth() -> None:
+    """Always the default: the policy seldom shows it, the holdout always. Either alone is worse than both."""
+    rng, n = np.random.default_rng(3), 20_000
+    held = rng.random(n) < 0.05
+    arm = np.where(held | (rng.random(n) < 0.02), 0, 1)
+    propensity = np.where(held, 1.0, np.where(arm == 0, 0.02, 0.98))
+    reward = (rng.random(n) < np.where(arm == 0, 0.2, 0.6)).astype(float)
+    log = ope.Logged(arm, propensity, reward, np.ones((n, 1)), np.tile([1.0, 0.0], (n, 1)), ope.folds(n))
+    both = ope.pooled(log, held)
+    alone = [ope.Logged(*(column[side] for column in log)) for side in (held, ~held)]  # type: ignore[arg-type]
+    worth = [ope.support(one).ess for one in alone]
+    assert ope.support(both).ess == pytest.approx(sum(worth), rel=0.01)  # exactly where both sides weigh 1 on average
+    assert ope.support(log).ess < worth[0]  # row by row the policy's few heavy rows drown the holdout's
+    assert ope.support(both).mean_weight == pytest.approx(1.0, abs=0.05)
+    found = ope.estimates(both)[1]
+    assert found.error < min(ope.estimates(one)[1].error for one in alone)
+    assert abs(found.value - 0.2) < 4 * found.error
+    assert ope.pooled(log, np.zeros(n, np.bool_)) is log
