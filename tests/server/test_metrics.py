@@ -97,11 +97,27 @@ class Scraped:
             asked = experiment_pb2.WarmStartRequest(name=name, csv=rows)
             ExperimentServiceStub(channel).WarmStart(asked, timeout=60, metadata=self.auth())
 
-    def put(self, name: str) -> None:
+    def put(self, name: str, more: str = "") -> None:
         """One more experiment; workers learn of it by polling."""
         with grpc.insecure_channel(self.site.grpc) as channel:
-            asked = experiment_pb2.PutExperimentRequest(config=CONFIG.format(name=name))
+            asked = experiment_pb2.PutExperimentRequest(config=CONFIG.format(name=name) + more)
             ExperimentServiceStub(channel).PutExperiment(asked, timeout=20, metadata=self.auth())
+
+    def measured(self) -> None:
+        """An experiment with a holdout, and visitors enough that a report says what it is worth."""
+        self.put("measured", "holdout: {share: 0.5}\n")
+        eventually(lambda: self.known("measured"))
+        with grpc.insecure_channel(self.site.grpc) as channel:
+            stub = PersonalizationServiceStub(channel)
+            for visitor in range(400):
+                asked = personalization_pb2.SelectRequest(experiment="measured", subject=f"v{visitor}")
+                made = stub.Select(asked, timeout=20, metadata=self.auth(), wait_for_ready=True)
+                if visitor % 2:
+                    event = personalization_pb2.RewardRequest(decision_id=made.decision_id)
+                    stub.Reward(event, timeout=20, metadata=self.auth())
+
+
+LIFTS = {"lever_lift", "lever_lift_low", "lever_lift_high"}  # take a holdout, and visitors
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +146,7 @@ def table() -> dict[str, tuple[str, tuple[str, ...], tuple[str, ...]]]:
 def test_the_table_is_what_a_server_exports(server: Scraped) -> None:
     server.select("hero", reward=True)
     server.teach("hero")
+    server.measured()
     server.site.flag("hero", "ann")
     assert server.site.call("GET", "/metrics", address=server.site.http, authorization="").status == 401
     with grpc.insecure_channel(server.site.grpc) as channel, pytest.raises(grpc.RpcError):
@@ -228,6 +245,7 @@ def test_gauges_come_and_go_with_an_experiment(server: Scraped) -> None:
                 and ("experiment", name) in labels}  # fmt: skip
 
     every = {name for name, family in FAMILIES.items() if family.kind == "gauge" and "experiment" in family.labels}
+    every -= LIFTS
     server.put("brief")
     eventually(lambda: server.known("brief"))
     assert server.sum("lever_probability_best", experiment="brief") == -1  # too early to say

@@ -37,7 +37,7 @@ def entry_of(rows: Rows) -> Entry:
 WRONG = [
     ("segment", 2), ("arm", 3), ("arm", 65535), ("metric", 2), ("time", -1), ("time", NOW + YEAR_MS + 1),
     ("time", 2**62), ("time", -(2**62)), ("propensity", 1.5), ("propensity", -0.5), ("propensity", np.inf),
-    ("flags", 128), ("x", 4097), ("x", -4097), ("x", -32768),
+    ("flags", 256), ("x", 4097), ("x", -4097), ("x", -32768),
 ]  # fmt: skip
 
 
