@@ -125,7 +125,7 @@ def test_the_creation_that_loses_leaves_no_key(subject: Subject) -> None:
     """Its name is taken between its look at the registry and its registration."""
     loser = subject.again()
     assert isinstance(loser, RedisStore)
-    loser._wire.run(loser._put, loser._keys.all("v")[:3], 1, 0, b"record", 50)
+    loser._wire.run(loser._put, loser._keys.all("v")[:3], 1, 0, b"record", 50, "")
     assert keys(subject, "{v}:*")
     with pytest.raises(ConflictError):
         loser._register(Put("v", "hero", 1, 0, b"record"))
