@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from service import logs
 from service.analysis.log_table import entries
 from service.demo.world import DAY_MS, HOUR_MS, UNNOTICED_MS, WORLDS, World, broken_then
 from service.experiment.features.column import Column
@@ -139,7 +138,6 @@ def _happens(service: Service, events: list[tuple[str, RewardEvent]]) -> None:
 
 def begin(folder: Path, days: int, progress: Progress = lambda _: None) -> None:
     """Give the running server of a data directory its past; one that has experiments keeps its own."""
-    logs.configure("error")  # what was found in the past is in the reports
     store = RedisStore(Embedded(folder).attach(), timeout=30.0)
     try:
         now = store.poll({})

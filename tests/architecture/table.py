@@ -55,12 +55,12 @@ PACKAGES: dict[str, frozenset[str]] = {
             "service service.analysis service.errors service.experiment service.pb service.remote service.text"
         ),
         "service.demo": (
-            "service.analysis service.errors service.experiment service.logs service.management service.pb "
+            "service.analysis service.errors service.experiment service.management service.pb "
             "service.security service.server service.serving service.store service.telemetry"
         ),
         "service.cli": (
-            "bandits service service.analysis service.assistant service.demo service.doctor service.errors service.experiment service.management "
-            "service.pb service.process service.remote service.security service.server service.sheet service.store "
+            "bandits service service.analysis service.assistant service.demo service.doctor service.errors "
+            "service.experiment service.logs service.management service.pb service.process service.remote service.security service.server service.sheet service.store "
             "service.text"
         ),
         "service.__main__": "service.cli",
@@ -94,10 +94,6 @@ LIBRARIES: dict[tuple[str, ...], tuple[str, ...]] = {
     ),
     ("grpc", "grpc_health", "grpc_reflection", "grpc_status", "google"): (
         "service.rpc", "service.security.certificates", "service.server", "service.remote", "service.console.worker",
-        "service.demo.shop", "service.cli", "lever_client",
-        "loadtest.rig", "loadtest.endurance", "loadtest.mailing", "loadtest.replay", "loadtest.speed",
-        "service.assistant.tools", "service.assistant.server", "service.demo.shop", "service.cli", "lever_client",
-        "loadtest.rig", "loadtest.endurance", "loadtest.replay", "loadtest.speed",
         "service.assistant.tools", "service.assistant.server", "service.demo.shop", "service.cli", "lever_client",
         "loadtest.rig", "loadtest.endurance", "loadtest.mailing", "loadtest.replay", "loadtest.speed",
     ),

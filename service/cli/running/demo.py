@@ -79,6 +79,7 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 def _run(folder: Path, days: int, seconds: float | None) -> None:
+    from service import logs
     from service.demo.past import begin
     from service.demo.server import Server
     from service.demo.shop import Shop
@@ -87,6 +88,7 @@ def _run(folder: Path, days: int, seconds: float | None) -> None:
     typer.echo(f"Lever starts in {folder} (a very first start compiles its kernels first).")
     with Server(folder) as server:
         with bar(f"{days} days of visitors") as progress:
+            logs.configure("error")  # what was found in the past is in the reports
             begin(folder, days, progress)
         with open_channel(server.grpc) as channel:
             experiments = ExperimentServiceStub(channel)

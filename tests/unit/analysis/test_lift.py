@@ -41,7 +41,8 @@ def test_lift_over_all_and_in_each_segment(service: Service) -> None:
         == whole.policy_reward_sum / whole.policy_trials - whole.holdout_reward_sum / whole.holdout_trials
     )
     assert money.policy_reward_sum == pytest.approx(20.5 * whole.policy_reward_sum)
-    assert 0.0 < whole.low < 0.25 < whole.high
+    assert 0.0 < whole.low < whole.difference < whole.high
+    assert abs(whole.difference - 0.25) < 5 * whole.standard_error
     assert whole.relative_low < 1.0 < whole.relative_high
     assert money.low < 10.25 - 2.5625 < money.high
     assert whole.incremental == pytest.approx(whole.difference * whole.policy_trials)
@@ -122,7 +123,8 @@ def test_arms_against_the_default(service: Service) -> None:
     new = arms["new"].effect
     assert new is not None
     assert new.too_early == ""
-    assert 0.0 < new.low < 0.25 < new.high
+    assert 0.0 < new.low < new.difference < new.high
+    assert abs(new.difference - 0.25) < 5 * new.standard_error
     assert new.p_value < 0.05
     assert new.difference == pytest.approx(arms["new"].mean - arms["old"].mean, abs=0.02)  # odds never moved
 
