@@ -53,6 +53,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "http": ("loadtest.speed.http", "an evaluation by OFREP beside a gRPC Select, on one core"),
     "rpc": ("loadtest.speed.rpc", "a full decision beside an empty call: CPU, calls a second, latency"),
     "start": ("loadtest.speed.start", "a first start and the next: CPU, kernel by kernel, and seconds"),
+    "reports": (
+        "loadtest.speed.reports",
+        "Select's latency while reports of a large experiment are made, and while none are",
+    ),
     "kernels": ("loadtest.speed.kernels", "decide and learn in process, beside bare NumPy and other libraries"),
     "open": ("loadtest.speed.open", "an open loop with a mixed load: latency at 25 to 90 % of capacity"),
     "store": ("loadtest.speed.store", "what trials, rewards and polls cost the store: CPU, memory, file"),
