@@ -2,7 +2,8 @@
 
 For (arm, side, bucket of 64): trials, squared weights, and of every metric the total. The sides: *own*, the policy's trials of
 the arm as they are; *drawn*, the same ones each worth 1 / its propensity, so that they stand for all traffic; *holdout*, what was
-held out while and where the arm could be drawn. They begin anew when the arm comes back after a pause, when its dates
+held out while and where the arm could be drawn. Choices among arms that a caller named are on the first side alone: an arm that was
+not among them could not have been drawn. They begin anew when the arm comes back after a pause, when its dates
 or segments change, and when the holdout or the default arm does: decisions of before no longer count, nor what they still earn.
 
 All cells are int64. Totals have at most 28 bits (`shift`), so that they fit as those of bandits/subjects.py do.
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from bandits._jit import FLOATS, INTS, INTS3, INTS4_OUT, entry
 from bandits.cells import HELD, POLICY, group_of
 from bandits.grid import MOST_BITS, shifted
+from bandits.layout import SUBSET
 from bandits.subjects import ARM_BUCKETS, WEIGHT, cut, fill, inside, weighed
 
 if TYPE_CHECKING:
@@ -145,9 +147,10 @@ def add(
     """
     for row in range(time.shape[0]):
         group, m, at = group_of(flags[row]), metric[row], bucket[row] % ARM_BUCKETS
+        named = flags[row] & SUBSET != 0
         if group == POLICY and propensity[row] > 0.0:
             first, end = arm[row], arm[row] + 1
-        elif group == HELD:
+        elif group == HELD and not named:
             first, end = 0, cells.shape[0]
         else:
             continue
@@ -160,7 +163,7 @@ def add(
             cells[k, side, SQUARES, at] += trial[row]
             if m >= 0:
                 cells[k, side, TOTALS + m, at] += moved
-            if group == POLICY:
+            if group == POLICY and not named:
                 weight = weighed(propensity[row])
                 whole = weight // 256
                 cells[k, DRAWN, TRIALS, at] += trial[row] * weight

@@ -15,6 +15,9 @@ def cells(rows: list[Row], rules: Rules) -> dict[tuple[object, ...], int]:
         held = oracle_group(row.flags) == 1
         if not held and (oracle_group(row.flags) != 0 or row.propensity <= 0.0):
             continue
+        named = bool(row.flags & 128)
+        if held and named:
+            continue
         weight = 0 if held else round(min(1 / row.propensity, 2**16) * 256)
         for arm in range(rules.arms) if held else [row.arm]:
             start, end = rules.window()[row.segment, arm].tolist()
@@ -25,7 +28,7 @@ def cells(rows: list[Row], rules: Rules) -> dict[tuple[object, ...], int]:
             if row.metric is not None and row.metric >= 0:
                 dropped = rules.guarded[row.metric]
                 gained = shift(row.new, dropped) - shift(row.old, dropped)
-            for side, times in (("holdout", 1),) if held else (("own", 1), ("drawn", weight)):
+            for side, times in (("holdout", 1),) if held else (("own", 1), ("drawn", weight))[: 1 if named else 2]:
                 where = (arm, side, row.bucket % 64)
                 out["trials", *where] += trials * times
                 out["squares", *where] += trials * (times if side != "drawn" else (weight // 256) ** 2)

@@ -122,7 +122,7 @@ class OracleState:
 
     def _drawn(self, out: dict[tuple[object, ...], int], row: Row, group: int) -> None:
         """Onto the row's arm, and where that is the default arm beside every other: inside the arm's window."""
-        if group != 0 or row.propensity <= 0.0:
+        if group != 0 or row.propensity <= 0.0 or row.flags & 128:
             return
         weight, default = round(min(1 / row.propensity, 2**16) * 256), self.rules.control[2]
         sides = [(row.arm, "own")]

@@ -24,7 +24,7 @@ def make_rows(seed: int, n: int, rules: Rules = RULES) -> list[Row]:
         kind = rng.choice(["trial", "reward", "reward", "expose"])
         rows.append(
             Row(
-                time, rng.randrange(rules.segments), rng.randrange(rules.arms), rng.choice([0, 0, 1, 8, 4]),
+                time, rng.randrange(rules.segments), rng.randrange(rules.arms), rng.choice([0, 0, 1, 8, 4, 128, 129]),
                 rng.randrange(256), tuple(rng.randint(-4096, 4096) for _ in range(rules.columns - 1)),
                 metric={"trial": None, "reward": rng.randrange(rules.metrics), "expose": -1}[kind],
                 old=rng.choice([0, 7, -3]) if kind == "reward" else 0,

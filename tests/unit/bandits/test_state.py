@@ -102,7 +102,7 @@ def dated(start: int, end: int) -> np.ndarray:
 
 def test_an_arm_is_compared_with_the_default_of_its_own_time() -> None:
     rows = [
-        replace(row, exposes=max(row.exposes, 0)) for row in make_rows(5, 400)
+        replace(row, exposes=max(row.exposes, 0)) for row in make_rows(5, 2000)
     ]  # none taken back: trials that never were
     rules = RULES._replace(windows=dated(500_000, 1_000_000))
     state = State(rules)
