@@ -171,12 +171,6 @@ def masses(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> N
         out[i] = (1.0 - floor) * out[i] + floor / n
 
 
-@entry(FLOATS, FLOATS, INTS, FLOATS_OUT, nogil=True)
-def fill(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> None:
-    """The pmf alone, for refreshes: x is f8[d] in units of 1."""
-    masses(packed, x.copy(), arms, out)  # writable, as of the others: `masses` is compiled once
-
-
 @entry(FLOATS, CELLS, INTS, WORD, WORD, FLOATS_OUT)
 def decide(packed: Floats, x: NDArray[np.int16], arms: NDArray[np.int64], unit: int, salt: int, out: Floats) -> int:
     """Choose: fill out (f8[n]) with the floored pmf and return the POSITION in `arms` of the drawn arm.
@@ -189,7 +183,38 @@ def decide(packed: Floats, x: NDArray[np.int16], arms: NDArray[np.int64], unit: 
     return race(out, arms, np.uint64(unit), np.uint64(salt))
 
 
-@entry(FLOATS, CELLS2, INTS, WORDS, WORD, INTS_OUT, FLOATS_OUT, nogil=True)
+@entry(FLOATS, CELLS2, INTS, WORDS, WORD, INTS_OUT, FLOATS_OUT, FLOATS, nogil=True)
+def without_lock(
+    packed: Floats,
+    rows: NDArray[np.int16],
+    arms: NDArray[np.int64],
+    units: NDArray[np.uint64],
+    salt: int,
+    chosen: NDArray[np.int64],
+    found: Floats,
+    x: Floats,
+) -> None:
+    """What decide_rows does (found: propensities) and, where there are no units, fill (found: the pmf).
+
+    One kernel, as all that makes a pmf would be in each.
+    """
+    kind, many = int(packed[KIND]), units.size > 0
+    out = np.empty(arms.size) if many else found
+    for i in range(max(units.size, 1)):
+        if i == 0 or kind in (LINUCB, LINTS, SQUARECB, OPTIMIST):
+            # one place that asks for a pmf, for one type of x: a writable one
+            masses(packed, features(packed, rows[i]) if many else x.copy(), arms, out)
+        if many:
+            winner = race(out, arms, units[i], np.uint64(salt))
+            chosen[i] = winner
+            found[i] = out[winner]
+
+
+# What a kernel is given for what it is not asked.
+NO_ROWS, NO_UNITS = np.empty((0, 0), np.int16), np.empty(0, np.uint64)
+NO_CHOICES, NOTHING = np.empty(0, np.int64), np.empty(0)
+
+
 def decide_rows(
     packed: Floats,
     rows: NDArray[np.int16],
@@ -200,11 +225,10 @@ def decide_rows(
     propensity: Floats,
 ) -> None:
     """decide() for each row of i2[N,d]; a context-free pmf is computed once. See policy.decide_batch."""
-    kind = int(packed[KIND])
-    out = np.empty(arms.size)
-    for i in range(units.size):
-        if i == 0 or kind in (LINUCB, LINTS, SQUARECB, OPTIMIST):
-            masses(packed, features(packed, rows[i]), arms, out)
-        winner = race(out, arms, units[i], np.uint64(salt))
-        chosen[i] = winner
-        propensity[i] = out[winner]
+    if units.size:
+        without_lock(packed, rows, arms, units, salt, chosen, propensity, NOTHING)
+
+
+def fill(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> None:
+    """The pmf alone, for refreshes: fill out (f8[n]) at x, f8[d] in units of 1."""
+    without_lock(packed, NO_ROWS, arms, NO_UNITS, 0, NO_CHOICES, out, x)
