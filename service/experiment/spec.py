@@ -82,7 +82,10 @@ class SegmentSpec(msgspec.Struct, frozen=True):
 
 
 class MetricSpec(msgspec.Struct, frozen=True):
-    """What a reward means. `unit` is the grain in which totals are counted; `client` lets browser keys send it."""
+    """What a reward means. `unit` is the grain in which totals are counted; `client` lets browser keys send it.
+
+    One with `weights`, by metric, is their sum, and all but its id and `primary` follows from theirs.
+    """
 
     id: str
     primary: bool
@@ -97,6 +100,7 @@ class MetricSpec(msgspec.Struct, frozen=True):
     credit: str = "last"
     credit_half_life_ms: int = 7 * 86_400_000
     min_delay_ms: int = 0
+    weights: dict[str, float] = {}
 
 
 class GuardrailSpec(msgspec.Struct, frozen=True):
