@@ -13,6 +13,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from service.errors import CorruptError, InvalidError, Violation
 from service.experiment.doubts import lookalikes
@@ -69,6 +71,7 @@ class Arm:
     state: str
     start_ms: int | None
     end_ms: int | None
+    cost: float  # of showing it once, in the primary metric's own unit
 
     def active(self, segment: int, now_ms: int) -> bool:
         """Whether it may be drawn in that segment now."""
@@ -126,6 +129,13 @@ class Experiment:
     pauses: Pauses
     exclusions: tuple[ExclusionSpec, ...]
     excluded: int
+
+    @property
+    def costs(self) -> NDArray[np.float64] | None:
+        """f8[arms]: what showing each costs, in units of the primary metric's scale; None: nothing."""
+        if not any(arm.cost for arm in self.arms):
+            return None
+        return np.array([arm.cost / self.primary.scale for arm in self.arms])
 
     def moved(self, metric: int, version: int) -> tuple[Composite, ...]:
         """The sums of metrics that a reward of this one moves, of a decision of this version."""
@@ -266,7 +276,7 @@ def _composites(numbers: Numbers) -> tuple[tuple[Composite, int], ...]:
 
 def _arm(place: int, spec: ArmSpec, segments: Segments) -> Arm:
     where = None if spec.segments is None else frozenset(segments.numbers[segment] for segment in spec.segments)
-    return Arm(place, spec.id, spec.payload, spec.attributes, where, spec.state, spec.start_ms, spec.end_ms)
+    return Arm(place, spec.id, spec.payload, spec.attributes, where, spec.state, spec.start_ms, spec.end_ms, spec.cost)
 
 
 def _priors(arms: Sequence[ArmSpec], primary: Metric) -> Mapping[int, tuple[float, float]]:

@@ -99,7 +99,7 @@ def _merge(new: Sequence[Named], old: Sequence[Named]) -> tuple[Named, ...]:
 
 def _gone(arm: ArmSpec) -> ArmSpec:
     """What stays of an arm that the newest file does not name: its place and its name."""
-    return ArmSpec(arm.id, "null", arm.attributes, arm.segments, "retired")
+    return ArmSpec(arm.id, "null", arm.attributes, arm.segments, "retired", cost=arm.cost)
 
 
 def _columns(spec: Spec, old: Sequence[ColumnSpec]) -> tuple[ColumnSpec, ...]:

@@ -71,7 +71,7 @@ def _experiment(root: Item, problems: Problems) -> Spec:
     check_priors(fields, arms, metrics)
     algorithm = read_algorithm(fields, arms, features, metrics)
     share, uniform = _holdout(fields)
-    guardrails = read_guardrails(fields, metrics, share)
+    guardrails = read_guardrails(fields, metrics, share, arms)
     sticky = fields.duration("sticky", 1, 400 * DAY_MS)
     half_life = fields.duration("half_life", 1, _YEARS)
     keep_ms, keep_bytes = _log(fields)

@@ -32,7 +32,7 @@ class PriorSpec(msgspec.Struct, frozen=True):
 
 
 class ArmSpec(msgspec.Struct, frozen=True):
-    """One variant. `payload` is JSON text; `segments` None means everywhere."""
+    """One variant. `payload` is JSON text; `segments` None means everywhere; `cost` is of showing it once."""
 
     id: str
     payload: str
@@ -42,6 +42,7 @@ class ArmSpec(msgspec.Struct, frozen=True):
     start_ms: int | None = None
     end_ms: int | None = None
     prior: PriorSpec | None = None
+    cost: float = 0.0
 
 
 class FeatureSpec(msgspec.Struct, frozen=True):

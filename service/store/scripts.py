@@ -151,7 +151,7 @@ def claim_call(keys: Keys, uid: str, claims: Sequence[Claim]) -> tuple[list[str]
                 claim.deadline,
                 max(claim.expires, claim.deadline),
                 digest(claim.event),
-                sum(1 << composites.setdefault(one, len(composites)) for one in claim.moves),
+                sum(1 << composites.setdefault(one, len(composites)) for one in claim.moves) if claim.moves else 0,
             )
         )
     rows = b"".join(claim.row for claim in claims)

@@ -113,3 +113,54 @@ def test_a_sum_that_comes_later_counts_later_decisions(world: Stage, server: Ser
     reward(server, before, metric="order", value=7.0, event_id="b")
     reward(server, choose(server, "later", "bob"), metric="order", value=5.0, event_id="c")
     assert earned(world, "later") == {"order": 22.0, "signup": 0.0, "value": 5.0}
+
+
+COSTLY = """
+experiment: vouchers
+arms: [{id: plain}, {id: voucher, cost: COST}, {id: gift, cost: 3}]
+default_arm: plain
+algorithm: {name: uniform}
+holdout: {share: 0.3}
+metrics:
+  - {id: order, unit: 0.01, max: 500, window: 1h}
+  - {id: signup, window: 1h}
+  - {id: value, primary: true, weights: {order: 1, signup: 0.2}}
+guardrails: [{metric: value, max_drop: 0.9}]
+"""
+
+
+def test_what_arms_cost_is_taken_from_all_that_is_told_of_them(world: Stage, server: Service) -> None:
+    """Every trial of an arm costs the same, so all that is told moves by it; a cost that changes moves it again."""
+    server.experiments.put(COSTLY.replace("COST", "0"), 0)
+    server.feed.refresh(60.0)
+    rng = random.Random(3)
+    events = []
+    for i in range(600):
+        token = from_text(choose(server, "vouchers", f"s{i}").decision_id)
+        if rng.random() < 0.5:
+            events.append(RewardEvent(token, "order", round(rng.uniform(5.0, 15.0), 2)))
+        events.append(RewardEvent(token, "signup", float(rng.random() < 0.3)))
+    assert set(server.use_cases.reward(events)) == {Outcome.APPLIED}
+    world.settle()
+    told = []
+    for cost in ("0", "1.25"):
+        server.experiments.put(COSTLY.replace("COST", cost), None)
+        server.feed.refresh(60.0)
+        told.append(server.experiments.report("vouchers"))
+    free, left = told
+    for was, now in zip(free.segments[0].arms, left.segments[0].arms, strict=True):
+        by = 1.25 if now.arm == "voucher" else 0.0
+        assert now.mean == pytest.approx(was.mean - by)
+        assert now.posterior_mean == pytest.approx(was.posterior_mean - by)
+        assert now.metrics[0].cost == pytest.approx(now.trials * {"plain": 0.0, "voucher": 1.25, "gift": 3.0}[now.arm])
+        assert [one.mean for one in now.metrics[1:]] == [one.mean for one in was.metrics[1:]]
+        if now.effect is not None and was.effect is not None:
+            assert now.effect.difference == pytest.approx(was.effect.difference - by)
+            assert now.effect.high - now.effect.low == pytest.approx(was.effect.high - was.effect.low)
+    share = next(arm.traffic_share for arm in left.segments[0].arms if arm.arm == "voucher")
+    assert left.lifts[0].difference == pytest.approx(free.lifts[0].difference - 1.25 * share)
+    assert left.lifts[0].low == pytest.approx(free.lifts[0].low - 1.25 * share)
+    assert [one.difference for one in left.lifts[1:]] == [one.difference for one in free.lifts[1:]]
+    before, after = (next(g for g in r.guardrails if g.arm == "voucher") for r in (free, left))
+    held = free.lifts[0].holdout_reward_sum / free.lifts[0].holdout_trials
+    assert (after.estimate - before.estimate) * held == pytest.approx(-1.25, abs=1e-6)

@@ -46,8 +46,9 @@ def _arm(fields: Fields) -> ArmSpec:
     state = fields.choice("state", ARM_STATES, "active")
     start, end = fields.span()
     prior = _prior(fields.child("prior"))
+    cost = fields.number("cost", 0.0, _BIG) or 0.0
     fields.done()
-    return ArmSpec(arm_id or "", payload, attributes, segments, state, start, end, prior)
+    return ArmSpec(arm_id or "", payload, attributes, segments, state, start, end, prior, cost)
 
 
 def _prior(fields: Fields | None) -> PriorSpec | None:
@@ -111,6 +112,10 @@ def read_algorithm(
     if name == "beta" and primary is not None and primary.weights:
         said = f'beta learns whether a reward came, not what it is worth; "{primary.id}" has parts of different worth: use auto'
         fields.add("algorithm", said)
+    if name == "beta" and any(arm.cost for arm in arms):
+        fields.add(
+            "algorithm", "beta learns whether a reward came, not what it is worth: no arm may have a cost; use auto"
+        )
     declared = POLICIES[name].settings
     weights = _weights(part or fields, part, arms) if name == "fixed" else {}
     settings = read_settings(part, POLICIES[name]) if part else {}
