@@ -47,7 +47,7 @@ class Sums(NamedTuple):
 class Posterior(NamedTuple):
     """Result of a derive, never changed afterwards; the arrays are read-only but for `packed`.
 
-    `par` are context-free parameters: (a, b, 0) of a Beta, (mean, scale, dof) of a Student t, (weight, 0, 0).
+    `par` are context-free parameters: (a, b, 0) of a Beta, (mean, scale, dof) of a Student t, (weight, 0, 0), (a, b, cost) of REVENUE.
     The score of arm k at x is centred at theta_k.x with scale sqrt(x' cov_k x) and `dof` degrees of freedom (inf:
     normal). Context-free policies have d = 1, and there theta, cov, dof are the Normal-Inverse-Gamma belief about
     the mean reward (not for BETA). `packed` is all of it for the kernels: unpacking a NamedTuple costs more than
@@ -81,6 +81,36 @@ def _triangle(columns: int) -> NDArray[np.int64]:
     at = np.array([i * columns + j for j in range(columns) for i in range(j + 1)], np.int64)
     at.flags.writeable = False
     return at
+
+
+def charged(post: Posterior, costs: Floats | None) -> Posterior:
+    """The same about what arms earn beyond their costs (f8[K], in units of the sums): every mean lies so much lower.
+
+    A cost is known, so nothing is learned of it: it may change at any time, and what was summed stays. ValueError for BETA, which
+    believes in a chance.
+    """
+    if costs is None or post.kind in (Kind.UNIFORM, Kind.FIXED):
+        return post
+    if post.kind == Kind.BETA:
+        raise ValueError("a chance of a reward has no cost")
+    par, theta = post.par.copy(), post.theta.copy()
+    if post.kind == Kind.REVENUE:
+        par[:, 2] = costs  # theta is the value of an order there, which is not what a trial earns
+    else:
+        theta[:, 0] -= costs
+    least = post.least - float(costs.max(initial=0.0))
+    return pack(
+        Kind(post.kind),
+        par,
+        theta,
+        post.cov.copy(),
+        post.dof.copy(),
+        post.alpha,
+        post.grid.copy(),
+        post.floor,
+        post.design,
+        least,
+    )
 
 
 def pack(

@@ -35,6 +35,7 @@ class Seen(NamedTuple):
     s1: Floats  # sum of r
     s2: Floats  # sum of r^2
     slot: Floats  # f8[4]: n, rewarded, s1, s2 of all arms together
+    costs: Floats | None = None  # f8[K]: of showing each, which its rewards are without; None: nothing
 
 
 class Span(NamedTuple):
@@ -88,7 +89,15 @@ def seen(sums: Sums, x: Floats, priors: Priors | None = None) -> Seen:
 
 def thinned(given: Seen, crowding: float) -> Seen:
     """The same as fewer trials: where visits of one subject go together, n of them tell as much as n / crowding."""
-    return Seen(given.n / crowding, given.s1 / crowding, given.s2 / crowding, given.slot)
+    return given._replace(n=given.n / crowding, s1=given.s1 / crowding, s2=given.s2 / crowding)
+
+
+def net(given: Seen, span: Span) -> Span:
+    """What a mean less the arm's costs can be."""
+    if given.costs is None:
+        return span
+    low, high = span.low - float(given.costs.max()), span.high - float(given.costs.min())
+    return Span(low, high, binary=False)
 
 
 @entry(FLOATS3, FLOATS2, FLOATS, FLOATS, FLOATS, FLOATS2_OUT, nogil=True)
@@ -124,11 +133,15 @@ def at_average(xx: Floats, xr: Floats, s2: Floats, n: Floats, x: Floats, out: Fl
 
 
 def shapes(given: Seen, span: Span) -> Floats:
-    """f8[K,3]: a and b of each arm's Beta on the span, and the mean of its own trials, 0 to 1 on the span."""
-    width = span.high - span.low
+    """f8[K,3]: a and b of each arm's Beta on the span less costs, and the mean of its own trials, 0 to 1 on that.
+
+    A cost moves an arm's mean and no variance. `span` is that of rewards.
+    """
+    costs, outer = (0.0 if given.costs is None else given.costs), net(given, span)
+    width = outer.high - outer.low
     s1 = np.clip(given.s1, span.low * given.n, span.high * given.n)
     out = np.empty((given.n.size, 3))
-    if span.binary:
+    if outer.binary:
         own = s1 / span.high
         out[:, 0], out[:, 1] = own + 0.5, given.n - own + 0.5
     else:
@@ -136,12 +149,12 @@ def shapes(given: Seen, span: Span) -> Floats:
         total = given.n + 1.0
         mean = (s1 + first) / total
         variance = np.maximum((given.s2 + second) / total - mean * mean, 0.0) / (total + 1.0) / (width * width)
-        at = (mean - span.low) / width
+        at = (mean - costs - outer.low) / width
         worth = np.clip(at * (1.0 - at) / np.maximum(variance, at * (1.0 - at) / SURE + 1e-300) - 1.0, 1.0, SURE)
         out[:, 0], out[:, 1] = np.maximum(at * worth, 1e-3), np.maximum((1.0 - at) * worth, 1e-3)
-    prior = out[:, 0] / (out[:, 0] + out[:, 1])
-    raw = np.divide(s1, given.n, out=prior * width + span.low, where=given.n > 0.0)
-    out[:, 2] = (raw - span.low) / width
+    out[:, 2] = out[:, 0] / (out[:, 0] + out[:, 1])
+    raw = np.divide(s1, given.n, out=np.zeros_like(s1), where=given.n > 0.0)
+    out[:, 2] = np.where(given.n > 0.0, (raw - costs - outer.low) / width, out[:, 2])
     return out
 
 
@@ -165,6 +178,9 @@ def summary(given: Seen, span: Span, arms: NDArray[np.int64]) -> Summary:
     Mean and interval are an arm's own. Which is the best is asked of arms as a family, at several spreads of it.
     """
     own, width = shapes(given, span)[arms], span.high - span.low
+    own, panel = shapes(given, span)[arms], rule(BETA_NODES)
+    span = net(given, span)
+    width = span.high - span.low
     ends, best, loss = np.empty((3, arms.size)), np.zeros(arms.size), np.zeros(arms.size)
     intervals(own, ends)
     for weight, shape in families(own):

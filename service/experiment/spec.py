@@ -32,7 +32,7 @@ class PriorSpec(msgspec.Struct, frozen=True):
 
 
 class ArmSpec(msgspec.Struct, frozen=True):
-    """One variant. `payload` is JSON text; `segments` None means everywhere."""
+    """One variant. `payload` is JSON text; `segments` None means everywhere; `cost` is of showing it once."""
 
     id: str
     payload: str
@@ -42,6 +42,7 @@ class ArmSpec(msgspec.Struct, frozen=True):
     start_ms: int | None = None
     end_ms: int | None = None
     prior: PriorSpec | None = None
+    cost: float = 0.0
 
 
 class FeatureSpec(msgspec.Struct, frozen=True):
@@ -82,7 +83,10 @@ class SegmentSpec(msgspec.Struct, frozen=True):
 
 
 class MetricSpec(msgspec.Struct, frozen=True):
-    """What a reward means. `unit` is the grain in which totals are counted; `client` lets browser keys send it."""
+    """What a reward means. `unit` is the grain in which totals are counted; `client` lets browser keys send it.
+
+    One with `weights`, by metric, is their sum, and all but its id and `primary` follows from theirs.
+    """
 
     id: str
     primary: bool
@@ -97,6 +101,7 @@ class MetricSpec(msgspec.Struct, frozen=True):
     credit: str = "last"
     credit_half_life_ms: int = 7 * 86_400_000
     min_delay_ms: int = 0
+    weights: dict[str, float] = {}
 
 
 class GuardrailSpec(msgspec.Struct, frozen=True):

@@ -232,7 +232,7 @@ def test_equal_arms_have_equal_odds(seed: int, arms: int) -> None:
 
 def share(n: Sequence[float], won: Sequence[float], control: int | None = None) -> Floats:
     sums = oracle.counts(n, won)
-    return shares(sums, (sums.s1 / np.maximum(sums.n, 1.0))[:, None], np.arange(len(n)), control)
+    return shares(sums, (sums.s1 / np.maximum(sums.n, 1.0))[:, None], np.arange(len(n)), Side(control=control))
 
 
 def test_shares_for_the_sake_of_evidence() -> None:
