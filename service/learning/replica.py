@@ -24,10 +24,11 @@ from service.learning.fold.rules import rules_of
 from service.learning.reviews import FIELD, OLD_FIELDS, Reviews, reviewed
 from service.serving.snapshot import Slot, Snapshot
 from service.store.contract import START, Checkpoint, Entry, Loaded
+from service.store.scripts import STATE_FORMAT
 
 CHECKPOINT_ROWS = 10_000  # rows between checkpoints at the least
 CHECKPOINT_SHARE = 64  # and at least a row for so many bytes of checkpoint
-FORMAT = b"3"
+FORMAT = b"%d" % STATE_FORMAT
 READ_FORMATS = (b"1", b"2", FORMAT)  # "1" had no sums by propensity, "2" none by hour and day
 
 
@@ -270,7 +271,10 @@ class Replica:
         try:
             form = fields.pop("format")
             if form not in READ_FORMATS:
-                raise CorruptError(f"the checkpoint of {self.uid} has a format this version does not read")
+                known = ", ".join(read.decode() for read in READ_FORMATS)
+                raise CorruptError(
+                    f"the checkpoint of {self.uid} has format {form.decode(errors='replace')}; this version reads {known}"
+                )
             self._record = fields.pop("config")
             self.reviews = Reviews(fields.pop(FIELD, None))
             for name in OLD_FIELDS:
