@@ -21,8 +21,11 @@ _TELLS = ("--save", "", "--cluster-enabled", "yes", "--cluster-require-full-cove
 class Member(Engine):
     """One engine of a cluster."""
 
-    def __init__(self, binary: Path, folder: Path, ports: tuple[int, int], options: Sequence[str]) -> None:
-        super().__init__(binary, folder, ports[0], ("--cluster-port", str(ports[1]), *_TELLS, *options))
+    def __init__(
+        self, binary: Path, folder: Path, ports: tuple[int, int], options: Sequence[str], tls: Path | None = None
+    ) -> None:
+        bus = ("--cluster-port", str(ports[1]), *(("--tls-cluster", "yes") if tls is not None else ()))
+        super().__init__(binary, folder, ports[0], (*bus, *_TELLS, *options), tls)
 
     @property
     def id(self) -> str:
@@ -116,12 +119,13 @@ def cluster(
     replicas: int = 1,
     options: Sequence[str] = (),
     timeout_ms: int = 1000,
+    tls: Path | None = None,
 ) -> Iterator[Cluster]:
-    """A cluster in step for as long as the block; `options` of every engine."""
+    """A cluster in step for as long as the block; `options` of every engine, `tls` as of an Engine."""
     count = primaries * (1 + replicas)
     ports = free_ports(2 * count)
     told = ("--cluster-node-timeout", str(timeout_ms), "--repl-diskless-sync-delay", "0", *options)
-    members = [Member(binary, folder / str(i), (ports[2 * i], ports[2 * i + 1]), told) for i in range(count)]
+    members = [Member(binary, folder / str(i), (ports[2 * i], ports[2 * i + 1]), told, tls) for i in range(count)]
     made = Cluster(members)
     try:
         for member in members:
