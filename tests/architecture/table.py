@@ -77,6 +77,10 @@ PACKAGES: dict[str, frozenset[str]] = {
             "bandits loadtest.engines loadtest.rig service.logs service.pb service.security service.server service.serving service.store "
             "service.telemetry"
         ),
+        "loadtest.capacity": (
+            "bandits loadtest.engines loadtest.rig loadtest.speed service.experiment service.learning service.logs service.server "
+            "service.serving service.store service.telemetry"
+        ),
         "loadtest.learning": (
             "bandits loadtest.replay loadtest.rig service.experiment service.learning service.process service.serving "
             "service.store service.telemetry"
