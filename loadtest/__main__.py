@@ -64,8 +64,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "loadtest.capacity.spread",
         "one experiment among up to 10,000 on a cluster: CPU of a start, a turn, a choice, a reward",
     ),
-    "folding": (
-        "loadtest.capacity.folding",
+    "adding": (
+        "loadtest.capacity.adding",
         "every server adding up every row, beside one that does and others that load: CPU, and where they cross",
     ),
     "scale": ("loadtest.speed.scale", "cost of a decision, start and memory as everything grows"),

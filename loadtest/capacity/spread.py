@@ -11,7 +11,7 @@ import argparse
 import gc
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,9 +21,10 @@ from bandits.warmup import warm
 from loadtest.engines.cluster import cluster
 from loadtest.rig import summaries
 from loadtest.rig.report import emit, machine, save
-from loadtest.speed.scale import CONTEXT, KEYS, config
+from loadtest.speed.scale import KEYS, config
 from service import logs
 from service.experiment.compiled import Record, build
+from service.experiment.features.column import Value
 from service.experiment.parse import parse
 from service.server.assemble import Service, Tuning
 from service.server.assemble import build as assemble
@@ -36,6 +37,7 @@ from service.store.redis import RedisStore
 from service.telemetry.metrics import Metrics
 
 SIZES = (1, 10, 100, 1000, 10_000)
+VISITOR: Mapping[str, Value] = {"industry": "software", "source": "search", "returning": True}
 USED = 10  # experiments with choices and rewards
 CHOICES = 50  # of each of these, and as many rewards
 ROUNDS = 15
@@ -83,7 +85,7 @@ def _used(service: Service, names: Sequence[str]) -> dict[str, float]:
 
     def choose() -> list[str]:
         return [
-            select(name, f"visitor-{i}", CONTEXT, (), "", False, Mode.NORMAL).decision_id
+            select(name, f"visitor-{i}", VISITOR, (), "", False, Mode.NORMAL).decision_id
             for name in names
             for i in range(CHOICES)
         ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -62,10 +64,20 @@ class Cluster:
                 return [by_port[port] for port in dict.fromkeys(owner for _, _, owner in _slots(member))]
         raise LookupError("nobody answers")
 
-    def fail(self, member: Member) -> float:
-        """Kill a primary; seconds until its replica has taken over."""
+    def replicas(self, member: Member) -> list[Member]:
+        """Those that follow it."""
+        return [one for one in self.members if one is not member and _follows(one, member)]
+
+    def fail(self, member: Member, behind_s: float = 0.0) -> float:
+        """Kill a primary; seconds until its replica has taken over. For `behind_s` before that its replicas get nothing."""
+        copies = self.replicas(member) if behind_s else []
+        for one in copies:
+            os.kill(one.pid, signal.SIGSTOP)
+        time.sleep(behind_s)
         begun, held = time.monotonic(), {member.port}
         member.kill()
+        for one in copies:
+            os.kill(one.pid, signal.SIGCONT)
         wait(lambda: held.isdisjoint(one.port for one in self._as_seen_by_others(member)), FAILOVER_S)
         return time.monotonic() - begun
 
@@ -99,6 +111,13 @@ class Cluster:
                 with contextlib.suppress(redis.RedisError):
                     seen |= {owner for _, _, owner in _slots(one)}
         return [by_port[port] for port in seen]
+
+
+def _follows(member: Member, primary: Member) -> bool:
+    with contextlib.suppress(redis.RedisError):
+        told = member.client.info("replication")
+        return bool(told["role"] == "slave" and told["master_port"] == primary.port)
+    return False
 
 
 def _slots(member: Member) -> list[tuple[int, int, int]]:

@@ -164,7 +164,7 @@ def test_servers_are_upgraded_one_by_one_and_taken_back(site: Site) -> None:
     store.close()
     assert len(site.account.acked) > 1000
     assert {seen.get(nonce, 0) for nonce in site.account.acked} == {1}
-    assert (site.account.errors, site.account.strange) == ([], [])
+    assert (site.account.errors, site.account.strange, site.account.forgotten) == ([], [], 0)
 
 
 def test_rows_that_only_the_newer_one_knows_stop_nothing_but_their_experiment(site: Site) -> None:

@@ -1,4 +1,4 @@
-"""`python -m loadtest folding`: what it costs every server to add up every row, beside loading what one process came to.
+"""`python -m loadtest adding`: what it costs every server to add up every row, beside loading what one process came to.
 
 Each server reads the rows of all and adds them up. The other way were one process that adds up and stores the state, and
 servers that load it as often as they poll. Both are done here with the code that servers run, over a real engine, and
@@ -16,21 +16,25 @@ from pathlib import Path
 import numpy as np
 
 from bandits.layout import X_SCALE
+from loadtest.engines.engine import Engine
 from loadtest.rig.report import emit, machine, save
+from loadtest.rig.server import free_ports
 from service.experiment.compiled import build
 from service.experiment.parse import parse
 from service.learning.replica import Replica
 from service.store import rows as layout
 from service.store.contract import Loaded, Put, Store
-from service.store.embedded import Embedded
+from service.store.embedded import find_binary
 from service.store.redis import RedisStore
 
-ROWS = 200_000
+ROWS, PAST = 200_000, 20_000
+A_POLL = 20  # entries of one poll: those of 20 servers, ten times a second
 ENTRIES = (10, 50, 500)  # rows of one flush
-SHAPES = ((10, 0), (10, 16), (10, 64), (100, 16))  # arms, columns
+SHAPES = ((10, 0), (10, 16), (10, 62), (100, 16))  # arms, columns
 FRESH_S = 0.3  # as old as what servers choose by may be
 FLUSHES = 10  # a second and server
 LOADS = 20
+DAYS_MS = 30 * 86_400_000
 SERVERS = 20
 PER_SERVER = 7000  # decisions a second of one worker (docs/capacity.md)
 
@@ -39,30 +43,32 @@ def config(arms: int, columns: int) -> str:
     """An experiment of so many arms, and columns beside the constant: a number has two, itself and "missing"."""
     features = "".join(f"  f{i}: {{type: number, min: 0, max: 1}}\n" for i in range(columns // 2))
     return (
-        f"experiment: folding\ndefault_arm: a0\narms: [{', '.join(f'{{id: a{i}}}' for i in range(arms))}]\n"
+        f"experiment: adding\ndefault_arm: a0\narms: [{', '.join(f'{{id: a{i}}}' for i in range(arms))}]\n"
         f"algorithm: linucb\nholdout: {{share: 0.05}}\nmetrics: [{{id: click}}]\n"
         + (f"features:\n{features}" if columns else "")
     )
 
 
-def fill(store: Store, uid: str, arms: int, columns: int, an_entry: int) -> None:
-    """Trials of the last days, as servers flush them."""
+def fill(store: Store, uid: str, arms: int, columns: int, an_entry: int, days_ms: int = 0) -> None:
+    """Trials as servers flush them: of now, or of this time up to now."""
     rng, dtype, now = np.random.default_rng(1), layout.trial_dtype(columns), int(time.time() * 1000)
-    for sequence in range(ROWS // an_entry):
+    rows = PAST if days_ms else ROWS
+    for sequence in range(rows // an_entry):
+        numbers = np.arange(an_entry) + sequence * an_entry
         packed = np.zeros(an_entry, dtype)
-        packed["prefix"], packed["counter"] = 1, np.arange(an_entry) + sequence * an_entry
-        packed["version"], packed["propensity"], packed["time"] = 1, 1 / arms, now
+        packed["prefix"], packed["counter"], packed["version"], packed["propensity"] = 1, numbers, 1, 1 / arms
+        packed["time"] = now - days_ms + numbers * days_ms // rows
         packed["arm"], packed["bucket"] = rng.integers(0, arms, an_entry), rng.integers(0, 256, an_entry)
         packed["x"] = rng.integers(0, X_SCALE, (an_entry, columns))
-        store.append(uid, "writer", sequence + 1, dtype.itemsize, packed.tobytes(), 86_400_000)
+        store.append(uid, f"writer-{days_ms}", sequence + 1, dtype.itemsize, packed.tobytes(), 2 * DAYS_MS)
 
 
-def followed(store: Store, uid: str, record: bytes) -> tuple[Replica, float, float]:
-    """A server that adds everything up: CPU seconds of reading and of adding up."""
-    replica, read, added = Replica(uid, Loaded(record)), 0.0, 0.0
+def followed(store: Store, uid: str, loaded: Loaded) -> tuple[Replica, float, float]:
+    """A server that adds up what comes after a checkpoint: CPU seconds of reading and of adding up."""
+    replica, read, added = Replica(uid, loaded), 0.0, 0.0
     while True:
         begun = time.process_time()
-        entries = store.poll({uid: replica.cursor}, 1000, listed=False).of(uid)
+        entries = store.poll({uid: replica.cursor}, A_POLL, listed=False).of(uid)
         between = time.process_time()
         replica.fold(entries)
         read, added = read + between - begun, added + time.process_time() - between
@@ -86,9 +92,10 @@ def measure(store: Store, arms: int, columns: int) -> dict[str, float]:
         text = config(arms, columns)
         record = build(parse(text), text, uid, int(time.time() * 1000), None)
         store.put(Put(uid, uid, 1, 0, record))
+        fill(store, uid, arms, columns, an_entry, DAYS_MS)  # so that the state has all of its time buckets
+        past = followed(store, uid, Loaded(record))[0].whole()
         fill(store, uid, arms, columns, an_entry)
-        followed(store, uid, record)  # its caches and kernels
-        replica, read, added = followed(store, uid, record)
+        replica, read, added = followed(store, uid, Loaded(record, past))
         found |= {
             f"read_us_{an_entry}": round(read * 1e6 / ROWS, 3), f"add_us_{an_entry}": round(added * 1e6 / ROWS, 3),
         }  # fmt: skip
@@ -123,20 +130,22 @@ def crossing(found: dict[str, float]) -> dict[str, float]:
 
 def main(arguments: Sequence[str]) -> int:
     """Print a line of JSON for each shape of experiment."""
-    parser = argparse.ArgumentParser(prog="python -m loadtest folding", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m loadtest adding", description=__doc__)
     parser.add_argument("--out", type=Path, help="file for it")
     given = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="lever-folding-") as scratch:
-        engine = Embedded(Path(scratch))
+    with tempfile.TemporaryDirectory(prefix="lever-adding-") as scratch:
+        engine = Engine(find_binary(), Path(scratch), free_ports(1)[0], ("--save", ""))
         try:
-            store = RedisStore(engine.start(), timeout=60.0)
-            shapes = [measure(store, arms, columns) for arms, columns in SHAPES]
+            engine.start()
+            store = RedisStore(f"redis://127.0.0.1:{engine.port}", timeout=60.0)
+            shapes = []
+            for arms, columns in SHAPES:
+                shapes.append(measure(store, arms, columns))
+                emit(shapes[-1])
             store.close()
         finally:
-            engine.stop()
+            engine.kill()
     found = {"servers": SERVERS, "decisions_s_of_each": PER_SERVER, "fresh_s": FRESH_S, "shapes": shapes}
-    for line in shapes:
-        emit(line)
     if given.out is not None:
-        save(given.out, {"command": "python -m loadtest folding", "machine": machine(), **found})
+        save(given.out, {"command": "python -m loadtest adding", "machine": machine(), **found})
     return 0
