@@ -6,7 +6,9 @@ today's dependencies. A clone without history skips this.
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import re
 import subprocess
 import tarfile
@@ -52,10 +54,11 @@ def before() -> Path:
         )
         if asked.returncode:
             pytest.skip(f"the version before is not in this clone: {asked.stderr.decode().strip()}")
-        staged = folder.with_name(f"{folder.name}.new")
+        staged = folder.with_name(f"{folder.name}.{os.getpid()}")
         with tarfile.open(fileobj=io.BytesIO(asked.stdout)) as tar:
             tar.extractall(staged, filter="data")
-        staged.rename(folder)
+        with contextlib.suppress(OSError):  # somebody else was faster
+            staged.rename(folder)
     return folder
 
 
