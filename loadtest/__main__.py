@@ -51,6 +51,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "overload": ("loadtest.endurance.overload", "more calls than it can answer: what is still answered, and how fast"),
     "soak": ("loadtest.endurance.soak", "minutes or hours of traffic: do memory and descriptors grow?"),
     "http": ("loadtest.speed.http", "an evaluation by OFREP beside a gRPC Select, on one core"),
+    "rivals": (
+        "loadtest.speed.rivals",
+        "choices a second beside others' servers and empty ones, each with all of it on one core",
+    ),
     "rpc": ("loadtest.speed.rpc", "a full decision beside an empty call: CPU, calls a second, latency"),
     "start": ("loadtest.speed.start", "a first start and the next: CPU, kernel by kernel, and seconds"),
     "reports": (
