@@ -26,6 +26,7 @@ from service.experiment.spec import (
     ArmSpec,
     ColumnSpec,
     FeatureSpec,
+    Kept,
     MetricSpec,
     SegmentSpec,
     Spec,
@@ -33,7 +34,7 @@ from service.experiment.spec import (
 from service.text.fields import nearest
 
 
-class Numbers(msgspec.Struct, frozen=True):
+class Numbers(Kept, frozen=True):
     """Everything ever seen, by number, in its newest form; `features` also has those that were dropped.
 
     `columns` are the main columns, as rows have them; what is learned over are these and the products.
