@@ -177,8 +177,7 @@ def summary(given: Seen, span: Span, arms: NDArray[np.int64]) -> Summary:
 
     Mean and interval are an arm's own. Which is the best is asked of arms as a family, at several spreads of it.
     """
-    own, width = shapes(given, span)[arms], span.high - span.low
-    own, panel = shapes(given, span)[arms], rule(BETA_NODES)
+    own = shapes(given, span)[arms]
     span = net(given, span)
     width = span.high - span.low
     ends, best, loss = np.empty((3, arms.size)), np.zeros(arms.size), np.zeros(arms.size)

@@ -47,7 +47,9 @@ class Numbers(Kept, frozen=True):
     features: dict[str, FeatureSpec]
     products: tuple[ProductSpec, ...] = ()
     grid: int = COARSE_GRID  # of what rewards teach; records that do not say are older than the fine one
-    since: dict[str, int] = {}  # by sum of metrics: the version from which on decisions move it
+    since: dict[str, int] = msgspec.field(
+        default_factory=dict
+    )  # by sum of metrics: the version from which on decisions move it
 
     @property
     def learning_columns(self) -> int:

@@ -37,10 +37,8 @@ class PriorSpec(Kept, frozen=True):
     weight: float
 
 
-class ArmSpec(msgspec.Struct, frozen=True):
-    """One variant. `payload` is JSON text; `segments` None means everywhere; `cost` is of showing it once."""
 class ArmSpec(Kept, frozen=True):
-    """One variant. `payload` is JSON text; `segments` None means everywhere."""
+    """One variant. `payload` is JSON text; `segments` None means everywhere; `cost` is of showing it once."""
 
     id: str
     payload: str
@@ -90,13 +88,11 @@ class SegmentSpec(Kept, frozen=True):
     serve_default: bool = False
 
 
-class MetricSpec(msgspec.Struct, frozen=True):
+class MetricSpec(Kept, frozen=True):
     """What a reward means. `unit` is the grain in which totals are counted; `client` lets browser keys send it.
 
     One with `weights`, by metric, is their sum, and all but its id and `primary` follows from theirs.
     """
-class MetricSpec(Kept, frozen=True):
-    """What a reward means. `unit` is the grain in which totals are counted; `client` lets browser keys send it."""
 
     id: str
     primary: bool
