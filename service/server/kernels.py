@@ -6,11 +6,13 @@ does the same ahead of any start, with a progress bar.
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import structlog
@@ -28,13 +30,26 @@ Tell = Callable[[int, int], None]  # (kernels that are ready, all kernels)
 
 def prepare(tell: Tell) -> None:
     """Every kernel is loaded, compiled first where that was not done. `tell` hears how far it is, while there is something to do."""
-    share = _share()
-    if share is not None:
-        try:
-            _compile(share, tell)
-        except OSError as error:  # a full disk: then each process compiles for itself
-            structlog.get_logger("lever.kernels").warning("compiled kernels are not kept", error=str(error))
-    warm()
+    with _no_collection():
+        share = _share()
+        if share is not None:
+            try:
+                _compile(share, tell)
+            except OSError as error:  # a full disk: then each process compiles for itself
+                structlog.get_logger("lever.kernels").warning("compiled kernels are not kept", error=str(error))
+        warm()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """A compiler makes millions of objects, nearly all of which live until it is through: to look for garbage is a tenth of it."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def told(count: int, total: int) -> str:
