@@ -76,10 +76,9 @@ class Share:
         """A kernel is in the cache."""
         (self._folder / f"{kernel}.done").touch()
 
-    @property
-    def count(self) -> int:
-        """Kernels that are in the cache, whoever compiled them."""
-        return sum(1 for _ in self._folder.glob("*.done"))
+    def has(self, kernel: str) -> bool:
+        """Whether a kernel is in the cache."""
+        return (self._folder / f"{kernel}.done").exists()
 
     @property
     def complete(self) -> bool:

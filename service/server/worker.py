@@ -193,6 +193,7 @@ def _serve(service: Service, orders: child.Orders, settings: Settings, reporter:
             _settle()
             server.set_ready(ready=True)
             child.say("ready")
+            kernels.finish()
         elif not ready:
             server.set_ready(ready=False, why=why)
         reporter.say(ready=ready, why=why)

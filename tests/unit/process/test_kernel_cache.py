@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bandits._jit import Kernel
+from bandits._jit import Kernel, waits
 from service.process.kernel_cache import Share
 from service.server import kernels
 
@@ -44,8 +44,10 @@ def compiled(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Counter[str]:
         for part, size in PARTS.items()
     }
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "kernels"))
-    monkeypatch.setattr(kernels, "kernels", lambda: parts)
+    monkeypatch.setattr(kernels, "kernels", lambda: parts | {"z": [Kernel("z", "z0", lambda: ready("z0"))]})
+    monkeypatch.setattr(kernels, "kernels_of_choices", lambda: parts)
     monkeypatch.setattr(kernels, "warm", lambda: None)
+    monkeypatch.setattr(kernels, "warm_choices", lambda: None)
     return counts
 
 
@@ -68,7 +70,46 @@ def test_each_kernel_is_compiled_by_one_of_those_who_start(compiled: Counter[str
         assert heard[-1] == (TOTAL, TOTAL)
     later: list[int] = []
     kernels.prepare(lambda count, _: later.append(count))
+    assert (set(later), set(compiled.values())) == ({TOTAL}, {1})
+    kernels._compile_all(lambda *_: None)
+    assert compiled["z0"] == 1
+    later.clear()
+    kernels.prepare(lambda count, _: later.append(count))
     assert (later, set(compiled.values())) == ([], {1})
+
+
+BEHIND = """
+import sys, time
+from pathlib import Path
+from service.process.kernel_cache import Share
+share = Share(Path(sys.argv[1]))
+time.sleep(0.1)
+share.done("z.z0")
+(Path(sys.argv[1]).parent / "z0").touch()
+share.end() if sys.argv[2] == "well" else sys.exit(1)
+"""
+
+
+@pytest.mark.parametrize("ends", ["well", "badly"])
+def test_what_choices_do_not_need_is_compiled_behind_and_who_calls_it_waits(
+    compiled: Counter[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ends: str
+) -> None:
+    monkeypatch.setattr(kernels, "COMMAND", (sys.executable, "-c", BEHIND, str(tmp_path / "kernels"), ends))
+    monkeypatch.setattr(kernels, "give_way", lambda: None)  # it is for good
+    kernels.prepare(lambda *_: None)
+    assert "z0" not in compiled
+    kernels.finish()
+    (wait,) = waits
+    (thread,) = [one for one in threading.enumerate() if one.name == "lever-kernels"]
+    free = True
+    while free and thread.is_alive():  # until another process is at it
+        with Share(tmp_path / "kernels").mine(kernels.BEHIND) as free:
+            pass
+    wait("z", "z0")
+    assert (tmp_path / "z0").exists()
+    thread.join(60)
+    assert "z0" not in compiled
+    assert not waits
 
 
 def test_what_a_killed_process_had_in_hand_is_taken_over(compiled: Counter[str], tmp_path: Path) -> None:
