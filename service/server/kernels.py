@@ -25,7 +25,7 @@ from rich.progress import Progress
 
 from bandits.warmup import Kernel, kernels, kernels_of_choices, waits, warm, warm_choices
 from service.process.child import die_with
-from service.process.kernel_cache import Share, use_kernel_cache
+from service.process.kernel_cache import Share, forget_old, use_kernel_cache
 from service.process.priority import give_way
 
 LOOK_S = 0.05  # how often a process looks whether another one is done
@@ -153,6 +153,8 @@ def _compile_all(tell: Tell) -> None:
         with _no_collection():
             _compile(share, kernels(), tell)
         share.end()
+        with suppress(OSError):  # somebody else removes them too
+            forget_old()
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from bandits._jit import Kernel, waits
+from service.process import kernel_cache
 from service.process.kernel_cache import Share
 from service.server import kernels
 
@@ -134,3 +136,31 @@ def test_a_folder_that_cannot_be_written_costs_nothing_but_the_sharing(
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path / "file" / "kernels"))
     kernels.prepare(lambda *_: pytest.fail("there is nothing to share"))
     assert not compiled
+
+
+def test_kernels_of_versions_that_nobody_used_lately_are_removed(tmp_path: Path) -> None:
+    now, own = time.time(), tmp_path / "kernels-own"
+    for name, days in {"own": 90, "new": 0.1, **{f"{n}": n for n in range(2, 9)}}.items():
+        Share(tmp_path / f"kernels-{name}").done("a.a0")
+        os.utime(tmp_path / f"kernels-{name}", (now - 86_400 * days,) * 2)
+    (tmp_path / "valkey").mkdir()
+    env = {"LEVER_CACHE": str(tmp_path), "NUMBA_CACHE_DIR": str(own)}
+    kernel_cache.forget_old(env | {"LEVER_CACHE": "/elsewhere"})
+    kernel_cache.forget_old(env | {"NUMBA_CACHE_DIR": str(tmp_path / "valkey")})
+    assert len(list(tmp_path.iterdir())) == 10
+    kernel_cache.forget_old(env)
+    left = {path.name.removeprefix("kernels-") for path in tmp_path.iterdir()}
+    assert left == {"own", "new", "2", "3", "4", "valkey"}
+    for name in ("5", "6"):
+        Share(tmp_path / f"kernels-{name}")  # used today
+    kernel_cache.forget_old(env)
+    assert {path.name.removeprefix("kernels-") for path in tmp_path.iterdir()} == {
+        "own",
+        "new",
+        "5",
+        "6",
+        "2",
+        "valkey",
+    }
+    Share(own)
+    assert own.stat().st_mtime > now - 1
