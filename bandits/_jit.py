@@ -67,6 +67,7 @@ class Kernel(NamedTuple):
 
 
 KERNELS: list[Kernel] = []  # in the order in which their modules were imported
+waits: list[Callable[[str, str], None]] = []  # called with module and name ahead of a compilation: others may be at it
 
 
 def entry(*signature: types.Type, nogil: bool = False) -> Callable[[F], F]:
@@ -85,6 +86,8 @@ def entry(*signature: types.Type, nogil: bool = False) -> Callable[[F], F]:
         compiled: list[Any] = []
 
         def first(*args: Any) -> Any:
+            for wait in waits:
+                wait(function.__module__, function.__qualname__)
             with Compiling():  # several threads may make the first call at once
                 if not compiled:
                     compiled.append(dispatcher.compile(signature))
