@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits.expansion import Design
-from bandits.rule import rule
+from bandits.student import laws
 
 Floats = NDArray[np.float64]
 
@@ -67,14 +67,12 @@ class Posterior(NamedTuple):
     least: float = -math.inf  # LINUCB only: no mean reward can be lower, so no centre is taken for lower
 
 
-# Layout of `packed`: HEADER numbers; par[3,K]; dof[K]; theta[d,K]; upper triangle of cov, column-major [d(d+1)/2, K];
-# place[F], terms[T,4] where there are products; grid[G]; rule. The arms are innermost so that loops over them are
-# vector code. F is 0 where there are no products.
-KIND, ARMS, COLUMNS, GRID, ALPHA, FLOOR, RULE, MAINS, TERMS, LEAST, HEADER = range(11)
-
-# Nodes of a panel. A Beta pmf is computed at a refresh and is to be exact; a Student t one with every decision.
-BETA_NODES = 16
-STUDENT_NODES = 8
+# Layout of `packed`: HEADER numbers; par[3,K]; dof[K], ln density at 0 [K], reach[K] (zeros where no score is a
+# Student t, see student.laws); theta[d,K]; upper triangle of cov, column-major [d(d+1)/2, K]; place[F], terms[T,4] where
+# there are products; grid[G]. The arms are innermost so that loops over them are vector code. F is 0 where there
+# are no products.
+KIND, ARMS, COLUMNS, GRID, ALPHA, FLOOR, MAINS, TERMS, LEAST, HEADER = range(10)
+LAW, THETA = 3, 6  # rows of K numbers after the header: where dof and its constants begin, and theta
 
 
 @functools.cache
@@ -129,12 +127,12 @@ def pack(
 ) -> Posterior:
     """The posterior with its packed form; `design` where theta and cov are over learning columns with products."""
     arms, columns = theta.shape
-    panel = rule(BETA_NODES if kind == Kind.BETA else STUDENT_NODES)
+    law = laws(dof) if kind in (Kind.NIG, Kind.LINTS) else np.stack([dof, 0.0 * par[:, 0], 0.0 * par[:, 0]])
     place, terms = (design.place, design.terms) if design is not None else (np.zeros(0), np.zeros((0, 4)))
-    sizes = [panel.size, len(place), len(terms)]
+    sizes = [len(place), len(terms)]
     header = np.array([kind, arms, columns, grid.size, alpha, floor, *sizes, least], dtype=np.float64)
     triangle = np.ascontiguousarray(cov.reshape(arms, -1)[:, _triangle(columns)].T)
-    parts = [header, par.T.ravel(), dof, theta.T.ravel(), triangle.ravel(), place, terms.ravel(), grid, panel]
+    parts = [header, par.T.ravel(), law.ravel(), theta.T.ravel(), triangle.ravel(), place, terms.ravel(), grid]
     packed: Floats = np.concatenate(parts, dtype=np.float64)
     for array in (par, theta, cov, dof, grid):
         array.flags.writeable = False

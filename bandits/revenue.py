@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bandits._jit import jit
 from bandits.belief import LEAST_B, Arms, Settings, context_free
 from bandits.draw import uniform
-from bandits.posterior import ARMS, HEADER, Floats, Kind, Posterior, Sums
+from bandits.posterior import ARMS, HEADER, LAW, THETA, Floats, Kind, Posterior, Sums
 from bandits.prior import Priors, with_priors
 
 DRAWS = 4096
@@ -84,10 +84,10 @@ def gamma_draw(shape: float, salt: int, draw: int, number: int) -> float:
 def product_draws(packed: Floats, arms: NDArray[np.int64], out: NDArray[np.float64]) -> None:
     """Fill out (f8[n, DRAWS]) with the draws of each arm's chance x value - cost: the same numbers for the same arm."""
     total = int(packed[ARMS])
-    theta, cov = HEADER + 4 * total, HEADER + 5 * total
+    theta, cov = HEADER + THETA * total, HEADER + (THETA + 1) * total
     for i in range(arms.size):
         k = arms[i]
-        shape = 0.5 * packed[HEADER + 3 * total + k]
+        shape = 0.5 * packed[HEADER + LAW * total + k]
         for draw in range(out.shape[1]):
             x = gamma_draw(packed[HEADER + k], SALT_CHANCE, draw, 2 * k)
             y = gamma_draw(packed[HEADER + total + k], SALT_CHANCE, draw, 2 * k + 1)

@@ -14,14 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits import quadrature
+from bandits import betas
 from bandits._jit import FLOATS, FLOATS2, FLOATS2_OUT, FLOATS3, FLOATS_OUT, entry
 from bandits.cells import HISTORY, POLICY, REWARDED, count_offset
 from bandits.linear import factorise
-from bandits.pmf import BETA_STEP
-from bandits.posterior import BETA_NODES, Floats, Sums
+from bandits.posterior import Floats, Sums
 from bandits.prior import Priors, with_priors
-from bandits.rule import rule
 
 SMALL = 1e-3  # prior precision of the constant: what is left of an arm without trials
 RIDGE = 1.0  # of the features: where an arm was shown to few, its mean is not extrapolated
@@ -179,14 +177,14 @@ def summary(given: Seen, span: Span, arms: NDArray[np.int64]) -> Summary:
 
     Mean and interval are an arm's own. Which is the best is asked of arms as a family, at several spreads of it.
     """
-    own, panel = shapes(given, span)[arms], rule(BETA_NODES)
+    own = shapes(given, span)[arms]
     span = net(given, span)
     width = span.high - span.low
     ends, best, loss = np.empty((3, arms.size)), np.zeros(arms.size), np.zeros(arms.size)
-    intervals(own, panel, ends)
+    intervals(own, ends)
     for weight, shape in families(own):
         odds = np.empty(arms.size)
-        greatest = contest(shape, panel, odds)
+        greatest = contest(shape, odds)
         best += weight * odds
         loss += weight * np.maximum(greatest - shape[:, 0] / shape.sum(axis=1), 0.0)
     mean, low, high = (span.low + width * row for row in ends)
@@ -231,24 +229,17 @@ def _log_beta(a: float, b: float) -> float:
     return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
 
 
-@entry(FLOATS2, FLOATS, FLOATS2_OUT, nogil=True)
-def intervals(own: Floats, rule: Floats, out: Floats) -> None:
+@entry(FLOATS2, FLOATS2_OUT, nogil=True)
+def intervals(own: Floats, out: Floats) -> None:
     """Fill out (f8[3,n]) with mean, low and high, on the span from 0 to 1; `own` as from shapes()."""
-    table = np.empty((7, own.shape[0]))
-    for i in range(own.shape[0]):
-        table[quadrature.SHAPE, i], table[quadrature.SECOND, i] = own[i, 0], own[i, 1]
-    quadrature.prepare(quadrature.BETA, table)
+    table = betas.table_of(own.copy())  # writable, as a pmf's: compiled once
     for i in range(own.shape[0]):
         mean = own[i, 0] / (own[i, 0] + own[i, 1])
-        low = quadrature.natural(quadrature.BETA, quadrature.quantile(quadrature.BETA, table, i, 0.025, rule))
-        high = quadrature.natural(quadrature.BETA, quadrature.quantile(quadrature.BETA, table, i, 0.975, rule))
+        low, high = betas.natural(betas.quantile(table, i, 0.025)), betas.natural(betas.quantile(table, i, 0.975))
         out[0, i], out[1, i], out[2, i] = mean, min(low, mean, own[i, 2]), max(high, mean, own[i, 2])
 
 
-@entry(FLOATS2, FLOATS, FLOATS_OUT, nogil=True)
-def contest(shape: Floats, rule: Floats, out: Floats) -> float:
+@entry(FLOATS2, FLOATS_OUT, nogil=True)
+def contest(shape: Floats, out: Floats) -> float:
     """Fill out (f8[n]) with P(each is the greatest) of Betas (a, b) = shape (f8[n,2]); returns E[greatest]."""
-    table = np.empty((7, shape.shape[0]))
-    for i in range(shape.shape[0]):
-        table[quadrature.SHAPE, i], table[quadrature.SECOND, i] = shape[i, 0], shape[i, 1]
-    return quadrature.greatest(quadrature.BETA, table, rule, BETA_STEP, out)
+    return betas.greatest(shape.copy(), out)  # writable, as a pmf's: compiled once

@@ -27,7 +27,7 @@ from service.experiment.parsing.settings import warnings_of
 from service.experiment.products import design_of
 from service.experiment.segments import Segments
 from service.experiment.served import unservable, winner_learned
-from service.experiment.spec import ArmSpec, ExclusionSpec, GuardrailSpec, Spec
+from service.experiment.spec import ArmSpec, ExclusionSpec, GuardrailSpec, Kept, Spec
 from service.experiment.state_bound import check_state, room_for_products
 from service.store.rows import Composite
 from service.text.fields import nearest
@@ -43,7 +43,7 @@ NO_HOLDOUT = (
 _STEADY = ("fixed", "uniform")  # algorithms that learn nothing: what each arm is worth is seen without a holdout
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(Kept, frozen=True):
     """One stored version of an experiment. `by` is the name of the key that wrote it; no part of what it means."""
 
     format: int
@@ -206,10 +206,13 @@ def read(record: bytes) -> Experiment:
     try:
         decoded = msgspec.json.decode(record, type=Record)
         if decoded.format != FORMAT:
-            raise CorruptError(f"an experiment's record has format {decoded.format}, not {FORMAT}")
+            raise CorruptError(
+                f"an experiment's record has format {decoded.format}; this version of Lever reads {FORMAT}"
+            )
         return _compile(decoded)
     except (msgspec.MsgspecError, LookupError, StopIteration, UnicodeDecodeError) as error:
-        raise CorruptError(f"an experiment's record does not decode: {error}") from error
+        newer = " (a newer version of Lever wrote it)" if "unknown field" in str(error) else ""
+        raise CorruptError(f"an experiment's record does not decode: {error}{newer}") from error
 
 
 def _compile(record: Record) -> Experiment:
@@ -276,7 +279,9 @@ def _composites(numbers: Numbers) -> tuple[tuple[Composite, int], ...]:
 
 def _arm(place: int, spec: ArmSpec, segments: Segments) -> Arm:
     where = None if spec.segments is None else frozenset(segments.numbers[segment] for segment in spec.segments)
-    return Arm(place, spec.id, spec.payload, spec.attributes, where, spec.state, spec.start_ms, spec.end_ms, spec.cost)
+    return Arm(
+        place, spec.id, spec.payload, spec.attributes, where, spec.state, spec.start_ms, spec.end_ms, spec.cost or 0.0
+    )
 
 
 def _priors(arms: Sequence[ArmSpec], primary: Metric) -> Mapping[int, tuple[float, float]]:

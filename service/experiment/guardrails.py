@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bandits.guarded import bits_dropped
-from service.experiment.spec import MAX_GUARDRAILS, ArmSpec, GuardrailSpec, MetricSpec
+from service.experiment.spec import MAX_GUARDRAILS, ArmSpec, GuardrailSpec, Kept, MetricSpec
 from service.text.fields import Fields
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def _check_max(fields: Fields, one: GuardrailSpec, metric: MetricSpec) -> None:
         fields.add("max", f'can never be exceeded: the metric "{metric.id}" is at most {metric.max:g}')
 
 
-class Pause(msgspec.Struct, frozen=True):
+class Pause(Kept, frozen=True):
     """Since when an arm is paused by a guardrail, ms, and by which: its metric and kind."""
 
     since_ms: int
@@ -79,10 +79,10 @@ class Pause(msgspec.Struct, frozen=True):
     kind: str
 
 
-class Pauses(msgspec.Struct, frozen=True):
+class Pauses(Kept, frozen=True):
     """Arms that guardrails paused and nobody has made active again, by id; `resumed`: those that this version did."""
 
-    paused: dict[str, Pause] = {}
+    paused: dict[str, Pause] = msgspec.field(default_factory=dict)
     resumed: tuple[str, ...] = ()
 
     def carried(self, new: Mapping[str, Pause], arms: Sequence[ArmSpec]) -> Pauses:

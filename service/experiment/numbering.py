@@ -26,6 +26,7 @@ from service.experiment.spec import (
     ArmSpec,
     ColumnSpec,
     FeatureSpec,
+    Kept,
     MetricSpec,
     SegmentSpec,
     Spec,
@@ -33,7 +34,7 @@ from service.experiment.spec import (
 from service.text.fields import nearest
 
 
-class Numbers(msgspec.Struct, frozen=True):
+class Numbers(Kept, frozen=True):
     """Everything ever seen, by number, in its newest form; `features` also has those that were dropped.
 
     `columns` are the main columns, as rows have them; what is learned over are these and the products.
@@ -46,7 +47,9 @@ class Numbers(msgspec.Struct, frozen=True):
     features: dict[str, FeatureSpec]
     products: tuple[ProductSpec, ...] = ()
     grid: int = COARSE_GRID  # of what rewards teach; records that do not say are older than the fine one
-    since: dict[str, int] = {}  # by sum of metrics: the version from which on decisions move it
+    since: dict[str, int] = msgspec.field(
+        default_factory=dict
+    )  # by sum of metrics: the version from which on decisions move it
 
     @property
     def learning_columns(self) -> int:

@@ -53,8 +53,10 @@ local function parse(text)
       tally[#tally + 1] = {metric = metric, total = tonumber(total), events = text, gone = ''}
     elseif metric < 2 * NOTES then
       record.values = text
-    else
+    elseif metric < 3 * NOTES then
       record.gone = text
+    else
+      error({err = 'SPOILT bad data format: a record of a newer version of Lever'})
     end
   end
   return tally
