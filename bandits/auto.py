@@ -67,6 +67,8 @@ def auto(sums: Sums, settings: Settings, arms: Arms, side: Side | None = None) -
     sums, main, t = prepared(sums, Side(design, choice))
     prior = prior_of(choice, main, sums.xr.shape[1])
     fit = regression(sums, prior)
+    if side.costs is not None and _sum(sums.rewarded) <= 0.0:  # nobody knows yet what a cost is beside a reward
+        fit = fit._replace(noise=max(fit.noise, pool(sums).noise ** 2))
     least = MUCH[int(settings["evidence"])] * shares(sums, fit.theta, arms, side)
     own = np.array(sorted(side.priors or {}), np.int64)
     if own.size:  # an arm's prior moves that arm alone: not what is common to all, and not the noise
