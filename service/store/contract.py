@@ -169,8 +169,8 @@ class Checkpoint:
 
     `fields` has every field that changed since `base`, `removed` those that went; base None: `fields` is all
     there is. `rows` is the number of rows folded from the log's beginning, `size` the bytes of all fields,
-    `digest` the SHA-256 over all of it. `keep` is the oldest entry time that must stay in the log. `heal` replaces
-    whatever is stored, at any id, diverged or not: for a stored one that does not prove itself. It trims nothing.
+    `digest` the SHA-256 over all of it. `keep` is the oldest entry time that must stay in the log, where it has no more
+    than about `most` bytes (0: any number). `heal` replaces whatever is stored, diverged or not, and trims nothing.
     """
 
     id: str
@@ -181,6 +181,7 @@ class Checkpoint:
     fields: Mapping[str, bytes]
     removed: Sequence[str] = ()
     keep: int = 0
+    most: int = 0
     heal: bool = False
 
 
