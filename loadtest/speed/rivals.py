@@ -167,8 +167,8 @@ def _empty(kind: str, like: Contestant, lever: Stand, scratch: Path) -> Iterator
     answer = scratch / f"answer-{kind}"
     told = pinned.sample(lever.address, pb.SelectRequest(experiment=like.setting, subject="ann"))
     answer.write_bytes(told.SerializeToString() if kind == "grpc" else told.SerializeToString().hex().encode()[:400])
-    module = ["loadtest.rig.echo", "sync"] if kind == "grpc" else ["loadtest.rig.http_echo"]
-    with subprocess.Popen([sys.executable, "-m", *module, str(answer)], stdout=subprocess.PIPE, text=True) as server:
+    command = [sys.executable, "-m", "loadtest.rig.echo", "sync" if kind == "grpc" else kind, str(answer)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
             address = f"127.0.0.1:{int(server.stdout.readline())}"

@@ -38,7 +38,7 @@ class PriorSpec(Kept, frozen=True):
 
 
 class ArmSpec(Kept, frozen=True):
-    """One variant. `payload` is JSON text; `segments` None means everywhere."""
+    """One variant. `payload` is JSON text; `segments` None means everywhere; `cost` is of showing it once."""
 
     id: str
     payload: str
@@ -48,6 +48,7 @@ class ArmSpec(Kept, frozen=True):
     start_ms: int | None = None
     end_ms: int | None = None
     prior: PriorSpec | None = None
+    cost: float = 0.0
 
 
 class FeatureSpec(Kept, frozen=True):
@@ -88,7 +89,10 @@ class SegmentSpec(Kept, frozen=True):
 
 
 class MetricSpec(Kept, frozen=True):
-    """What a reward means. `unit` is the grain in which totals are counted; `client` lets browser keys send it."""
+    """What a reward means. `unit` is the grain in which totals are counted; `client` lets browser keys send it.
+
+    One with `weights`, by metric, is their sum, and all but its id and `primary` follows from theirs.
+    """
 
     id: str
     primary: bool
@@ -103,6 +107,7 @@ class MetricSpec(Kept, frozen=True):
     credit: str = "last"
     credit_half_life_ms: int = 7 * 86_400_000
     min_delay_ms: int = 0
+    weights: dict[str, float] = {}
 
 
 class GuardrailSpec(Kept, frozen=True):

@@ -185,7 +185,8 @@ class Replica:
             if segment in self._changed or known is None or not np.array_equal(known.arms, arms):
                 sums = state.sums(segment, self.reviews.weights(state, experiment, segment, self.touched))
                 side = self.reviews.side(experiment, state.rules, segment)
-                slot = Slot.derive(segment, arms, policy, experiment.settings, sums, experiment.priors, side)
+                of = experiment.settings, sums, experiment.priors, side, experiment.costs
+                slot = Slot.derive(segment, arms, policy, *of)
                 self._slots[segment] = slot.judged(self._crowding(segment, sums), state.lifetime(segment), experiment)
         self._changed.clear()
         slots = tuple(self._slots[s] for s in range(state.rules.segments))

@@ -14,6 +14,7 @@ from service.errors import CorruptError, UnavailableError
 from service.store.claims import EXACT, digest
 from service.store.contract import START, Act, Checkpoint, Claim, Held, LostError, Outcome, Seed
 from service.store.entries import unsealed
+from service.store.rows import Composite
 
 DAY_MS = 86_400_000
 
@@ -23,8 +24,8 @@ _TOGETHER = 3  # formats up to this one were kept under one name
 _AHEAD = 8  # so many formats to come are deleted with an experiment too
 WINDOW_BITS = 8  # counters of one claim shard: 256 fields, half of what would make a hash leave listpack
 
-# decision, metric, aggregate, flags, value, limit, deadline, expires, digest; see claim.lua
-CLAIM = struct.Struct("<IHBBqqqq8s")
+# decision, metric, aggregate, flags, value, limit, deadline, expires, digest, composites; see claim.lua
+CLAIM = struct.Struct("<IHBBqqqq8sH")
 DECISION = struct.Struct("<II")
 _ACTS = {Act.COUNT: 0, Act.RETRACT: 2, Act.FORGET: 4}  # bits of a claim's flags; the first: it is deferred
 _FLOORED = 8
@@ -147,8 +148,9 @@ class Keys:
 
 
 def claim_call(keys: Keys, uid: str, claims: Sequence[Claim]) -> tuple[list[str], list[bytes]]:
-    """Keys and arguments of claim.lua, without the stride: rows, claims, decisions."""
+    """Keys and arguments of claim.lua, without the stride: rows, claims, decisions, composites."""
     shards: dict[str, int] = {}
+    composites: dict[Composite, int] = {}
     decisions: dict[tuple[int, int, int], int] = {}
     overflows: list[str] = []
     packed_decisions: list[bytes] = []
@@ -172,10 +174,12 @@ def claim_call(keys: Keys, uid: str, claims: Sequence[Claim]) -> tuple[list[str]
                 claim.deadline,
                 max(claim.expires, claim.deadline),
                 digest(claim.event),
+                sum(1 << composites.setdefault(one, len(composites)) for one in claim.moves) if claim.moves else 0,
             )
         )
     rows = b"".join(claim.row for claim in claims)
-    return [*shards, *overflows], [rows, b"".join(packed), b"".join(packed_decisions)]
+    weights = ";".join(f"{number}:" + "".join(f"{p}={w}," for p, w in parts) for number, parts in composites)
+    return [*shards, *overflows], [rows, b"".join(packed), b"".join(packed_decisions), weights.encode()]
 
 
 def outcomes_of(uid: str, reply: Any) -> list[Outcome] | UnavailableError:
