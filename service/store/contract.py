@@ -1,9 +1,8 @@
 """The store: where the log, the claims, the configurations and the checkpoints live.
 
-Eight calls; two implementations (`memory`, `redis`) pass the same suite, tests/contract/test_store.py. All of an
-experiment's data is under its uid. Times are milliseconds of the store's own clock. Every call raises
-UnavailableError when the store cannot be reached or refuses to write (nothing was applied, or sending the same
-again is recognised), and LostError when the store no longer knows an experiment that was not deleted.
+Two implementations (`memory`, `redis`) pass one suite, tests/contract. All of an experiment's data is under its uid. Times are
+milliseconds of the store's own clock. Every call raises UnavailableError when the store cannot be reached or refuses to write (nothing
+was applied, or sending the same again is recognised), and LostError when it no longer knows an experiment that was not deleted.
 """
 
 from __future__ import annotations
