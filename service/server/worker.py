@@ -106,6 +106,7 @@ def run(orders: child.Orders) -> int:
     with traced(settings.traces) as traces, child.stopping() as stop:
         service = await_store(settings, orders.url, metrics, reporter, stop, traces)
         if service is not None:
+            gc.disable()  # until it is ready: looking again and again at what only grows was a third of a start
             service.start()
             try:
                 with _telling_beliefs(service, orders):
@@ -271,6 +272,7 @@ def _note(journal: Journal, before: tuple[Key, ...], after: tuple[Key, ...], log
 
 def _settle() -> None:
     """What was made by now stays: the collector need not look at it again."""
+    gc.enable()
     gc.collect()
     gc.freeze()
 
