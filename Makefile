@@ -35,8 +35,8 @@ $(STAMP): pyproject.toml $(LOCKS)/dev.txt
 run: $(STAMP) ## serve the example experiments with the embedded store; data in .lever
 	$(BIN)/lever serve --data-dir .lever --experiments deploy/examples --web-port 8081
 
-test: $(STAMP) ## run every test; ARGS="-k word" narrows
-	$(BIN)/python -m pytest $(ARGS)
+test: $(STAMP) ## run every test, a process for each core; ARGS="-k word" narrows
+	$(BIN)/python -m pytest -n auto --dist loadfile $(ARGS)
 
 faults: $(STAMP) ## all tests of faults, on both engines, then the chaos run
 	$(BIN)/python -m pytest tests/faults -m "" $(ARGS)

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple, TypeVar, cast
 import numba
 from numba import types
 
+from bandits._parts import Compiling, obstacle
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Argument types of entry points. An array from np.frombuffer is read-only, and a kernel declared for read-only
@@ -43,26 +45,17 @@ FLOAT = types.float64
 
 
 def jit(function: F) -> F:
-    """Compile a short kernel; it keeps the interpreter lock, which costs less than to let it go."""
-    return cast("F", numba.njit(cache=True, error_model="numpy")(function))
+    """Compile a part of kernels; like them it keeps the interpreter lock unless the kernel says otherwise.
 
-
-# What `entry` reaches for inside Numba, and the first version that it was not tested with (pyproject.toml says the same).
-UNTESTED = (0, 69)
-_HOOKS = ("_compile_for_args", "compile", "disable_compile")
-_core: Any = getattr(numba, "core", None)
-_dispatcher: Any = getattr(getattr(_core, "dispatcher", None), "Dispatcher", None)
-_lock: Any = getattr(getattr(_core, "compiler_lock", None), "global_compiler_lock", None)
-
-
-def obstacle() -> str:
-    """Why kernels are compiled at import, all at once, rather than at their first call; empty where they are not."""
-    if tuple(numba.version_info[:2]) >= UNTESTED:
-        return f"numba {numba.__version__} is not a tested version; those below {UNTESTED[0]}.{UNTESTED[1]} are"
-    lacking = [name for name in _HOOKS if not hasattr(_dispatcher, name)]
-    if _lock is None:
-        lacking.append("global_compiler_lock")
-    return f"numba {numba.__version__} has no {', '.join(lacking)}" if lacking else ""
+    Called from Python, as tests do, it is compiled by itself.
+    """
+    alone = numba.njit(cache=True, error_model="numpy")(function)
+    if obstacle():
+        return cast("F", alone)
+    options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    part: Any = numba.njit(error_model="numpy", **options)(function)
+    part._compile_for_args = lambda *_: alone  # noqa: SLF001 - the dispatcher calls what it gets
+    return cast("F", part)
 
 
 class Kernel(NamedTuple):
@@ -92,7 +85,7 @@ def entry(*signature: types.Type, nogil: bool = False) -> Callable[[F], F]:
         compiled: list[Any] = []
 
         def first(*args: Any) -> Any:
-            with _lock:  # several threads may make the first call at once
+            with Compiling():  # several threads may make the first call at once
                 if not compiled:
                     compiled.append(dispatcher.compile(signature))
                     dispatcher.disable_compile()

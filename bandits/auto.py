@@ -16,7 +16,7 @@ from bandits.belief import Arms, Settings, pool
 from bandits.evidence import Choice, choose, constant, prior_of
 from bandits.expansion import Design, plain
 from bandits.optimist import EASE, NOISE, NUMBERS, OPTIMISM, TEMPERATURE
-from bandits.posterior import Floats, Kind, Posterior, Sums, pack
+from bandits.posterior import Floats, Kind, Posterior, Sums, charged, pack
 from bandits.prior import Priors, with_priors
 from bandits.ridges import invert_all, on_average, residuals, towards
 
@@ -46,6 +46,7 @@ class Side(NamedTuple):
     priors: Priors | None = None  # of single arms
     floor: float = 0.0  # of exploration, at the least: what a change or a fall asks for (watch.py)
     watch: Floats | None = None  # f8[K]: share of arms that may have risen
+    costs: Floats | None = None  # f8[K]: of showing each arm, in units of the sums
 
 
 class Fit(NamedTuple):
@@ -66,7 +67,7 @@ def auto(sums: Sums, settings: Settings, arms: Arms, side: Side | None = None) -
     sums, main, t = prepared(sums, Side(design, choice))
     prior = prior_of(choice, main, sums.xr.shape[1])
     fit = regression(sums, prior)
-    least = MUCH[int(settings["evidence"])] * shares(sums, fit.theta, arms, side.control)
+    least = MUCH[int(settings["evidence"])] * shares(sums, fit.theta, arms, side)
     own = np.array(sorted(side.priors or {}), np.int64)
     if own.size:  # an arm's prior moves that arm alone: not what is common to all, and not the noise
         believed, solved = prepared(believed, Side(design, choice), t)[0], np.zeros_like(sums.xr)
@@ -81,10 +82,11 @@ def auto(sums: Sums, settings: Settings, arms: Arms, side: Side | None = None) -
     if side.watch is not None:
         par[:, 1] = side.watch
     used, floor = main if len(main.terms) else None, max(settings["floor"], side.floor)
-    return pack(Kind.OPTIMIST, par, theta, cov, dof, 0.0, numbers, floor, used, side.least)
+    post = pack(Kind.OPTIMIST, par, theta, cov, dof, 0.0, numbers, floor, used, side.least)
+    return charged(post, side.costs)
 
 
-def shares(sums: Sums, theta: Floats, arms: Arms, control: int | None) -> Floats:
+def shares(sums: Sums, theta: Floats, arms: Arms, side: Side) -> Floats:
     """f8[K]: what each arm is shown at the least, so that the log can speak of other policies (ope.py asks for 100
     effective trials): from 5,000 trials on, of an even split over up to ten arms, and of always the default arm, the
     one that is the best on average, or the next, which may be the best tomorrow.
@@ -97,9 +99,10 @@ def shares(sums: Sums, theta: Floats, arms: Arms, control: int | None) -> Floats
     if trials > len(arms):  # else nobody is the best yet
         mean = np.zeros(len(sums.n))
         on_average(sums.xx, theta, mean)
+        mean -= 0.0 if side.costs is None else side.costs
         out[arms[mean[arms] >= sorted(mean[arms].tolist())[-2:][0]]] = max(every, alone)
-    if control is not None:
-        out[control] = max(every, alone)
+    if side.control is not None:
+        out[side.control] = max(every, alone)
     return out
 
 

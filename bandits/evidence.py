@@ -19,6 +19,10 @@ from bandits.linear import factorise
 from bandits.posterior import Floats, Sums
 
 RIDGES = (1.0, 3.0, 10.0, 30.0, 100.0)  # of features
+# An effect of e beside a rate q is a ridge of (1 - q) / (q e^2) trials, e in parts of the rate: where rewards are rare
+# these are small effects, not none at all.
+TIGHT = (1_000.0, 10_000.0)
+SURE = 4.0  # by which those must be likelier: who holds features close stops looking at what else they may do
 CONSTANT = 1.0  # prior precision of the constant, fixed: trials that an arm's prior counts for
 RATIOS = (10.0, 30.0, 100.0)  # 1 and 3 were taken too readily, and led to exploring what did not pay
 PAYS = 2.0  # by which products must be likelier: held close enough they are no different from none
@@ -55,15 +59,21 @@ def choose(sums: Sums, mains: Sums, design: Design) -> Choice:
         chosen = mains if math.isinf(choice.ratio) else few
         d = chosen.xr.shape[1]
         prior = prior_of(choice, design.mains if math.isinf(choice.ratio) else design, d)
-        return deviance(chosen, prior, asked) + (0.0 if math.isinf(choice.ratio) else PAYS)
+        costs = (0.0 if math.isinf(choice.ratio) else PAYS) + (SURE if choice.ridge > RIDGES[-1] else 0.0)
+        return deviance(chosen, prior, asked) + costs
 
-    best = min((Choice(ridge, math.inf) for ridge in RIDGES), key=score)
+    def likeliest(ratio: float) -> Choice:
+        loose = min((Choice(ridge, ratio) for ridge in RIDGES), key=score)
+        closer = TIGHT if loose.ridge == RIDGES[-1] else ()
+        return min([loose, *(Choice(ridge, ratio) for ridge in closer)], key=score)
+
+    best = likeliest(math.inf)
     if len(design.terms) == 0:
         return best
     # Where products are all that matters main columns alone look best held tight; so products are tried loose as well.
     starts = sorted({best.ridge, RIDGES[0]})
     best = min([best, *(Choice(ridge, ratio) for ridge in starts for ratio in RATIOS)], key=score)
-    return min((Choice(ridge, best.ratio) for ridge in RIDGES), key=score)
+    return likeliest(best.ratio)
 
 
 def deviance(sums: Sums, prior: Floats, asked: NDArray[np.int64]) -> float:

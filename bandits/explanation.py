@@ -63,7 +63,7 @@ def _alone(post: Posterior, arms: NDArray[np.int64], probability: Floats) -> Exp
     if post.kind == Kind.REVENUE:  # a chance times a value that is independent of it
         value, square = post.theta[arms, 0], post.cov[arms, 0, 0] * post.dof[arms] / (post.dof[arms] - 2.0)
         deviation = np.sqrt(mean * mean * square + deviation * deviation * (value * value + square))
-        mean = mean * value
+        mean = mean * value - post.par[arms, 2]
     return Explanation(
         probability, mean, deviation, mean, np.zeros((n, 1)), np.zeros((n, 0)), np.zeros((0, 2), np.int64)
     )

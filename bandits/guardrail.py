@@ -53,6 +53,7 @@ class Evidence(NamedTuple):
     squares: Floats  # f8[2]: sums of squared weights
     size: float  # a usual reward, squared (bandits/effect.py)
     rate: float  # share of trials with a reward
+    costs: tuple[float, float] = (0.0, 0.0)  # of a trial of either side, which the totals are without; not of MOST
 
 
 class Judged(NamedTuple):
@@ -105,7 +106,9 @@ def judge(bound: Bound, seen: Evidence, alpha: float) -> Judged:
     worth = trials * trials / squares
     if float(worth.min()) * seen.rate < BUCKETS:
         return EARLY
-    found = compare(sums, seen.size, alpha, _least(bound, seen, sums, worth))
+    taken = np.array(seen.costs)[:, None] * seen.weight * np.array([[1.0], [factor]])
+    left = sums if not any(seen.costs) else Sums(sums.weight, sums.total - taken)
+    found = compare(left, seen.size, alpha, _least(bound, seen, sums, worth))
     if found.control < 0.0:
         return EARLY  # a share of what is below 0 means nothing
     harm = found.high < 0.0 if bound.kind is Kind.DROP else found.low > 0.0

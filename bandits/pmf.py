@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits import quadrature
+from bandits import betas, students
 from bandits._jit import (
     CELLS,
     CELLS2,
@@ -23,7 +23,7 @@ from bandits.expansion import expand
 from bandits.layout import X_SCALE
 from bandits.linucb import shares
 from bandits.optimist import optimistic
-from bandits.posterior import ALPHA, ARMS, COLUMNS, FLOOR, GRID, HEADER, KIND, LEAST, MAINS, RULE, TERMS, Kind
+from bandits.posterior import ALPHA, ARMS, COLUMNS, FLOOR, GRID, HEADER, KIND, LAW, LEAST, MAINS, TERMS, Kind
 from bandits.revenue import product_shares
 from bandits.scores import scores
 from bandits.squarecb import inverse_gaps
@@ -37,11 +37,6 @@ SQUARECB, REVENUE, OPTIMIST = int(Kind.SQUARECB), int(Kind.REVENUE), int(Kind.OP
 
 CELL = 1.0 / X_SCALE  # what a feature's unit is worth
 
-# Panel lengths in scales. With the nodes of posterior.py the error of a probability is below 1e-12 for a Beta (1e-8
-# with 200 arms and counts up to 1e9, where rounding t is all there is to it) and below 1e-8 for a Student t.
-BETA_STEP = 1.0
-STUDENT_STEP = 1.5
-
 
 @jit
 def features(packed: Floats, x: NDArray[np.int16]) -> Floats:
@@ -52,7 +47,7 @@ def features(packed: Floats, x: NDArray[np.int16]) -> Floats:
         for j in range(x.size):
             values[j] = CELL * x[j]
         return values
-    end = packed.size - int(packed[RULE]) - int(packed[GRID])
+    end = packed.size - int(packed[GRID])
     start = end - 4 * terms
     z = np.zeros(int(packed[COLUMNS]), np.int64)
     expand(x, 0, packed[start - mains : start], packed[start:end].reshape(terms, 4), z)
@@ -63,30 +58,31 @@ def features(packed: Floats, x: NDArray[np.int16]) -> Floats:
 
 
 @jit
-def panel(packed: Floats) -> Floats:
-    """The quadrature rule inside a packed posterior."""
-    return packed[packed.size - int(packed[RULE]) :]
+def among_betas(packed: Floats, arms: NDArray[np.int64], out: Floats) -> None:
+    """Fill out with the probability of each Beta to be the greatest."""
+    shapes = np.empty((arms.size, 2))
+    for i in range(arms.size):
+        shapes[i, 0] = packed[HEADER + arms[i]]
+        shapes[i, 1] = packed[HEADER + int(packed[ARMS]) + arms[i]]
+    betas.greatest(shapes, out)
 
 
 @jit
-def table_of(packed: Floats, x: Floats, arms: NDArray[np.int64]) -> Floats:
-    """The quadrature's table (f8[7,n]) of the beliefs about the eligible arms at x."""
-    kind, total = int(packed[KIND]), int(packed[ARMS])
-    table = np.empty((7, arms.size))
-    if kind == BETA:
-        for i in range(arms.size):
-            table[quadrature.SHAPE, i] = packed[HEADER + arms[i]]
-            table[quadrature.SECOND, i] = packed[HEADER + total + arms[i]]
-        return table
+def among_students(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> None:
+    """Fill out with the probability of each score at x to be the greatest."""
+    total = int(packed[ARMS])
+    law = HEADER + LAW * total
     centre, variance = np.empty(total), np.empty(total)
     scores(packed, x, centre, variance)
+    belief = np.empty((6, arms.size))
     for i in range(arms.size):
         k = arms[i]
-        table[quadrature.SHAPE, i] = packed[HEADER + 3 * total + k]
-        table[quadrature.SECOND, i] = 0.0
-        table[quadrature.CENTRE, i] = centre[k]
-        table[quadrature.SCALE, i] = np.sqrt(max(variance[k], 1e-300))
-    return table
+        belief[students.CENTRE, i] = centre[k]
+        belief[students.SCALE, i] = np.sqrt(max(variance[k], 1e-300))
+        belief[students.DOF, i] = packed[law + k]
+        belief[students.NORM, i] = packed[law + total + k]
+        belief[students.REACH, i] = packed[law + 2 * total + k]
+    students.greatest(belief, out)
 
 
 @jit
@@ -111,15 +107,14 @@ def indexed(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> 
     for i in range(n):  # ascending, so that compacting in place never overwrites what is still needed
         k = arms[i]
         centre[i], width[i] = max(centre[k], least), alpha * np.sqrt(max(width[k], 0.0))
-    end = packed.size - int(packed[RULE])
-    shares(centre[:n], width[:n], packed[end - points : end], out)
+    shares(centre[:n], width[:n], packed[packed.size - points :], out)
 
 
 @jit
 def hopeful(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> None:
     """Fill out with the optimist's pmf; the first parameter of an arm is its least chance."""
-    end, n = packed.size - int(packed[RULE]), arms.size
-    numbers = packed[end - int(packed[GRID]) : end]
+    n = arms.size
+    numbers = packed[packed.size - int(packed[GRID]) :]
     scored = np.empty((3, int(packed[ARMS])))
     centre, variance, least = scored[0], scored[1], scored[2]
     scores(packed, x, centre, variance)
@@ -167,19 +162,13 @@ def masses(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> N
         tried(packed, arms, out)
     elif kind == REVENUE:
         product_shares(packed, arms, out)
+    elif kind == BETA:
+        among_betas(packed, arms, out)
     else:
-        family = quadrature.BETA if kind == BETA else quadrature.STUDENT
-        step = BETA_STEP if kind == BETA else STUDENT_STEP
-        quadrature.greatest(family, table_of(packed, x, arms), panel(packed), step, out)
+        among_students(packed, x, arms, out)
     floor = packed[FLOOR]
     for i in range(n):
         out[i] = (1.0 - floor) * out[i] + floor / n
-
-
-@entry(FLOATS, FLOATS, INTS, FLOATS_OUT, nogil=True)
-def fill(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> None:
-    """The pmf alone, for refreshes: x is f8[d] in units of 1."""
-    masses(packed, x.copy(), arms, out)  # writable, as of the others: `masses` is compiled once
 
 
 @entry(FLOATS, CELLS, INTS, WORD, WORD, FLOATS_OUT)
@@ -194,7 +183,38 @@ def decide(packed: Floats, x: NDArray[np.int16], arms: NDArray[np.int64], unit: 
     return race(out, arms, np.uint64(unit), np.uint64(salt))
 
 
-@entry(FLOATS, CELLS2, INTS, WORDS, WORD, INTS_OUT, FLOATS_OUT, nogil=True)
+@entry(FLOATS, CELLS2, INTS, WORDS, WORD, INTS_OUT, FLOATS_OUT, FLOATS, nogil=True)
+def without_lock(
+    packed: Floats,
+    rows: NDArray[np.int16],
+    arms: NDArray[np.int64],
+    units: NDArray[np.uint64],
+    salt: int,
+    chosen: NDArray[np.int64],
+    found: Floats,
+    x: Floats,
+) -> None:
+    """What decide_rows does (found: propensities) and, where there are no units, fill (found: the pmf).
+
+    One kernel, as all that makes a pmf would be in each.
+    """
+    kind, many = int(packed[KIND]), units.size > 0
+    out = np.empty(arms.size) if many else found
+    for i in range(max(units.size, 1)):
+        if i == 0 or kind in (LINUCB, LINTS, SQUARECB, OPTIMIST):
+            # one place that asks for a pmf, for one type of x: a writable one
+            masses(packed, features(packed, rows[i]) if many else x.copy(), arms, out)
+        if many:
+            winner = race(out, arms, units[i], np.uint64(salt))
+            chosen[i] = winner
+            found[i] = out[winner]
+
+
+# What a kernel is given for what it is not asked.
+NO_ROWS, NO_UNITS = np.empty((0, 0), np.int16), np.empty(0, np.uint64)
+NO_CHOICES, NOTHING = np.empty(0, np.int64), np.empty(0)
+
+
 def decide_rows(
     packed: Floats,
     rows: NDArray[np.int16],
@@ -205,11 +225,10 @@ def decide_rows(
     propensity: Floats,
 ) -> None:
     """decide() for each row of i2[N,d]; a context-free pmf is computed once. See policy.decide_batch."""
-    kind = int(packed[KIND])
-    out = np.empty(arms.size)
-    for i in range(units.size):
-        if i == 0 or kind in (LINUCB, LINTS, SQUARECB, OPTIMIST):
-            masses(packed, features(packed, rows[i]), arms, out)
-        winner = race(out, arms, units[i], np.uint64(salt))
-        chosen[i] = winner
-        propensity[i] = out[winner]
+    if units.size:
+        without_lock(packed, rows, arms, units, salt, chosen, propensity, NOTHING)
+
+
+def fill(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> None:
+    """The pmf alone, for refreshes: fill out (f8[n]) at x, f8[d] in units of 1."""
+    without_lock(packed, NO_ROWS, arms, NO_UNITS, 0, NO_CHOICES, out, x)

@@ -17,7 +17,7 @@ from bandits.expansion import expanded
 from bandits.greedy import greedy
 from bandits.layout import X_SCALE
 from bandits.pmf import decide, decide_rows, fill
-from bandits.posterior import Posterior, Sums
+from bandits.posterior import Floats, Posterior, Sums, charged
 from bandits.prior import Priors
 from bandits.revenue import revenue
 from bandits.squarecb import squarecb
@@ -63,14 +63,19 @@ class Policy:
         return {name: setting.default for name, setting in self.settings.items()} | dict(settings)
 
     def derive(
-        self, sums: Sums, settings: Mapping[str, float], arms: NDArray[np.int64], priors: Priors | None = None
+        self,
+        sums: Sums,
+        settings: Mapping[str, float],
+        arms: NDArray[np.int64],
+        priors: Priors | None = None,
+        costs: Floats | None = None,
     ) -> Posterior:
         """What is believed about every arm number in `arms`; settings that are missing have their defaults.
 
         Pooled quantities are over all arms of the sums, also those not in `arms`; an arm not in `arms` keeps its prior.
-        `priors` of single arms move these alone.
+        `priors` of single arms move these alone. `costs` (f8[K], in units of the sums) are what showing an arm costs.
         """
-        return self.believe(sums, self.complete(settings), arms, priors)
+        return charged(self.believe(sums, self.complete(settings), arms, priors), costs)
 
 
 def probabilities(post: Posterior, x: NDArray[np.float64], arms: NDArray[np.int64]) -> NDArray[np.float64]:

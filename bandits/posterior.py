@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits.expansion import Design
-from bandits.rule import rule
+from bandits.student import laws
 
 Floats = NDArray[np.float64]
 
@@ -47,7 +47,7 @@ class Sums(NamedTuple):
 class Posterior(NamedTuple):
     """Result of a derive, never changed afterwards; the arrays are read-only but for `packed`.
 
-    `par` are context-free parameters: (a, b, 0) of a Beta, (mean, scale, dof) of a Student t, (weight, 0, 0).
+    `par` are context-free parameters: (a, b, 0) of a Beta, (mean, scale, dof) of a Student t, (weight, 0, 0), (a, b, cost) of REVENUE.
     The score of arm k at x is centred at theta_k.x with scale sqrt(x' cov_k x) and `dof` degrees of freedom (inf:
     normal). Context-free policies have d = 1, and there theta, cov, dof are the Normal-Inverse-Gamma belief about
     the mean reward (not for BETA). `packed` is all of it for the kernels: unpacking a NamedTuple costs more than
@@ -67,14 +67,12 @@ class Posterior(NamedTuple):
     least: float = -math.inf  # LINUCB only: no mean reward can be lower, so no centre is taken for lower
 
 
-# Layout of `packed`: HEADER numbers; par[3,K]; dof[K]; theta[d,K]; upper triangle of cov, column-major [d(d+1)/2, K];
-# place[F], terms[T,4] where there are products; grid[G]; rule. The arms are innermost so that loops over them are
-# vector code. F is 0 where there are no products.
-KIND, ARMS, COLUMNS, GRID, ALPHA, FLOOR, RULE, MAINS, TERMS, LEAST, HEADER = range(11)
-
-# Nodes of a panel. A Beta pmf is computed at a refresh and is to be exact; a Student t one with every decision.
-BETA_NODES = 16
-STUDENT_NODES = 8
+# Layout of `packed`: HEADER numbers; par[3,K]; dof[K], ln density at 0 [K], reach[K] (zeros where no score is a
+# Student t, see student.laws); theta[d,K]; upper triangle of cov, column-major [d(d+1)/2, K]; place[F], terms[T,4] where
+# there are products; grid[G]. The arms are innermost so that loops over them are vector code. F is 0 where there
+# are no products.
+KIND, ARMS, COLUMNS, GRID, ALPHA, FLOOR, MAINS, TERMS, LEAST, HEADER = range(10)
+LAW, THETA = 3, 6  # rows of K numbers after the header: where dof and its constants begin, and theta
 
 
 @functools.cache
@@ -83,6 +81,36 @@ def _triangle(columns: int) -> NDArray[np.int64]:
     at = np.array([i * columns + j for j in range(columns) for i in range(j + 1)], np.int64)
     at.flags.writeable = False
     return at
+
+
+def charged(post: Posterior, costs: Floats | None) -> Posterior:
+    """The same about what arms earn beyond their costs (f8[K], in units of the sums): every mean lies so much lower.
+
+    A cost is known, so nothing is learned of it: it may change at any time, and what was summed stays. ValueError for BETA, which
+    believes in a chance.
+    """
+    if costs is None or post.kind in (Kind.UNIFORM, Kind.FIXED):
+        return post
+    if post.kind == Kind.BETA:
+        raise ValueError("a chance of a reward has no cost")
+    par, theta = post.par.copy(), post.theta.copy()
+    if post.kind == Kind.REVENUE:
+        par[:, 2] = costs  # theta is the value of an order there, which is not what a trial earns
+    else:
+        theta[:, 0] -= costs
+    least = post.least - float(costs.max(initial=0.0))
+    return pack(
+        Kind(post.kind),
+        par,
+        theta,
+        post.cov.copy(),
+        post.dof.copy(),
+        post.alpha,
+        post.grid.copy(),
+        post.floor,
+        post.design,
+        least,
+    )
 
 
 def pack(
@@ -99,12 +127,12 @@ def pack(
 ) -> Posterior:
     """The posterior with its packed form; `design` where theta and cov are over learning columns with products."""
     arms, columns = theta.shape
-    panel = rule(BETA_NODES if kind == Kind.BETA else STUDENT_NODES)
+    law = laws(dof) if kind in (Kind.NIG, Kind.LINTS) else np.stack([dof, 0.0 * par[:, 0], 0.0 * par[:, 0]])
     place, terms = (design.place, design.terms) if design is not None else (np.zeros(0), np.zeros((0, 4)))
-    sizes = [panel.size, len(place), len(terms)]
+    sizes = [len(place), len(terms)]
     header = np.array([kind, arms, columns, grid.size, alpha, floor, *sizes, least], dtype=np.float64)
     triangle = np.ascontiguousarray(cov.reshape(arms, -1)[:, _triangle(columns)].T)
-    parts = [header, par.T.ravel(), dof, theta.T.ravel(), triangle.ravel(), place, terms.ravel(), grid, panel]
+    parts = [header, par.T.ravel(), law.ravel(), theta.T.ravel(), triangle.ravel(), place, terms.ravel(), grid]
     packed: Floats = np.concatenate(parts, dtype=np.float64)
     for array in (par, theta, cov, dof, grid):
         array.flags.writeable = False

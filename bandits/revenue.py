@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bandits._jit import jit
 from bandits.belief import LEAST_B, Arms, Settings, context_free
 from bandits.draw import uniform
-from bandits.posterior import ARMS, HEADER, Floats, Kind, Posterior, Sums
+from bandits.posterior import ARMS, HEADER, LAW, THETA, Floats, Kind, Posterior, Sums
 from bandits.prior import Priors, with_priors
 
 DRAWS = 4096
@@ -28,7 +28,7 @@ TINY = 1e-100
 
 
 def revenue(sums: Sums, settings: Settings, arms: Arms, priors: Priors | None = None) -> Posterior:
-    """The posterior: par (a, b) of the chance, and (mean, scale, dof) of the value where other policies have beliefs.
+    """The posterior: par (a, b, 0) of the chance, and (mean, scale, dof) of the value where other policies have beliefs.
 
     Orders are trials whose total is not zero. `m0`, the prior mean of a value, is that of all orders.
     """
@@ -48,7 +48,6 @@ def revenue(sums: Sums, settings: Settings, arms: Arms, priors: Priors | None = 
     belief[:, 0] = m0 + c / (kappa0 + c) * (own - m0)
     belief[:, 1] = np.sqrt((b0 + 0.5 * gap) / (a * (kappa0 + c)))
     belief[:, 2] = 2.0 * a
-    par[:, 2] = belief[:, 2]
     return context_free(Kind.REVENUE, par, belief, settings)
 
 
@@ -83,18 +82,18 @@ def gamma_draw(shape: float, salt: int, draw: int, number: int) -> float:
 
 @jit
 def product_draws(packed: Floats, arms: NDArray[np.int64], out: NDArray[np.float64]) -> None:
-    """Fill out (f8[n, DRAWS]) with the draws of each arm's chance x value: the same numbers for the same arm."""
+    """Fill out (f8[n, DRAWS]) with the draws of each arm's chance x value - cost: the same numbers for the same arm."""
     total = int(packed[ARMS])
-    theta, cov = HEADER + 4 * total, HEADER + 5 * total
+    theta, cov = HEADER + THETA * total, HEADER + (THETA + 1) * total
     for i in range(arms.size):
         k = arms[i]
-        shape = 0.5 * packed[HEADER + 3 * total + k]
+        shape = 0.5 * packed[HEADER + LAW * total + k]
         for draw in range(out.shape[1]):
             x = gamma_draw(packed[HEADER + k], SALT_CHANCE, draw, 2 * k)
             y = gamma_draw(packed[HEADER + total + k], SALT_CHANCE, draw, 2 * k + 1)
             spread = gamma_draw(shape, SALT_SPREAD, draw, k) / shape
             value = packed[theta + k] + math.sqrt(packed[cov + k] / spread) * normal(SALT_VALUE, draw, k)
-            out[i, draw] = x / (x + y) * value
+            out[i, draw] = x / (x + y) * value - packed[HEADER + 2 * total + k]
 
 
 @jit

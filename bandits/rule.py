@@ -12,9 +12,13 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
+from bandits._jit import jit
+
+Floats = NDArray[np.float64]
+
 
 @functools.cache
-def rule(nodes: int) -> NDArray[np.float64]:
+def rule(nodes: int) -> Floats:
     """f8[nodes * (nodes + 2)], read-only: the nodes, the weights, then R transposed, row by row.
 
     R = (integrals of Legendre polynomials at the nodes) (discrete Legendre transform):
@@ -30,3 +34,32 @@ def rule(nodes: int) -> NDArray[np.float64]:
     flat = np.concatenate([x, w, (integrals @ transform).T.ravel()])
     flat.flags.writeable = False
     return flat
+
+
+NODES = 16  # of a panel: two registers of AVX-512; constants, so that loops over them are unrolled
+_PANEL = rule(NODES)
+PLACES = 1.0 + _PANEL[:NODES]  # from 0 to 2
+WEIGHTS = _PANEL[NODES : 2 * NODES].copy()
+INNER = _PANEL[2 * NODES :].reshape(NODES, NODES).copy()
+
+
+@jit
+def collect(live: NDArray[np.int64], f: Floats, cdf: Floats, product: Floats, out: Floats) -> None:
+    """Turn f (f8[n,NODES]: n densities in a panel) into f_k times the F (cdf) of all others; add the integrals to out[live].
+
+    `product` is room for f8[NODES].
+    """
+    product[:] = 1.0
+    for p in range(live.size):
+        for j in range(NODES):
+            f[p, j] *= product[j]
+            product[j] *= cdf[p, j]
+    product[:] = 1.0
+    for p in range(live.size - 1, -1, -1):
+        for j in range(NODES):
+            f[p, j] *= product[j]
+            product[j] *= cdf[p, j]
+        total = 0.0
+        for j in range(NODES):
+            total += WEIGHTS[j] * f[p, j]
+        out[live[p]] += total

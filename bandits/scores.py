@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits._jit import jit
-from bandits.posterior import ARMS, COLUMNS, HEADER
+from bandits.posterior import ARMS, COLUMNS, HEADER, THETA
 
 Floats = NDArray[np.float64]
 
@@ -20,7 +20,7 @@ def scores(packed: Floats, x: Floats, centre: Floats, variance: Floats) -> None:
     x shorter than the posterior's d counts as padded with zeros; columns beyond d are not known yet and ignored.
     """
     arms, columns = int(packed[ARMS]), int(packed[COLUMNS])
-    start = HEADER + 4 * arms
+    start = HEADER + THETA * arms
     theta = packed[start : start + columns * arms]
     cov = packed[start + columns * arms : start + columns * (columns + 3) // 2 * arms]
     size, filled = min(columns, x.size), 0

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits.summary import Seen, Span, Summary, families, shapes
+from bandits.summary import Seen, Span, Summary, families, net, shapes
 
 LOSS = 0.01  # expected loss of the leader, in parts of its mean, below which it may be shown for good
 DRAWS = 1000
@@ -33,7 +33,7 @@ def verdict(given: Seen, span: Span, arms: NDArray[np.int64], said: Summary) -> 
     loss = relative_loss(said)
     if math.isnan(loss):
         return Verdict(leader, loss, math.nan, False)
-    rng, own = np.random.default_rng(_SEED), shapes(given, span)[arms]
+    rng, own, span = np.random.default_rng(_SEED), shapes(given, span)[arms], net(given, span)
     worth = [
         span.low + (span.high - span.low) * rng.beta(shape[:, 0], shape[:, 1], (math.ceil(DRAWS * weight), len(arms)))
         for weight, shape in families(own)

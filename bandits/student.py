@@ -4,44 +4,33 @@ from __future__ import annotations
 
 import math
 
-from bandits._jit import jit
-from bandits.special import betainc, stirling
+import numpy as np
+from numpy.typing import NDArray
 
 GAUSSIAN = 200.0
+TAIL = 1e-11  # what is beyond `reach` on either side, at most, and at least a third of it
 
 
-@jit
 def norm(dof: float) -> float:
-    """ln of the density at 0."""
+    """ln of the density at 0, within 1e-13."""
     if dof > GAUSSIAN:
         return -0.9189385332046727
-    half = 0.5 * dof
-    # ln Gamma(half + 1/2) - ln Gamma(half) - ln(pi dof)/2 with the large terms of Stirling's series cancelled
-    gap = half * math.log1p(0.5 / half) - 0.5 + stirling(half + 0.5) - stirling(half)
-    return gap - 0.9189385332046727
+    return math.lgamma(0.5 * dof + 0.5) - math.lgamma(0.5 * dof) - 0.5 * math.log(math.pi * dof)
 
 
-@jit
-def fall(dof: float, z: float) -> float:
-    """ln density(z) - ln density(0)."""
+def reach(dof: float) -> float:
+    """The z beyond which less than TAIL is left.
+
+    With u = 1 + z^2/dof and f_0 the density at 0, P(T > z) < f_0 sqrt(1/dof + 1/z^2) u^(-dof/2); here z > 3.
+    Below 0.2 degrees of freedom it is cut at 1e54.
+    """
     if dof > GAUSSIAN:
-        return -0.5 * z * z
-    return -0.5 * (dof + 1.0) * math.log(1.0 + z * z / dof)
+        return math.sqrt(2.0 * (norm(dof) + 0.5 * math.log(1.0 / 9.0) - math.log(TAIL)))
+    depth = norm(dof) + 0.5 * math.log(1.0 / dof + 1.0 / 9.0) - math.log(TAIL)
+    return math.sqrt(dof * math.expm1(min(2.0 * depth / dof, 250.0)))
 
 
-@jit
-def reach(dof: float, depth: float) -> float:
-    """The z at which the density has fallen by `depth` (logarithm)."""
-    if dof > GAUSSIAN:
-        return math.sqrt(2.0 * depth)
-    return math.sqrt(dof * math.expm1(2.0 * depth / (dof + 1.0)))
-
-
-@jit
-def cdf(dof: float, z: float) -> float:
-    """P(T <= z), relatively exact in the lower tail."""
-    if dof > GAUSSIAN:
-        return 0.5 * math.erfc(-z * 0.7071067811865476)
-    square = z * z
-    tail = 0.5 * betainc(0.5 * dof, 0.5, dof / (dof + square), square / (dof + square))
-    return tail if z <= 0.0 else 1.0 - tail
+def laws(dof: NDArray[np.float64]) -> NDArray[np.float64]:
+    """f8[3,K] of dof (f8[K], above 0): dof, ln density at 0, reach. Constants of a snapshot."""
+    each = [(norm(d), reach(d)) for d in dof.tolist()]
+    return np.array([dof, *zip(*each, strict=True)]) if each else np.zeros((3, 0))

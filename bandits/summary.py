@@ -14,14 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits import quadrature
+from bandits import betas
 from bandits._jit import FLOATS, FLOATS2, FLOATS2_OUT, FLOATS3, FLOATS_OUT, entry
 from bandits.cells import HISTORY, POLICY, REWARDED, count_offset
 from bandits.linear import factorise
-from bandits.pmf import BETA_STEP
-from bandits.posterior import BETA_NODES, Floats, Sums
+from bandits.posterior import Floats, Sums
 from bandits.prior import Priors, with_priors
-from bandits.rule import rule
 
 SMALL = 1e-3  # prior precision of the constant: what is left of an arm without trials
 RIDGE = 1.0  # of the features: where an arm was shown to few, its mean is not extrapolated
@@ -37,6 +35,7 @@ class Seen(NamedTuple):
     s1: Floats  # sum of r
     s2: Floats  # sum of r^2
     slot: Floats  # f8[4]: n, rewarded, s1, s2 of all arms together
+    costs: Floats | None = None  # f8[K]: of showing each, which its rewards are without; None: nothing
 
 
 class Span(NamedTuple):
@@ -90,7 +89,15 @@ def seen(sums: Sums, x: Floats, priors: Priors | None = None) -> Seen:
 
 def thinned(given: Seen, crowding: float) -> Seen:
     """The same as fewer trials: where visits of one subject go together, n of them tell as much as n / crowding."""
-    return Seen(given.n / crowding, given.s1 / crowding, given.s2 / crowding, given.slot)
+    return given._replace(n=given.n / crowding, s1=given.s1 / crowding, s2=given.s2 / crowding)
+
+
+def net(given: Seen, span: Span) -> Span:
+    """What a mean less the arm's costs can be."""
+    if given.costs is None:
+        return span
+    low, high = span.low - float(given.costs.max()), span.high - float(given.costs.min())
+    return Span(low, high, binary=False)
 
 
 @entry(FLOATS3, FLOATS2, FLOATS, FLOATS, FLOATS, FLOATS2_OUT, nogil=True)
@@ -126,11 +133,15 @@ def at_average(xx: Floats, xr: Floats, s2: Floats, n: Floats, x: Floats, out: Fl
 
 
 def shapes(given: Seen, span: Span) -> Floats:
-    """f8[K,3]: a and b of each arm's Beta on the span, and the mean of its own trials, 0 to 1 on the span."""
-    width = span.high - span.low
+    """f8[K,3]: a and b of each arm's Beta on the span less costs, and the mean of its own trials, 0 to 1 on that.
+
+    A cost moves an arm's mean and no variance. `span` is that of rewards.
+    """
+    costs, outer = (0.0 if given.costs is None else given.costs), net(given, span)
+    width = outer.high - outer.low
     s1 = np.clip(given.s1, span.low * given.n, span.high * given.n)
     out = np.empty((given.n.size, 3))
-    if span.binary:
+    if outer.binary:
         own = s1 / span.high
         out[:, 0], out[:, 1] = own + 0.5, given.n - own + 0.5
     else:
@@ -138,12 +149,12 @@ def shapes(given: Seen, span: Span) -> Floats:
         total = given.n + 1.0
         mean = (s1 + first) / total
         variance = np.maximum((given.s2 + second) / total - mean * mean, 0.0) / (total + 1.0) / (width * width)
-        at = (mean - span.low) / width
+        at = (mean - costs - outer.low) / width
         worth = np.clip(at * (1.0 - at) / np.maximum(variance, at * (1.0 - at) / SURE + 1e-300) - 1.0, 1.0, SURE)
         out[:, 0], out[:, 1] = np.maximum(at * worth, 1e-3), np.maximum((1.0 - at) * worth, 1e-3)
-    prior = out[:, 0] / (out[:, 0] + out[:, 1])
-    raw = np.divide(s1, given.n, out=prior * width + span.low, where=given.n > 0.0)
-    out[:, 2] = (raw - span.low) / width
+    out[:, 2] = out[:, 0] / (out[:, 0] + out[:, 1])
+    raw = np.divide(s1, given.n, out=np.zeros_like(s1), where=given.n > 0.0)
+    out[:, 2] = np.where(given.n > 0.0, (raw - costs - outer.low) / width, out[:, 2])
     return out
 
 
@@ -166,12 +177,14 @@ def summary(given: Seen, span: Span, arms: NDArray[np.int64]) -> Summary:
 
     Mean and interval are an arm's own. Which is the best is asked of arms as a family, at several spreads of it.
     """
-    own, panel, width = shapes(given, span)[arms], rule(BETA_NODES), span.high - span.low
+    own = shapes(given, span)[arms]
+    span = net(given, span)
+    width = span.high - span.low
     ends, best, loss = np.empty((3, arms.size)), np.zeros(arms.size), np.zeros(arms.size)
-    intervals(own, panel, ends)
+    intervals(own, ends)
     for weight, shape in families(own):
         odds = np.empty(arms.size)
-        greatest = contest(shape, panel, odds)
+        greatest = contest(shape, odds)
         best += weight * odds
         loss += weight * np.maximum(greatest - shape[:, 0] / shape.sum(axis=1), 0.0)
     mean, low, high = (span.low + width * row for row in ends)
@@ -216,24 +229,17 @@ def _log_beta(a: float, b: float) -> float:
     return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
 
 
-@entry(FLOATS2, FLOATS, FLOATS2_OUT, nogil=True)
-def intervals(own: Floats, rule: Floats, out: Floats) -> None:
+@entry(FLOATS2, FLOATS2_OUT, nogil=True)
+def intervals(own: Floats, out: Floats) -> None:
     """Fill out (f8[3,n]) with mean, low and high, on the span from 0 to 1; `own` as from shapes()."""
-    table = np.empty((7, own.shape[0]))
-    for i in range(own.shape[0]):
-        table[quadrature.SHAPE, i], table[quadrature.SECOND, i] = own[i, 0], own[i, 1]
-    quadrature.prepare(quadrature.BETA, table)
+    table = betas.table_of(own.copy())  # writable, as a pmf's: compiled once
     for i in range(own.shape[0]):
         mean = own[i, 0] / (own[i, 0] + own[i, 1])
-        low = quadrature.natural(quadrature.BETA, quadrature.quantile(quadrature.BETA, table, i, 0.025, rule))
-        high = quadrature.natural(quadrature.BETA, quadrature.quantile(quadrature.BETA, table, i, 0.975, rule))
+        low, high = betas.natural(betas.quantile(table, i, 0.025)), betas.natural(betas.quantile(table, i, 0.975))
         out[0, i], out[1, i], out[2, i] = mean, min(low, mean, own[i, 2]), max(high, mean, own[i, 2])
 
 
-@entry(FLOATS2, FLOATS, FLOATS_OUT, nogil=True)
-def contest(shape: Floats, rule: Floats, out: Floats) -> float:
+@entry(FLOATS2, FLOATS_OUT, nogil=True)
+def contest(shape: Floats, out: Floats) -> float:
     """Fill out (f8[n]) with P(each is the greatest) of Betas (a, b) = shape (f8[n,2]); returns E[greatest]."""
-    table = np.empty((7, shape.shape[0]))
-    for i in range(shape.shape[0]):
-        table[quadrature.SHAPE, i], table[quadrature.SECOND, i] = shape[i, 0], shape[i, 1]
-    return quadrature.greatest(quadrature.BETA, table, rule, BETA_STEP, out)
+    return betas.greatest(shape.copy(), out)  # writable, as a pmf's: compiled once

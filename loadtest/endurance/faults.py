@@ -174,6 +174,8 @@ def settle(at: Site, account: Account) -> tuple[dict[str, Counter[str]], list[st
         kinds["missing"][phase] += seen == 0
         kinds["double"][phase] += seen > 1
     wrong = [*found.faults, *account.strange]
+    if account.forgotten:
+        wrong.append(f"{account.forgotten} rewards that were acknowledged were applied again")
     stored, fold = store.load(uid), examination.settled()
     agree = not stored.diverged and stored.checkpoint is not None and stored.checkpoint.id == fold.cursor
     if not agree or stored.checkpoint is None or stored.checkpoint.digest != fold.whole().digest:

@@ -76,6 +76,7 @@ class Account:
     phase: str = "before"
     acked: dict[bytes, str] = field(default_factory=dict)  # a decision's nonce to the phase of its acknowledgement
     again: int = 0  # rewards sent again after they were acknowledged
+    forgotten: int = 0  # of these, how many were counted as if they had not come before
     strange: list[str] = field(default_factory=list)
     choices: list[tuple[str, float]] = field(default_factory=list)  # phase, milliseconds
     waited_s: float = 0.0  # the longest that a reward was refused before it was acknowledged
@@ -167,7 +168,7 @@ class Callers:
             for token, result in zip(left, answer.results, strict=True):
                 if result.outcome in (pb.OUTCOME_APPLIED, pb.OUTCOME_DUPLICATE):
                     if again and result.outcome == pb.OUTCOME_APPLIED:
-                        self._account.strange.append("a reward that was acknowledged was applied again")
+                        self._account.forgotten += 1
                     self._account.acked.setdefault(token[2:14], self._account.phase)
                 elif result.code == grpc.StatusCode.UNAVAILABLE.value[0]:
                     missing.append(token)

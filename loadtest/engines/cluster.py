@@ -21,8 +21,11 @@ _TELLS = ("--save", "", "--cluster-enabled", "yes", "--cluster-require-full-cove
 class Member(Engine):
     """One engine of a cluster."""
 
-    def __init__(self, binary: Path, folder: Path, ports: tuple[int, int], options: Sequence[str]) -> None:
-        super().__init__(binary, folder, ports[0], ("--cluster-port", str(ports[1]), *_TELLS, *options))
+    def __init__(
+        self, binary: Path, folder: Path, ports: tuple[int, int], options: Sequence[str], tls: Path | None = None
+    ) -> None:
+        bus = ("--cluster-port", str(ports[1]), *(("--tls-cluster", "yes") if tls is not None else ()))
+        super().__init__(binary, folder, ports[0], (*bus, *_TELLS, *options), tls)
 
     @property
     def id(self) -> str:
@@ -59,10 +62,20 @@ class Cluster:
                 return [by_port[port] for port in dict.fromkeys(owner for _, _, owner in _slots(member))]
         raise LookupError("nobody answers")
 
-    def fail(self, member: Member) -> float:
-        """Kill a primary; seconds until its replica has taken over."""
+    def replicas(self, member: Member) -> list[Member]:
+        """Those that follow it."""
+        return [one for one in self.members if one is not member and _follows(one, member)]
+
+    def fail(self, member: Member, behind_s: float = 0.0) -> float:
+        """Kill a primary; seconds until its replica has taken over. For `behind_s` before that its replicas are away."""
+        copies = self.replicas(member) if behind_s else []
+        for one in copies:  # a pause would not do: what the system holds for them by then still arrives
+            one.kill()
+        time.sleep(behind_s)
         begun, held = time.monotonic(), {member.port}
         member.kill()
+        for one in copies:
+            one.start()
         wait(lambda: held.isdisjoint(one.port for one in self._as_seen_by_others(member)), FAILOVER_S)
         return time.monotonic() - begun
 
@@ -98,6 +111,13 @@ class Cluster:
         return [by_port[port] for port in seen]
 
 
+def _follows(member: Member, primary: Member) -> bool:
+    with contextlib.suppress(redis.RedisError):
+        told = member.client.info("replication")
+        return bool(told["role"] == "slave" and told["master_port"] == primary.port)
+    return False
+
+
 def _slots(member: Member) -> list[tuple[int, int, int]]:
     """First and last slot of each range, and the port of its primary, as a member sees it."""
     return [(first, last, owner[1]) for first, last, owner, *_ in member.ask("CLUSTER", "SLOTS")]
@@ -116,12 +136,13 @@ def cluster(
     replicas: int = 1,
     options: Sequence[str] = (),
     timeout_ms: int = 1000,
+    tls: Path | None = None,
 ) -> Iterator[Cluster]:
-    """A cluster in step for as long as the block; `options` of every engine."""
+    """A cluster in step for as long as the block; `options` of every engine, `tls` as of an Engine."""
     count = primaries * (1 + replicas)
     ports = free_ports(2 * count)
     told = ("--cluster-node-timeout", str(timeout_ms), "--repl-diskless-sync-delay", "0", *options)
-    members = [Member(binary, folder / str(i), (ports[2 * i], ports[2 * i + 1]), told) for i in range(count)]
+    members = [Member(binary, folder / str(i), (ports[2 * i], ports[2 * i + 1]), told, tls) for i in range(count)]
     made = Cluster(members)
     try:
         for member in members:

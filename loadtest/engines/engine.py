@@ -15,18 +15,22 @@ START_S = 30.0
 
 
 class Engine:
-    """Killed and started again it has its port and its data."""
+    """Killed and started again it has its port and its data. `tls`: a folder with cert.pem and key.pem; then nobody gets in
+    without TLS, other engines neither.
+    """
 
-    def __init__(self, binary: Path, folder: Path, port: int, options: Sequence[str]) -> None:
+    def __init__(self, binary: Path, folder: Path, port: int, options: Sequence[str], tls: Path | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.port = port
         self._folder = folder
         first = [options[0]] if options and not options[0].startswith("--") else []  # a file of its settings
         rest = options[len(first) :]
-        place = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
-        self._command = [str(binary), *first, *place, *rest]
+        place = ["--bind", "127.0.0.1", "--dir", str(folder)]
+        secure = _secured(port, tls) if tls is not None else ["--port", str(port)]
+        self._command = [str(binary), *first, *place, *secure, *rest]
         self._process: subprocess.Popen[bytes] | None = None
-        self.client = redis.Redis(port=port, protocol=2)
+        trusted = f"s://127.0.0.1:{port}?ssl_ca_certs={tls}/cert.pem" if tls is not None else f"://127.0.0.1:{port}"
+        self.client = redis.Redis.from_url(f"redis{trusted}", protocol=2)
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
@@ -68,6 +72,12 @@ class Engine:
         with contextlib.suppress(redis.RedisError):
             return bool(self.client.ping())
         return False
+
+
+def _secured(port: int, tls: Path) -> list[str]:
+    files = ["--tls-cert-file", "cert.pem", "--tls-key-file", "key.pem", "--tls-ca-cert-file", "cert.pem"]
+    named = [part if part.startswith("--") else str(tls / part) for part in files]
+    return ["--port", "0", "--tls-port", str(port), *named, "--tls-auth-clients", "no", "--tls-replication", "yes"]
 
 
 def wait(for_what: Callable[[], bool], seconds: float) -> None:

@@ -33,10 +33,10 @@ class Watched:
 
 
 @contextlib.contextmanager
-def watched(binary: Path, folder: Path, down_ms: int = 500) -> Iterator[Watched]:
-    """All of it, in step, for as long as the block."""
+def watched(binary: Path, folder: Path, down_ms: int = 500, tls: Path | None = None) -> Iterator[Watched]:
+    """All of it, in step, for as long as the block; `tls` as of an Engine."""
     ports = free_ports(5)
-    engines = [Engine(binary, folder / str(i), port, _DATA) for i, port in enumerate(ports[:2])]
+    engines = [Engine(binary, folder / str(i), port, _DATA, tls) for i, port in enumerate(ports[:2])]
     sentinels = []
     for i, port in enumerate(ports[2:]):
         file = folder / f"sentinel-{i}" / "sentinel.conf"
@@ -45,7 +45,7 @@ def watched(binary: Path, folder: Path, down_ms: int = 500) -> Iterator[Watched]
             f"sentinel monitor {SERVICE} 127.0.0.1 {ports[0]} 2\n"
             f"sentinel down-after-milliseconds {SERVICE} {down_ms}\nsentinel failover-timeout {SERVICE} 5000\n"
         )
-        sentinels.append(Engine(binary, file.parent, port, (str(file), "--sentinel")))
+        sentinels.append(Engine(binary, file.parent, port, (str(file), "--sentinel"), tls))
     made = Watched(engines, sentinels)
     try:
         for engine in engines:

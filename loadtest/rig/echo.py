@@ -1,13 +1,15 @@
-"""The floor: gRPC servers that do nothing, with Lever's own messages. `python -m loadtest.echo KIND RESPONSE_FILE`.
+"""The floor: servers that do nothing, with Lever's own messages. `python -m loadtest.rig.echo KIND RESPONSE_FILE`.
 
-They parse each SelectRequest and serialise one SelectResponse of the size Lever answers with; nothing else happens.
+Those of gRPC parse each SelectRequest and serialise one SelectResponse of the size Lever answers with; nothing else happens.
 `/lever.loadtest/Count` answers how many calls were served, as text: h2load takes gRPC errors for successes.
+"http" is uvicorn with httptools: it takes each request's body and answers with the file's bytes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import socket
 import sys
 from collections.abc import Callable
 from concurrent import futures
@@ -74,6 +76,26 @@ async def serve_aio(response: pb.SelectResponse) -> None:
     await server.wait_for_termination()
 
 
+def serve_http(answer: bytes) -> None:
+    """Serve until killed: an ASGI application."""
+    import uvicorn
+
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(answer)).encode())]
+
+    async def application(scope: object, receive: Any, send: Any) -> None:
+        while (await receive()).get("more_body"):
+            pass
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+
+    listener = socket.create_server(("127.0.0.1", 0))
+    _say(listener.getsockname()[1])
+    config = uvicorn.Config(
+        application, http="httptools", loop="uvloop", lifespan="off", access_log=False, log_config=None
+    )
+    uvicorn.Server(config).run(sockets=[listener])
+
+
 def _say(port: int) -> None:
     print(port, flush=True)
 
@@ -81,6 +103,9 @@ def _say(port: int) -> None:
 def main() -> None:
     """Entry point of a server process; prints its port."""
     kind, path = sys.argv[1:3]
+    if kind == "http":
+        serve_http(Path(path).read_bytes())
+        return
     response = pb.SelectResponse.FromString(Path(path).read_bytes())
     if kind == "sync":
         serve_sync(response)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _FINISHED = re.compile(r"^finished in ([\d.]+)(ms|s|us), ([\d.]+) req/s", re.MULTILINE)
+_GOOD = re.compile(r"^status codes: (\d+) 2xx", re.MULTILINE)
 _REQUESTS = re.compile(r"^requests: .* (\d+) succeeded, (\d+) failed", re.MULTILINE)
 
 
@@ -57,8 +58,9 @@ def _drive(
     ended = subprocess.run(
         command, capture_output=True, text=True, check=False, preexec_fn=lambda: os.sched_setaffinity(0, {core})
     )
-    finished, requests = _FINISHED.search(ended.stdout), _REQUESTS.search(ended.stdout)
-    if ended.returncode != 0 or finished is None or requests is None or int(requests[1]) != calls:
+    finished, requests, good = (found.search(ended.stdout) for found in (_FINISHED, _REQUESTS, _GOOD))
+    done = [int(found[1]) for found in (requests, good) if found is not None]
+    if ended.returncode != 0 or finished is None or done != [calls, calls]:
         raise DriverError(f"h2load failed: {ended.stdout[-500:]}{ended.stderr[-500:]}")
     seconds = float(finished[1]) * {"s": 1.0, "ms": 1e-3, "us": 1e-6}[finished[2]]
     latencies = [int(line.split("\t")[2]) for line in log.read_text().splitlines()]

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +21,7 @@ import numpy as np
 import yaml
 
 from loadtest.rig import processes
-from loadtest.rig.server import channel, running
+from loadtest.rig.server import START_SECONDS, ServerError, channel, running
 from service.pb.lever.v1 import experiment_pb2, experiment_pb2_grpc
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1 import personalization_pb2_grpc as pb_grpc
@@ -27,6 +30,7 @@ EXAMPLE = Path(__file__).resolve().parents[2] / "deploy/examples/homepage.yaml"
 INDUSTRIES = ("software", "retail", "health", "finance", "agency")
 SOURCES = ("search", "ads", "social", "partner")
 SUBJECTS = 10_000
+FLAG = "/ofrep/v1/evaluate/flags/"
 
 
 @dataclass(frozen=True)
@@ -58,16 +62,21 @@ class Stand:
 
 
 @contextlib.contextmanager
-def lever(*, web: bool = False) -> Iterator[Stand]:
-    """A server, on request with a web port, for as long as the block; the calling process moves to the other core. Raises ServerError."""
+def lever(*, web: bool = False, together: bool = False) -> Iterator[Stand]:
+    """A server, on request with a web port, for as long as the block; the calling process moves to the other core.
+
+    `together`: all of the server's processes share the core, its store too. Raises ServerError.
+    """
     core, other = processes.cores()
     was = os.sched_getaffinity(0)
     with running(*(["--web-port", "0"] if web else [])) as server:
         try:
             (worker,), (store,) = server.workers(), server.children("-server ")
             web_processes = server.children("service.server.http_worker")
-            for task in [server.pid, *server.children(), os.getpid()]:
-                processes.pin(task, core if task == worker or task in web_processes else other)
+            everyone = [server.pid, *server.children()]
+            mine = everyone if together else [worker, *web_processes]
+            for task in [*everyone, os.getpid()]:
+                processes.pin(task, core if task in mine else other)
             made = Stand(server.address, server.http, worker, server.data / "engine.sock", core, other, store)
             yield replace(made, web=server.web, web_pid=web_processes[0]) if web else made
         finally:
@@ -111,6 +120,31 @@ def teach(address: str, experiment: str, seed: int = 1) -> None:
         pages = (pb.StreamRewardsRequest(rewards=rewards[i : i + 500]) for i in range(0, len(rewards), 500))
         for _ in stub.StreamRewards(pages, timeout=60):
             pass
+
+
+def teach_numbers(address: str, experiment: str, rows: Sequence[Sequence[float]]) -> None:
+    """A trial for each row of numbers, the features f0, f1 and so on; one in five is rewarded."""
+    request = pb.SelectBatchRequest(experiment=experiment, subjects=[f"t{i}" for i in range(len(rows))])
+    for number, column in enumerate(zip(*rows, strict=True)):
+        request.context.add(feature=f"f{number}", numbers=column)
+    with channel(address) as link:
+        stub = pb_grpc.PersonalizationServiceStub(link)
+        made = stub.SelectBatch(request, timeout=60)
+        for decision in made.decision_ids[::5]:
+            stub.Reward(pb.RewardRequest(decision=decision), timeout=5)
+
+
+def known(web: str, experiment: str) -> None:
+    """Return once the web port chooses in this experiment: it polls the store like any other server. ServerError."""
+    body = json.dumps({"context": {"targetingKey": "first"}}).encode()
+    request = urllib.request.Request(f"http://{web}{FLAG}{experiment}", body)  # http
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until:
+        with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310  # as above
+            if "value" in json.load(answer):
+                return
+        time.sleep(0.1)
+    raise ServerError(f"the web port does not serve {experiment}")
 
 
 def requests(address: str, experiment: str, count: int) -> list[pb.SelectRequest]:

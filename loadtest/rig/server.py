@@ -35,13 +35,13 @@ class ServerError(Exception):
 class Server:
     """One `lever serve` in a folder of its own, which has its data and its log. Started again, it has the ports it had.
 
-    `options` are those of its command line; `variables` are added to this process's environment.
+    `options` are those of its command line; `variables` are added to this process's environment at each start.
     """
 
     def __init__(self, folder: Path, *options: str, **variables: str) -> None:
         self.folder, self.data, self.log = folder, folder / "data", folder / "server.log"
         self.address = self.http = self.web = ""  # host:port of its three sides, known once it was ready
-        self._options, self._variables = options, variables
+        self._options, self.variables = options, variables
         self._process: subprocess.Popen[str] | None = None
         self._announced = False
 
@@ -63,7 +63,7 @@ class Server:
         command = [sys.executable, "-m", "service", "serve", "--data-dir", str(self.data), *self._options]
         ports = {"LEVER_GRPC_PORT": self.address, "LEVER_HTTP_PORT": self.http}
         same = {name: place.rpartition(":")[2] for name, place in ports.items() if place}
-        env = {**os.environ, "LEVER_GRPC_PORT": "0", "LEVER_HTTP_PORT": "0", **self._variables, **same}
+        env = {**os.environ, "LEVER_GRPC_PORT": "0", "LEVER_HTTP_PORT": "0", **self.variables, **same}
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env=env, text=True

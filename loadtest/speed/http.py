@@ -2,6 +2,9 @@
 
 The same homepage experiment, the same visitor; h2load keeps 64 requests open at each: 64 connections of HTTP/1.1, and
 4 of HTTP/2 with 16 streams. Each server's own counter must agree with h2load.
+
+Then the same with all of Lever's processes, its store too, on one core beside an empty uvicorn there, as `loadtest rivals` has it:
+door_rps, echo_rps, and door_cpu_us of all of them together for a choice.
 """
 
 from __future__ import annotations
@@ -9,9 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,11 +19,12 @@ from pathlib import Path
 from loadtest.rig import h2load, http2, pinned, processes, report, summaries
 from loadtest.rig.echo import SELECT
 from loadtest.rig.pinned import Stand
-from loadtest.rig.server import START_SECONDS, ServerError
+from loadtest.rig.server import ServerError
+from loadtest.speed import rivals
 
 GRPC_WIDTH = (4, 16)
 HTTP_WIDTH = (64, 1)
-FLAG = "/ofrep/v1/evaluate/flags/"
+WHOLE = ("door_rps", "echo_rps", "door_cpu_us")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -39,16 +40,16 @@ def main(arguments: Sequence[str]) -> int:
     try:
         with tempfile.TemporaryDirectory(prefix="lever-http-") as scratch, pinned.lever(web=True) as lever:
             samples = _measure(options, lever, Path(scratch))
+        record = _record(samples) | _whole(options)
     except (ServerError, h2load.DriverError, RuntimeError) as error:
         out.print(f"{type(error).__name__}: {error}", markup=False)
         return 1
-    record = _record(samples)
     rows = [[name, f"{value:,.2f}"] for name, value in record.items()]
     out.print(report.table("one core, medians over rounds", ["what", "value"], rows))
     if options.out is not None:
         report.save(options.out, record | {"machine": report.machine(), "rounds": samples})
     if options.json:
-        report.emit({name: record[name] for name in ("ofrep_rps", "select_rps", "ratio", "ofrep_p99_ms")})
+        report.emit({name: record[name] for name in ("ofrep_rps", "select_rps", "ratio", "ofrep_p99_ms", *WHOLE)})
     return 0
 
 
@@ -66,16 +67,12 @@ def _measure(options: argparse.Namespace, lever: Stand, scratch: Path) -> dict[s
     samples: dict[str, list[float]] = defaultdict(list)
 
     def ofrep(calls: int) -> h2load.Driven:
-        return h2load.run_http(lever.web, FLAG + experiment, http_body, calls, scratch, lever.other, HTTP_WIDTH)
+        return h2load.run_http(lever.web, pinned.FLAG + experiment, http_body, calls, scratch, lever.other, HTTP_WIDTH)
 
     def select(calls: int) -> h2load.Driven:
         return h2load.run(lever.address, SELECT, grpc_body, calls, scratch, lever.other, GRPC_WIDTH)
 
-    until = time.monotonic() + START_SECONDS
-    while not _knows(lever, experiment):
-        if time.monotonic() > until:
-            raise ServerError(f"the web port does not serve {experiment}")
-        time.sleep(0.1)
+    pinned.known(lever.web, experiment)
 
     def turn(name: str, pid: int, calls: int, drive: Callable[[int], h2load.Driven], served: Callable[[], int]) -> None:
         drive(calls // 10)
@@ -96,15 +93,12 @@ def _measure(options: argparse.Namespace, lever: Stand, scratch: Path) -> dict[s
     return samples
 
 
-def _knows(lever: Stand, experiment: str) -> bool:
-    """Whether the web port chooses in this experiment: it polls the store like any other server."""
-    body = json.dumps({"context": {"targetingKey": "first"}}).encode()
-    request = urllib.request.Request(f"http://{lever.web}{FLAG}{experiment}", body)  # http
-    try:
-        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310  # as above
-            return "value" in json.load(answer)
-    except urllib.error.HTTPError:
-        return False
+def _whole(options: argparse.Namespace) -> dict[str, float]:
+    """A choice over HTTP with all of Lever's processes on the core, beside an empty server there."""
+    rows = rivals.contest([(options.algorithm, 10, 16)], options.rounds, options.calls)
+    told = {str(row["who"]): row for row in rows}
+    mine, empty = told[rivals.WEB], told[rivals.EMPTY_WEB]
+    return dict(zip(WHOLE, (float(str(found)) for found in (mine["rps"], empty["rps"], mine["cpu_us"])), strict=True))
 
 
 def _record(samples: dict[str, list[float]]) -> dict[str, float]:

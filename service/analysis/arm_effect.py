@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from bandits import effect
 from bandits.cells import POLICY, REWARDED, SQUARE_HIGH, SQUARE_LOW, count_offset
+from service.analysis.costs import costs_of
 from service.learning.replica import Replica
 
 Ints = NDArray[np.int64]
@@ -48,8 +49,10 @@ def arm_effect(replica: Replica, segment: int, arm: int, counts: Ints) -> ArmEff
     trials, rewarded = float(total[POLICY]), float(total[at + REWARDED])
     squares = (float(total[at + SQUARE_HIGH]) * 2.0**32 + float(total[at + SQUARE_LOW])) * metric.unit**2
     early = "" if effect.supported(sums, drawn.squares, rewarded / max(trials, 1.0)) else _lacking(sums)
-    found = effect.NONE if early else effect.compare(sums, effect.usual(trials, rewarded, squares))
-    span = metric.maximum - metric.minimum
+    costs = costs_of(experiment, metric)[[arm, experiment.default_arm]]
+    left = sums._replace(total=sums.total - costs[:, None] * sums.weight) if costs.any() else sums
+    found = effect.NONE if early else effect.compare(left, effect.usual(trials, rewarded, squares))
+    span = metric.maximum - metric.minimum + float(abs(costs[0] - costs[1]))
     if found.low <= -span and found.high >= span:  # anything is possible: nothing is known
         early, found = _SELDOM, effect.NONE
     found = effect.within(found, span)

@@ -55,6 +55,7 @@ class Trials:
     priors: Mapping[int, tuple[float, float]] = field(default_factory=dict)
     held: Mask = field(default_factory=lambda: np.zeros(0, np.bool_))  # empty here and below: none of them
     open: Mask = field(default_factory=lambda: np.zeros(0, np.bool_))
+    costs: Floats | None = None  # f8[arms]: of showing each, in units of the reward's scale
 
     def __post_init__(self) -> None:
         for name in ("held", "open"):
@@ -94,6 +95,9 @@ def evaluate(trials: Trials, policy: str, progress: Progress = lambda _: None) -
     fold = ope.folds(len(trials))
     pmf = target_pmf(trials, target, fold, lambda share: progress(0.8 * share))
     reward = (trials.total * trials.unit).astype(np.float64)
+    if trials.costs is not None:
+        largest = max(abs(trials.rules.low), abs(trials.rules.high)) * trials.unit
+        reward -= trials.costs[trials.arm] * largest
     used = ~trials.held | speaks(trials, pmf)
     held, left = trials.held[used], dict(trials.left_out)
     if not used.all():
@@ -131,7 +135,8 @@ def target_pmf(trials: Trials, target: Target, fold: Ints, progress: Progress) -
             arms = np.unique(np.concatenate([trials.choices[c] for c in np.unique(trials.choice[rows]).tolist()]))
             sums = state.sums(segment)
             side = Side(trials.rules.design, None, trials.rules.least)
-            slot = Slot.derive(segment, arms, target.policy, target.settings, sums, trials.priors, side)
+            known = target.settings, sums, trials.priors, side, trials.costs
+            slot = Slot.derive(segment, arms, target.policy, *known)
             _fill(out, trials, slot, rows)
             done += len(rows)
             progress(done / len(trials))

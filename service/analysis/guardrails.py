@@ -12,6 +12,7 @@ from bandits import effect
 from bandits.cells import HELD, POLICY, REWARDED, SQUARE_HIGH, SQUARE_LOW, count_offset
 from bandits.guarded import DRAWN, HOLDOUT, OWN, TRIALS
 from bandits.guardrail import Bound, Evidence, Judged, Kind, earner, judge, level, suspects
+from service.analysis.costs import costs_of, sides
 from service.experiment.compiled import Experiment
 from service.experiment.metric import Metric
 from service.experiment.spec import GuardrailSpec
@@ -20,6 +21,7 @@ from service.learning.replica import Replica
 HOLDING, EARLY, PAUSED = "holding", "too early", "paused"
 
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +52,14 @@ class Harm:
 
 def harms(replica: Replica) -> list[Harm]:
     """The arms that have to be paused now, each once. Cheap where no arm's mean is beyond a guardrail, as is usual."""
-    experiment, guarded = replica.experiment, replica.state.guarded
+    experiment = replica.experiment
     if not experiment.guardrails or experiment.state != "active":
         return []
     found: dict[str, Harm] = {}
     counts: Ints | None = None
     for guardrail in experiment.guardrails:
         metric, bound = _of(experiment, guardrail)
-        means = (guarded.means(side, metric.number) * metric.unit for side in (OWN, DRAWN, HOLDOUT))
+        means = _means(replica, metric)
         for arm in np.flatnonzero(suspects(bound, *means)):
             one = experiment.arms[arm]
             if one.state != "active" or arm == experiment.default_arm or one.id in found:
@@ -125,6 +127,16 @@ def _counts(replica: Replica) -> Ints:
     return sum((replica.state.lifetime(s) for s in range(1, replica.state.rules.segments)), replica.state.lifetime(0))
 
 
+def _means(replica: Replica, metric: Metric) -> tuple[Floats, Floats, Floats]:
+    """f8[arms] each: mean of a trial, own, drawn and of the holdout; nan without trials."""
+    guarded, experiment = replica.state.guarded, replica.experiment
+    own, drawn, held = (guarded.means(side, metric.number) * metric.unit for side in (OWN, DRAWN, HOLDOUT))
+    costs = costs_of(experiment, metric)
+    if not costs.any():
+        return own, drawn, held
+    return own - costs, drawn - costs, held - sides(experiment, metric, _counts(replica))[1]
+
+
 def _evidence(replica: Replica, metric: Metric, bound: Bound, arm: int, counts: Ints) -> Evidence:
     guarded, unit = replica.state.guarded, metric.unit
     weight, total, squares = guarded.pair(arm, OWN if bound.kind is Kind.MOST else DRAWN, metric.number)
@@ -133,4 +145,5 @@ def _evidence(replica: Replica, metric: Metric, bound: Bound, arm: int, counts: 
     at = count_offset(metric.number, group)
     n, rewarded = float(of[group]), float(of[at + REWARDED])
     square = (float(of[at + SQUARE_HIGH]) * 2.0**32 + float(of[at + SQUARE_LOW])) * unit**2
-    return Evidence(weight, total * unit, squares, effect.usual(n, rewarded, square), rewarded / max(n, 1.0))
+    costs = float(costs_of(replica.experiment, metric)[arm]), sides(replica.experiment, metric, counts)[1]
+    return Evidence(weight, total * unit, squares, effect.usual(n, rewarded, square), rewarded / max(n, 1.0), costs)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bandits import contrast
 from bandits.auto import restrict
 from bandits.posterior import Sums
-from bandits.summary import ENOUGH, shapes
+from bandits.summary import ENOUGH, net, shapes
 from service.experiment.compiled import Experiment
 from service.experiment.features.registry import TYPES
 from service.experiment.spec import MISSING, VALUE, ColumnSpec
@@ -69,8 +69,8 @@ def of_features(snapshot: Snapshot, replica: Replica) -> tuple[Influence, ...]:
 def of_attributes(experiment: Experiment, slot: Slot) -> tuple[Influence, ...]:
     """Every attribute of the arms, by what their means in a segment are believed to be."""
     known = [arm.number for arm in experiment.arms if slot.seen.n[arm.number] >= ENOUGH]
-    span = span_of(experiment.primary)
-    a, b, _ = shapes(slot.seen, span)[known].T
+    span = net(slot.seen, span_of(experiment.primary))
+    a, b, _ = shapes(slot.seen, span_of(experiment.primary))[known].T
     width = span.high - span.low
     mean, variance = a / (a + b), a * b / ((a + b) ** 2 * (a + b + 1.0))
     unit = width * experiment.primary.scale

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from bandits import effect
 from bandits.cells import HELD, POLICY, REWARDED, SQUARE_HIGH, SQUARE_LOW, count_offset
+from service.analysis.costs import counts_since, sides
 from service.experiment.compiled import Experiment
 from service.experiment.metric import Metric
 from service.learning.replica import Replica
@@ -75,12 +76,15 @@ def lifts(replica: Replica) -> tuple[Lift, ...]:
     """Every metric over all segments, the primary one first, then in each segment that has a holdout."""
     experiment, cells = replica.experiment, replica.state.subjects.lift
     span = _from(replica), replica.touched
-    apart = [
-        lift_of(metric, experiment.segments.ids[s], cells[s], replica.state.lifetime(s), span)
-        for s in range(len(cells))
-        if cells[s, HELD, 0].any() and len(cells) > 1
-        for metric in _metrics(experiment)
-    ]
+    apart = []
+    for s in range(len(cells)):
+        if cells[s, HELD, 0].any() and len(cells) > 1:
+            counts, began = replica.state.lifetime(s), counts_since(replica, s, span[0])
+            costs = [sides(experiment, metric, began) for metric in _metrics(experiment)]
+            apart += [
+                lift_of(metric, experiment.segments.ids[s], cells[s], counts, span, cost)
+                for metric, cost in zip(_metrics(experiment), costs, strict=True)
+            ]
     return (*whole(replica)(), *apart)
 
 
@@ -91,7 +95,11 @@ def whole(replica: Replica) -> Callable[[], tuple[Lift, ...]]:
         return tuple
     metrics, span, summed = _metrics(replica.experiment), (_from(replica), replica.touched), cells.sum(axis=0)
     counts = sum((state.lifetime(s) for s in range(1, len(cells))), state.lifetime(0))
-    return lambda: tuple(lift_of(metric, "", summed, counts, span) for metric in metrics)
+    began = sum((counts_since(replica, s, span[0]) for s in range(1, len(cells))), counts_since(replica, 0, span[0]))
+    costs = [sides(replica.experiment, metric, began) for metric in metrics]
+    return lambda: tuple(
+        lift_of(metric, "", summed, counts, span, cost) for metric, cost in zip(metrics, costs, strict=True)
+    )
 
 
 def _metrics(experiment: Experiment) -> list[Metric]:
@@ -109,12 +117,20 @@ def sample_ratio(replica: Replica) -> SampleRatio | None:
     return SampleRatio(expected, float(held.sum() / (held + free).sum()), p, p < MISMATCH)
 
 
-def lift_of(metric: Metric, segment: str, cells: Ints, counts: Ints, span: tuple[int, int]) -> Lift:
-    """cells i8[2, 1 + metrics, 256]; counts [arms, .] of the same segments, over all time; span: from and to, ms."""
-    sides = cells[[POLICY, HELD]]
-    trials, total = sides[:, 0], (sides[:, 1 + metric.number] * metric.unit).astype(np.float64)
+def lift_of(
+    metric: Metric, segment: str, cells: Ints, counts: Ints, span: tuple[int, int], costs: tuple[float, float]
+) -> Lift:
+    """cells i8[2, 1 + metrics, 256]; counts [arms, .] of the same segments, over all time; span: from and to, ms.
+
+    costs are the mean ones of a trial of policy and holdout (costs.py).
+    """
+    both = cells[[POLICY, HELD]]
+    trials, total = both[:, 0], (both[:, 1 + metric.number] * metric.unit).astype(np.float64)
     sums = effect.Sums(trials.astype(np.float64), total)
-    known = effect.known(sums)
+    known, why = effect.known(sums), _lacking(sums)
+    if any(costs):
+        total = total - np.array(costs)[:, None] * trials
+        sums = sums._replace(total=total)
     found = effect.compare(sums, _usual(counts, metric)) if known else effect.NONE
     policy, held = (int(n) for n in trials.sum(axis=1))
     buckets = None
@@ -122,7 +138,7 @@ def lift_of(metric: Metric, segment: str, cells: Ints, counts: Ints, span: tuple
         buckets = BucketSums(trials[0].tolist(), total[0].tolist(), trials[1].tolist(), total[1].tolist())
     return Lift(
         metric=metric.id, segment=segment, policy_trials=policy, policy_reward_sum=float(total[0].sum()),
-        holdout_trials=held, holdout_reward_sum=float(total[1].sum()), too_early="" if known else _lacking(sums),
+        holdout_trials=held, holdout_reward_sum=float(total[1].sum()), too_early="" if known else why,
         difference=found.difference, standard_error=found.error, low=found.low, high=found.high,
         relative=found.relative, relative_standard_error=found.relative_error, relative_low=found.relative_low,
         relative_high=found.relative_high, p_value=found.p, fixed_low=found.fixed_low, fixed_high=found.fixed_high,

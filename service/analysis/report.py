@@ -12,6 +12,7 @@ from bandits.recall import SMALL
 from bandits.stopping import verdict
 from bandits.summary import Summary
 from service.analysis.arm_effect import ArmEffect, arm_effect
+from service.analysis.costs import taken
 from service.analysis.guardrails import GuardrailReport, reports
 from service.analysis.influence import Influence, of_attributes, of_features
 from service.analysis.lift import Lift, SampleRatio, headline, lifts, sample_ratio
@@ -35,6 +36,7 @@ class Total:
     rewarded: int
     reward_sum: float
     mean: float
+    cost: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +126,10 @@ class Report:
 def report(snapshot: Snapshot, replica: Replica, stale: bool) -> Report:
     """The report of what the replica has folded. Segments without traffic that only serve the default are left out."""
     exp = snapshot.experiment
-    segments, everyone = [], np.zeros(counts_size(replica.state.rules.metrics), np.int64)
+    segments, everyone = [], np.zeros((len(exp.arms), counts_size(replica.state.rules.metrics)), np.int64)
     for slot in snapshot.slots:
         counts = replica.state.lifetime(slot.segment)
-        everyone += counts.sum(axis=0)
+        everyone += counts
         idle = exp.segments.serves_default[slot.segment] and not counts.any()
         if not idle:
             served = exp.arms[snapshot.after(slot.segment)].id if exp.state == "ended" else ""
@@ -164,7 +166,7 @@ def _segment(exp: Experiment, slot: Slot, counts: Ints, replica: Replica) -> Seg
         )
         for k in range(len(exp.arms))
     )
-    name, everyone = exp.segments.ids[slot.segment], totals(exp, counts.sum(axis=0))
+    name, everyone = exp.segments.ids[slot.segment], totals(exp, counts)
     attributes = of_attributes(exp, slot) if beliefs is not None else ()
     return SegmentReport(name, arms, *_past(replica, slot.segment), soon, everyone, stop=stop, attributes=attributes)
 
@@ -175,20 +177,21 @@ def _stop(exp: Experiment, slot: Slot, beliefs: Summary) -> Stop:
 
 
 def totals(exp: Experiment, counts: Ints) -> tuple[Total, ...]:
-    """Everyone who was counted (one block's counts), by what chose for them, under every metric that is in use."""
-    shown = [(name, group) for name, group in GROUP_NAMES if counts[group]]
-    return tuple(_total(counts, name, group, metric) for name, group in shown for metric in _metrics(exp))
+    """Everyone who was counted (counts [arms, .]), by what chose for them, under every metric that is in use."""
+    shown = [(name, group) for name, group in GROUP_NAMES if counts[:, group].any()]
+    return tuple(_total(exp, counts, name, group, metric) for name, group in shown for metric in _metrics(exp))
 
 
 def _metrics(exp: Experiment) -> list[Metric]:
     return sorted((metric for metric in exp.metrics if metric.live), key=lambda metric: not metric.primary)
 
 
-def _total(counts: Ints, name: str, group: int, metric: Metric) -> Total:
-    at, trials = count_offset(metric.number, group), int(counts[group])
-    earned = float(counts[at + TOTAL]) * metric.unit
+def _total(exp: Experiment, counts: Ints, name: str, group: int, metric: Metric) -> Total:
+    at, trials = count_offset(metric.number, group), int(counts[:, group].sum())
+    cost = taken(exp, metric, counts, group)
+    earned = float(counts[:, at + TOTAL].sum()) * metric.unit - cost
     mean = earned / trials if trials else 0.0
-    return Total(name, metric.id, trials, int(counts[at + REWARDED]), earned, mean)
+    return Total(name, metric.id, trials, int(counts[:, at + REWARDED].sum()), earned, mean, cost)
 
 
 def _arm(
@@ -198,8 +201,10 @@ def _arm(
     mean, low, high, best, loss = [np.nan] * 5
     if beliefs is not None and at is not None:
         mean, low, high, best, loss = (float(column[at]) for column in beliefs)
-    of = tuple(_total(counts, "policy", POLICY, one) for one in _metrics(exp))
-    held = _total(counts, "holdout", HELD, metric)
+    own = np.zeros((len(exp.arms), counts.size), np.int64)
+    own[number] = counts
+    of = tuple(_total(exp, own, "policy", POLICY, one) for one in _metrics(exp))
+    held = _total(exp, own, "holdout", HELD, metric)
     return ArmReport(
         arm=arm.id, state=arm.state, trials=of[0].trials, rewarded=of[0].rewarded, reward_sum=of[0].reward_sum,
         mean=of[0].mean, credible_low=low * metric.scale, credible_high=high * metric.scale,

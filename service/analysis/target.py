@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bandits.auto import Side, restrict
 from bandits.belief import fixed
 from bandits.policy import POLICIES, Policy
 from bandits.posterior import Posterior, Sums
@@ -66,13 +67,18 @@ def read_policy(text: str, arms: Sequence[str]) -> Target:
 def _best(
     sums: Sums, settings: Mapping[str, float], arms: NDArray[np.int64], priors: Priors | None = None
 ) -> Posterior:
-    """All for the leader among `arms`."""
+    return _leader(sums, settings, arms, Side(priors=priors))
+
+
+def _leader(sums: Sums, settings: Mapping[str, float], arms: NDArray[np.int64], side: Side) -> Posterior:
+    """All for the leader among `arms`; sums are over learning columns."""
+    sums = sums if side.design is None else restrict(sums, side.design)
     span = Span(-1.0 if (sums.s1 < 0.0).any() else 0.0, 1.0, binary=False)
-    said = summary(seen(sums, average(sums), priors), span, arms)
+    said = summary(seen(sums, average(sums), side.priors)._replace(costs=side.costs), span, arms)
     return fixed(sums, {str(int(arms[int(said.loss.argmin())])): 1.0, "floor": 0.0}, arms)
 
 
-_KNOWN: Mapping[str, Policy] = {**POLICIES, "best": Policy("best", False, {}, _best)}
+_KNOWN: Mapping[str, Policy] = {**POLICIES, "best": Policy("best", False, {}, _best, _leader)}
 
 
 def _weights(fields: Fields, arms: Sequence[str]) -> dict[str, float]:

@@ -14,6 +14,7 @@ from bandits.cells import HISTORY, POLICY, REWARDED, SQUARE_HIGH, SQUARE_LOW, TO
 from bandits.effect import crowding
 from bandits.periods import DAY, HOUR, Periods
 from bandits.summary import Seen, early, summary, thinned
+from service.analysis.costs import costs_of, sides
 from service.analysis.lift import Lift, lift_of
 from service.analysis.report import GROUP_NAMES
 from service.errors import InvalidError
@@ -100,8 +101,8 @@ class Gathered(NamedTuple):
     counts: Ints  # i8[P,S,K,.]
     odds: Floats  # f8[P,S,K]
     days: list[
-        tuple[Period, Ints, Ints]
-    ]  # by the end of each: sums of lift [2, 1 + metrics, 256], counts of all [1, .]
+        tuple[Period, Ints, Ints, Ints]
+    ]  # by the end of each: sums of lift [2, 1 + metrics, 256], counts of all arms [K, .], of these since the lift began
 
 
 def gather(replica: Replica, stale: bool, asked: Asked) -> Gathered:
@@ -135,9 +136,9 @@ def _fill(found: Gathered, periods: Periods, wanted: int | None, asked: Asked, u
     """Add up the periods; of segment `wanted`, if it is one."""
     starts = [period.start_ms for period in found.periods]
     size, arms = found.before.shape[2], found.before.shape[1]
-    all_by: list[tuple[int, Ints]] = []
+    all_by: list[tuple[int, Ints, Ints]] = []
     for past in periods.pasts():
-        all_by.append((past.end, past.counts.sum(axis=0)))
+        all_by.append((past.end, past.arm, past.counts))
         if past.start >= until:
             continue
         rows = np.arange(past.arm.size) if wanted is None else np.flatnonzero(past.segment == wanted)
@@ -147,14 +148,16 @@ def _fill(found: Gathered, periods: Periods, wanted: int | None, asked: Asked, u
         np.add.at(into.reshape(-1, size)[:, : past.counts.shape[1]], where, past.counts[rows])
         if into is not found.before:
             np.add.at(found.odds[at].reshape(-1), where, past.odds[rows])
-    total = np.zeros((1, size), np.int64)
+    total, before, era = np.zeros((arms, size), np.int64), np.zeros((arms, size), np.int64), 0
     for number, end, cells in periods.lift(len(found.experiment.metrics)):
+        if number != era:
+            before, era = total.copy(), number
         while all_by and all_by[0][0] <= end:
-            counts = all_by.pop(0)[1]
-            total[0, : counts.size] += counts
+            _, which, counts = all_by.pop(0)
+            np.add.at(total[:, : counts.shape[1]], which, counts)
         if asked.from_ms < end and end - DAY < until:
             begun = periods.eras[number].begun_ms or found.kept_from_ms
-            found.days.append((Period(begun, min(end, found.touched_ms)), cells, total.copy()))
+            found.days.append((Period(begun, min(end, found.touched_ms)), cells, total.copy(), total - before))
 
 
 def _periods(kept: Sequence[Period], step: Step) -> list[Period]:
@@ -190,8 +193,11 @@ def timeline(found: Gathered) -> Timeline:
         for one in _series(found, s, segment, metrics, best(found) if len(found.segments) == 1 else None)
     ]
     lifts = [
-        replace(lift_of(metric, "", cells, counts, (period.start_ms, period.end_ms)), buckets=None)
-        for period, cells, counts in found.days
+        replace(
+            lift_of(metric, "", cells, counts, (period.start_ms, period.end_ms), sides(experiment, metric, since)),
+            buckets=None,
+        )
+        for period, cells, counts, since in found.days
         for metric in metrics
         if cells[1, 0].any()
     ]
@@ -214,6 +220,8 @@ def _series(
                 continue
             for metric in metrics:
                 n, rewarded, total, squares = _told(counts[:, k], metric, group)
+                cost = float(costs_of(found.experiment, metric)[k])
+                total, squares = total - cost * n, squares - 2.0 * cost * total + cost * cost * n
                 policy = group == POLICY
                 yield Series(
                     segment, arm.id, metric.id, name, n.tolist(), rewarded.tolist(), total.tolist(), squares.tolist(),
@@ -256,5 +264,7 @@ def best(found: Gathered) -> Floats:
         which = np.flatnonzero((n > 0.0) & later[p])
         if which.size > (len(arms) > 1) and not early(n[which], rewarded[which]):
             slot = np.array([column.sum() for column in (n, rewarded, s1, s2)])
-            out[p, which] = summary(thinned(Seen(n, s1, s2, slot), found.crowding), span_of(metric), which).best
+            out[p, which] = summary(
+                thinned(Seen(n, s1, s2, slot, found.experiment.costs), found.crowding), span_of(metric), which
+            ).best
     return out

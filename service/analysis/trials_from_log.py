@@ -109,6 +109,7 @@ def trials_of(log: Gathered) -> Trials:
         left_out={why: count for why, count in left.items() if count},
         open=rows["time"] + horizon > log.last,
         priors=experiment.priors,
+        costs=experiment.costs,
         held=(rows["flags"] & bits.HOLDOUT) != 0,
     )
 

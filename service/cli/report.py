@@ -147,10 +147,12 @@ def totals_table(totals: Sequence[Total]) -> Table:
     table.add_column("chosen by")
     table.add_column("trials", justify="right")
     table.add_column("metric", overflow="fold")
-    for heading in ("rewarded", "sum", "mean"):
+    costly = any(total.cost for total in totals)
+    for heading in ("rewarded", *(["cost"] if costly else ()), "sum", "mean"):
         table.add_column(heading, justify="right")
     for total in totals:
-        cells = (f"{total.rewarded:,}", number(total.reward_sum), number(total.mean))
+        cost = (number(total.cost) if total.cost else "",) if costly else ()
+        cells = (f"{total.rewarded:,}", *cost, number(total.reward_sum), number(total.mean))
         table.add_row(total.group, f"{total.trials:,}", escape(total.metric), *cells)
     return table
 

@@ -13,6 +13,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from service.errors import CorruptError, InvalidError, Violation
 from service.experiment.doubts import lookalikes
@@ -20,12 +22,14 @@ from service.experiment.encoder import Encoder
 from service.experiment.guardrails import Pause, Pauses
 from service.experiment.metric import Metric, metric_of
 from service.experiment.numbering import Numbers, number, with_products
+from service.experiment.parsing.metrics import whole_weights
 from service.experiment.parsing.settings import warnings_of
 from service.experiment.products import design_of
 from service.experiment.segments import Segments
 from service.experiment.served import unservable, winner_learned
-from service.experiment.spec import ArmSpec, ExclusionSpec, GuardrailSpec, Spec
+from service.experiment.spec import ArmSpec, ExclusionSpec, GuardrailSpec, Kept, Spec
 from service.experiment.state_bound import check_state, room_for_products
+from service.store.rows import Composite
 from service.text.fields import nearest
 
 if TYPE_CHECKING:
@@ -39,7 +43,7 @@ NO_HOLDOUT = (
 _STEADY = ("fixed", "uniform")  # algorithms that learn nothing: what each arm is worth is seen without a holdout
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(Kept, frozen=True):
     """One stored version of an experiment. `by` is the name of the key that wrote it; no part of what it means."""
 
     format: int
@@ -67,6 +71,7 @@ class Arm:
     state: str
     start_ms: int | None
     end_ms: int | None
+    cost: float  # of showing it once, in the primary metric's own unit
 
     def active(self, segment: int, now_ms: int) -> bool:
         """Whether it may be drawn in that segment now."""
@@ -106,6 +111,7 @@ class Experiment:
     metrics: tuple[Metric, ...]
     metric_numbers: Mapping[str, int]
     primary: Metric
+    composites: tuple[tuple[Composite, int], ...]  # with the version from which on decisions move each
     priors: Mapping[int, tuple[float, float]]  # by arm number: mean / scale of the primary metric, weight
     holdout_share: float
     holdout_uniform: bool
@@ -123,6 +129,17 @@ class Experiment:
     pauses: Pauses
     exclusions: tuple[ExclusionSpec, ...]
     excluded: int
+
+    @property
+    def costs(self) -> NDArray[np.float64] | None:
+        """f8[arms]: what showing each costs, in units of the primary metric's scale; None: nothing."""
+        if not any(arm.cost for arm in self.arms):
+            return None
+        return np.array([arm.cost / self.primary.scale for arm in self.arms])
+
+    def moved(self, metric: int, version: int) -> tuple[Composite, ...]:
+        """The sums of metrics that a reward of this one moves, of a decision of this version."""
+        return tuple(one for one, since in self.composites if version >= since and metric in dict(one.parts))
 
     def eligible(self, segment: int, now_ms: int) -> tuple[int, ...]:
         """Numbers of the arms that may be drawn in the segment now, ascending."""
@@ -168,11 +185,11 @@ def build(
     unserved = unservable(spec, now_ms)
     if unserved:
         raise InvalidError(unserved)
-    numbers = number(spec, old.numbers if old is not None else None)
+    version = 1 if old is None else old.version + 1
+    numbers = number(spec, old.numbers if old is not None else None, version)
     numbers = with_products(numbers, spec, room_for_products(numbers, state_max))
     check_state(numbers, spec.lines, state_max)
     kept = msgspec.structs.replace(spec, lines={})
-    version = 1 if old is None else old.version + 1
     pauses = (Pauses() if old is None else old.pauses).carried(pausing or {}, spec.arms)
     exclusions, excluded = (old.exclusions, old.excluded) if old is not None else ((), 0)
     made = Record(FORMAT, uid, version, now_ms, text, kept, numbers, by, pauses, exclusions, excluded)
@@ -189,10 +206,13 @@ def read(record: bytes) -> Experiment:
     try:
         decoded = msgspec.json.decode(record, type=Record)
         if decoded.format != FORMAT:
-            raise CorruptError(f"an experiment's record has format {decoded.format}, not {FORMAT}")
+            raise CorruptError(
+                f"an experiment's record has format {decoded.format}; this version of Lever reads {FORMAT}"
+            )
         return _compile(decoded)
     except (msgspec.MsgspecError, LookupError, StopIteration, UnicodeDecodeError) as error:
-        raise CorruptError(f"an experiment's record does not decode: {error}") from error
+        newer = " (a newer version of Lever wrote it)" if "unknown field" in str(error) else ""
+        raise CorruptError(f"an experiment's record does not decode: {error}{newer}") from error
 
 
 def _compile(record: Record) -> Experiment:
@@ -223,6 +243,7 @@ def _compile(record: Record) -> Experiment:
         metrics=metrics,
         metric_numbers={metric.id: metric.number for metric in metrics if metric.live},
         primary=next(metric for metric in metrics if metric.primary),
+        composites=_composites(numbers),
         priors=_priors(numbers.arms, next(metric for metric in metrics if metric.primary)),
         holdout_share=spec.holdout_share,
         holdout_uniform=spec.holdout_uniform,
@@ -243,9 +264,22 @@ def _compile(record: Record) -> Experiment:
     )
 
 
+def _composites(numbers: Numbers) -> tuple[tuple[Composite, int], ...]:
+    """Dropped ones too: what they came to is to stay the sum of their parts."""
+    by_id = {metric.id: metric for metric in numbers.metrics}
+    places = {metric.id: place for place, metric in enumerate(numbers.metrics)}
+    return tuple(
+        (
+            Composite(places[name], tuple((places[part], w) for part, w in whole_weights(by_id[name], by_id).items())),
+            since,
+        )
+        for name, since in numbers.since.items()
+    )
+
+
 def _arm(place: int, spec: ArmSpec, segments: Segments) -> Arm:
     where = None if spec.segments is None else frozenset(segments.numbers[segment] for segment in spec.segments)
-    return Arm(place, spec.id, spec.payload, spec.attributes, where, spec.state, spec.start_ms, spec.end_ms)
+    return Arm(place, spec.id, spec.payload, spec.attributes, where, spec.state, spec.start_ms, spec.end_ms, spec.cost)
 
 
 def _priors(arms: Sequence[ArmSpec], primary: Metric) -> Mapping[int, tuple[float, float]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bandits.guarded import bits_dropped
-from service.experiment.spec import MAX_GUARDRAILS, ArmSpec, GuardrailSpec, MetricSpec
+from service.experiment.spec import MAX_GUARDRAILS, ArmSpec, GuardrailSpec, Kept, MetricSpec
 from service.text.fields import Fields
 
 if TYPE_CHECKING:
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 KINDS: dict[str, tuple[float, float]] = {"max": (0.0, 1e12), "max_drop": (0.0, 0.99), "max_rise": (0.0, 100.0)}
 
 
-def read_guardrails(fields: Fields, metrics: Sequence[MetricSpec], holdout: float) -> list[GuardrailSpec]:
+def read_guardrails(
+    fields: Fields, metrics: Sequence[MetricSpec], holdout: float, arms: Sequence[ArmSpec]
+) -> list[GuardrailSpec]:
     """The guardrails in the order of the file; `holdout` is the holdout's share."""
     found: list[GuardrailSpec] = []
     known = {metric.id: metric for metric in metrics}
@@ -29,6 +31,10 @@ def read_guardrails(fields: Fields, metrics: Sequence[MetricSpec], holdout: floa
             continue
         if any((one.metric, one.kind) == (other.metric, other.kind) for other in found):
             part.add(one.kind, f'given twice for the metric "{one.metric}"')
+        if one.kind == "max" and known[one.metric].primary and any(arm.cost for arm in arms):
+            part.add(
+                "max", f'"{one.metric}" is without what the arms cost, which may be more than it earns; use max_drop'
+            )
         found.append(one)
     if len(found) > MAX_GUARDRAILS:
         fields.add("guardrails", f"{len(found)} guardrails are too many, at most {MAX_GUARDRAILS}")
@@ -65,7 +71,7 @@ def _check_max(fields: Fields, one: GuardrailSpec, metric: MetricSpec) -> None:
         fields.add("max", f'can never be exceeded: the metric "{metric.id}" is at most {metric.max:g}')
 
 
-class Pause(msgspec.Struct, frozen=True):
+class Pause(Kept, frozen=True):
     """Since when an arm is paused by a guardrail, ms, and by which: its metric and kind."""
 
     since_ms: int
@@ -73,10 +79,10 @@ class Pause(msgspec.Struct, frozen=True):
     kind: str
 
 
-class Pauses(msgspec.Struct, frozen=True):
+class Pauses(Kept, frozen=True):
     """Arms that guardrails paused and nobody has made active again, by id; `resumed`: those that this version did."""
 
-    paused: dict[str, Pause] = {}
+    paused: dict[str, Pause] = msgspec.field(default_factory=dict)
     resumed: tuple[str, ...] = ()
 
     def carried(self, new: Mapping[str, Pause], arms: Sequence[ArmSpec]) -> Pauses:

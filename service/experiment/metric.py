@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bandits.credit import Credit
 from service.errors import InvalidError
-from service.experiment.parsing.arms import total_limit
+from service.experiment.parsing.metrics import total_limit
 from service.experiment.spec import MetricSpec
 from service.store.contract import Aggregate
 
@@ -36,6 +36,7 @@ class Metric:
     credit: Credit  # how a conversion's value is shared among several decisions,
     credit_half_life_ms: int  # under time decay: what halves one's weight
     min_delay_ms: int  # what comes sooner is no person's
+    parts: tuple[str, ...] = ()  # ids of the metrics that it is a sum of; no reward is of it then
 
     @property
     def floored(self) -> bool:
@@ -84,4 +85,5 @@ def metric_of(place: int, spec: MetricSpec, live: bool) -> Metric:
         credit=Credit(spec.credit),
         credit_half_life_ms=spec.credit_half_life_ms,
         min_delay_ms=spec.min_delay_ms,
+        parts=tuple(spec.weights),
     )

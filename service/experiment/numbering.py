@@ -26,6 +26,7 @@ from service.experiment.spec import (
     ArmSpec,
     ColumnSpec,
     FeatureSpec,
+    Kept,
     MetricSpec,
     SegmentSpec,
     Spec,
@@ -33,7 +34,7 @@ from service.experiment.spec import (
 from service.text.fields import nearest
 
 
-class Numbers(msgspec.Struct, frozen=True):
+class Numbers(Kept, frozen=True):
     """Everything ever seen, by number, in its newest form; `features` also has those that were dropped.
 
     `columns` are the main columns, as rows have them; what is learned over are these and the products.
@@ -46,6 +47,9 @@ class Numbers(msgspec.Struct, frozen=True):
     features: dict[str, FeatureSpec]
     products: tuple[ProductSpec, ...] = ()
     grid: int = COARSE_GRID  # of what rewards teach; records that do not say are older than the fine one
+    since: dict[str, int] = msgspec.field(
+        default_factory=dict
+    )  # by sum of metrics: the version from which on decisions move it
 
     @property
     def learning_columns(self) -> int:
@@ -56,8 +60,8 @@ class Numbers(msgspec.Struct, frozen=True):
 Named = TypeVar("Named", ArmSpec, SegmentSpec, MetricSpec)
 
 
-def number(spec: Spec, old: Numbers | None) -> Numbers:
-    """The numbers after `spec`: those of `old` and, behind them, what is new.
+def number(spec: Spec, old: Numbers | None, version: int = 1) -> Numbers:
+    """The numbers after `spec`, which becomes this version: those of `old` and, behind them, what is new.
 
     Raises InvalidError for changes that sums already kept forbid, and where there are more numbers than fit.
     """
@@ -73,6 +77,7 @@ def number(spec: Spec, old: Numbers | None) -> Numbers:
         features=before.features | spec.features,
         products=before.products,
         grid=before.grid,
+        since={metric.id: version for metric in spec.metrics if metric.weights} | before.since,
     )
     violations += _too_many(numbers, spec)
     if violations:
@@ -97,7 +102,7 @@ def _merge(new: Sequence[Named], old: Sequence[Named]) -> tuple[Named, ...]:
 
 def _gone(arm: ArmSpec) -> ArmSpec:
     """What stays of an arm that the newest file does not name: its place and its name."""
-    return ArmSpec(arm.id, "null", arm.attributes, arm.segments, "retired")
+    return ArmSpec(arm.id, "null", arm.attributes, arm.segments, "retired", cost=arm.cost)
 
 
 def _columns(spec: Spec, old: Sequence[ColumnSpec]) -> tuple[ColumnSpec, ...]:
@@ -126,7 +131,9 @@ def _refused(spec: Spec, old: Numbers) -> list[Violation]:
     metrics = {metric.id: metric for metric in old.metrics}
     for place, metric in enumerate(spec.metrics):
         if metric.id in metrics:
-            for key in ("unit", "min", "max", "aggregate"):
+            for key in (
+                ("weights",) if metric.weights or metrics[metric.id].weights else ("unit", "min", "max", "aggregate")
+            ):
                 refuse(f"metrics[{place}].{key}", getattr(metrics[metric.id], key), getattr(metric, key))
     taught = next(metric.id for metric in old.metrics if metric.primary)
     place, primary = next((place, metric) for place, metric in enumerate(spec.metrics) if metric.primary)
@@ -158,4 +165,6 @@ def _live_columns(spec: Spec) -> int:
 
 
 def _show(value: Any) -> str:
+    if isinstance(value, dict):
+        return " + ".join(f"{weight:g} x {name}" for name, weight in value.items()) or "a metric of its own"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from service.errors import InvalidError
 from service.experiment.guardrails import read_guardrails
-from service.experiment.parsing.arms import check_priors, read_algorithm, read_arms, read_metrics
+from service.experiment.parsing.arms import check_priors, read_algorithm, read_arms
 from service.experiment.parsing.context import read_features, read_segments
+from service.experiment.parsing.metrics import read_metrics
 from service.experiment.served import LEARNED
 from service.experiment.spec import DAY_MS, ArmSpec, FeatureSpec, MetricSpec, SegmentSpec, Spec
 from service.text.document import load
@@ -70,7 +71,7 @@ def _experiment(root: Item, problems: Problems) -> Spec:
     check_priors(fields, arms, metrics)
     algorithm = read_algorithm(fields, arms, features, metrics)
     share, uniform = _holdout(fields)
-    guardrails = read_guardrails(fields, metrics, share)
+    guardrails = read_guardrails(fields, metrics, share, arms)
     sticky = fields.duration("sticky", 1, 400 * DAY_MS)
     half_life = fields.duration("half_life", 1, _YEARS)
     keep_ms, keep_bytes = _log(fields)

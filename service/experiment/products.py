@@ -12,17 +12,16 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING
 
-import msgspec
 import numpy as np
 
 from service.experiment.features.registry import TYPES
-from service.experiment.spec import MAX_COLUMNS, MISSING, VALUE, ColumnSpec, FeatureSpec
+from service.experiment.spec import MAX_COLUMNS, MISSING, VALUE, ColumnSpec, FeatureSpec, Kept
 
 if TYPE_CHECKING:
     from bandits.expansion import Design
 
 
-class ProductSpec(msgspec.Struct, frozen=True):
+class ProductSpec(Kept, frozen=True):
     """One term of a product column: sign x left x right; `column` is a number among the learning columns."""
 
     column: int

@@ -24,15 +24,21 @@ UNKNOWN = "unknown"
 MISSING = "missing"
 
 
-class PriorSpec(msgspec.Struct, frozen=True):
+class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Part of a record. What only a newer version knows is refused by older ones, and left out where it is not used: so a
+    default, once released, stays what it is (docs/design.md, formats).
+    """
+
+
+class PriorSpec(Kept, frozen=True):
     """What is expected of an arm: mean reward of the primary metric, worth `weight` trials."""
 
     mean: float
     weight: float
 
 
-class ArmSpec(msgspec.Struct, frozen=True):
-    """One variant. `payload` is JSON text; `segments` None means everywhere."""
+class ArmSpec(Kept, frozen=True):
+    """One variant. `payload` is JSON text; `segments` None means everywhere; `cost` is of showing it once."""
 
     id: str
     payload: str
@@ -42,9 +48,10 @@ class ArmSpec(msgspec.Struct, frozen=True):
     start_ms: int | None = None
     end_ms: int | None = None
     prior: PriorSpec | None = None
+    cost: float = 0.0
 
 
-class FeatureSpec(msgspec.Struct, frozen=True):
+class FeatureSpec(Kept, frozen=True):
     """One feature of the context; its type (features/) says which of the rest it has."""
 
     type: str
@@ -53,7 +60,7 @@ class FeatureSpec(msgspec.Struct, frozen=True):
     max: float = 0.0
 
 
-class ColumnSpec(msgspec.Struct, frozen=True):
+class ColumnSpec(Kept, frozen=True):
     """What a column means: `role` is constant, value, unknown or missing; `value` names one of several values."""
 
     feature: str
@@ -61,7 +68,7 @@ class ColumnSpec(msgspec.Struct, frozen=True):
     value: str = ""
 
 
-class ConditionSpec(msgspec.Struct, frozen=True):
+class ConditionSpec(Kept, frozen=True):
     """One condition of a segment; the feature's type (features/) says which fields count, and how."""
 
     feature: str
@@ -73,7 +80,7 @@ class ConditionSpec(msgspec.Struct, frozen=True):
     flag: bool = False
 
 
-class SegmentSpec(msgspec.Struct, frozen=True):
+class SegmentSpec(Kept, frozen=True):
     """A named rule; all conditions must hold. `serve_default`: everyone in it sees the default arm."""
 
     id: str
@@ -81,8 +88,11 @@ class SegmentSpec(msgspec.Struct, frozen=True):
     serve_default: bool = False
 
 
-class MetricSpec(msgspec.Struct, frozen=True):
-    """What a reward means. `unit` is the grain in which totals are counted; `client` lets browser keys send it."""
+class MetricSpec(Kept, frozen=True):
+    """What a reward means. `unit` is the grain in which totals are counted; `client` lets browser keys send it.
+
+    One with `weights`, by metric, is their sum, and all but its id and `primary` follows from theirs.
+    """
 
     id: str
     primary: bool
@@ -97,9 +107,10 @@ class MetricSpec(msgspec.Struct, frozen=True):
     credit: str = "last"
     credit_half_life_ms: int = 7 * 86_400_000
     min_delay_ms: int = 0
+    weights: dict[str, float] = {}
 
 
-class GuardrailSpec(msgspec.Struct, frozen=True):
+class GuardrailSpec(Kept, frozen=True):
     """What an arm may do to a metric at most; `kind` is one of bandits/guardrail.py, the key that was given."""
 
     metric: str
@@ -107,7 +118,7 @@ class GuardrailSpec(msgspec.Struct, frozen=True):
     limit: float
 
 
-class AlgorithmSpec(msgspec.Struct, frozen=True):
+class AlgorithmSpec(Kept, frozen=True):
     """Name, the settings that were given, and for `fixed` the weights by arm id."""
 
     name: str
@@ -115,7 +126,7 @@ class AlgorithmSpec(msgspec.Struct, frozen=True):
     weights: dict[str, float] = {}
 
 
-class Spec(msgspec.Struct, frozen=True):
+class Spec(Kept, frozen=True):
     """One experiment. `segments` are in matching order and end with `default`.
 
     `client`: browser keys may ask for choices. `lines` maps field paths to line numbers of the text; it serves error messages and is not kept.
@@ -144,7 +155,7 @@ class Spec(msgspec.Struct, frozen=True):
     lines: dict[str, int] = {}
 
 
-class ExclusionSpec(msgspec.Struct, frozen=True):
+class ExclusionSpec(Kept, frozen=True):
     """Decisions that do not count: from `from_ms` until before `to_ms`, of these arm numbers or, without any, of all."""
 
     number: int

@@ -43,6 +43,10 @@ class Bounds:
         for entry in entries:
             here = rows_of(entry)
             wrong = np.flatnonzero(self._wrong(here, entry.time))
+            if len(wrong) and _newer(here[wrong[:1]]).any():
+                raise CorruptError(
+                    f"log entry {entry.id}: row {wrong[0]} says what only a newer version of Lever knows: upgrade this server"
+                )
             if len(wrong):
                 raise CorruptError(
                     f"log entry {entry.id}: row {wrong[0]} is none of this experiment at version {self.version}"
@@ -57,9 +61,15 @@ class Bounds:
         named &= rows["version"] <= self.version
         named |= (rows["time"] < 0) | (rows["time"] > entry_ms + YEAR_MS)
         named |= (rows["propensity"] < 0) | (rows["propensity"] > 1 + 1e-9)  # history has none: NaN
-        named |= (rows["flags"] & ~np.uint16(_FLAGS)) != 0
+        named |= _newer(rows)
         x = rows["x"]
         return named | ((x > bits.X_SCALE) | (x < -bits.X_SCALE)).any(axis=1)
+
+
+def _newer(rows: Rows) -> Mask:
+    """Rows with a flag, or a byte, that nothing is written into so far."""
+    unknown: Mask = ((rows["flags"] & ~np.uint16(_FLAGS)) != 0) | (rows["reserved"] != 0)
+    return unknown
 
 
 def bounds_of(experiment: Experiment) -> Bounds:

@@ -89,6 +89,10 @@ class Checkpoints:
         self._audits[uid] = begun + max(every, AUDIT_SHARE * (time.monotonic() - begun))
         return False
 
+    def due(self, uid: str) -> bool:
+        """Whether it is time to look at what is stored."""
+        return time.monotonic() >= self._audits.get(uid, 0.0)
+
     def diverged(self, uid: str) -> bool:
         """Whether two servers are known to differ over it: then nothing is sent."""
         return uid in self._diverged

@@ -59,11 +59,11 @@ class Feed:
         self._log = structlog.get_logger("lever.feed")
         self._gauges = Gauges(metrics)
         self._checkpoints = Checkpoints(store, metrics)
-        self._publisher = Publisher(directory, clock, self._gauges)
+        self._publisher = Publisher(directory, self._gauges)
         self._quarantine = Quarantine(directory, self._gauges, agreement.reaffirm)
         self._follower = Follower(store, clock, self._publisher, self._quarantine, self._checkpoints, self._gauges)
         self._snapshot_file = snapshot_file or SnapshotFile(None)
-        self._flusher = Flusher(store, directory, metrics)
+        self.flush = Flusher(store, directory, metrics).flush  # sends every waiting chunk
         self._poll_s, self._flush_s = poll_ms / 1000, flush_ms / 1000
         self._polling = Loop("lever-poll", self._poll, self._poll_s)
         self._flushing = Loop("lever-flush", self._flush, self._flush_s)
@@ -93,10 +93,10 @@ class Feed:
         self._flushing.stop()
         self._snapshot_file.save(self._replicas(), now=True)
         until = time.monotonic() + flush_s
-        while self._waiting() and time.monotonic() < until:
+        while self.waiting() and time.monotonic() < until:
             if not self._flush() and self.refused:
                 return
-            if self._waiting():
+            if self.waiting():
                 time.sleep(0.05)
 
     def turn(self) -> None:
@@ -116,6 +116,10 @@ class Feed:
     def store_up(self) -> bool:
         """Whether the last poll succeeded."""
         return not self._directory.stale
+
+    def waiting(self) -> int:
+        """Trials that are not in the store yet."""
+        return sum(len(buffer) for buffer in list(self._directory.buffers.values()))
 
     @property
     def replicas(self) -> dict[str, Replica]:
@@ -140,7 +144,7 @@ class Feed:
     def flushed(self, timeout_s: float) -> None:
         """Return once every trial decided so far is in the store, or raise UnavailableError."""
         until = time.monotonic() + timeout_s
-        while self._waiting():
+        while self.waiting():
             if time.monotonic() > until:
                 raise UnavailableError("the store does not take trials")
             time.sleep(self._flush_s / 4)
@@ -203,7 +207,7 @@ class Feed:
         return self._met
 
     def _flush(self) -> bool:
-        return self._met and self._flusher.flush()
+        return self._met and self.flush()
 
     def _read(self) -> bool:
         """One poll; true if there is more to read at once."""
@@ -224,6 +228,8 @@ class Feed:
         """Checkpoints: cut where the log is quiet, sent, audited."""
         for replica in self._current():
             uid = replica.uid
+            if not (replica.due(now_ms) or self._checkpoints.due(uid)):
+                continue
             with self._follower.contained(uid):
                 replica.idle(now_ms)
                 self._checkpoints.send(replica)
@@ -232,9 +238,11 @@ class Feed:
 
     def _publish(self) -> None:
         """Derive what changed, and swap."""
+        now_ms = self._clock.now_ms()
         for uid, replica in list(self.replicas.items()):
-            with self._follower.contained(uid):
-                self._publisher.derive(replica)
+            if self._publisher.due(replica, now_ms):
+                with self._follower.contained(uid):
+                    self._publisher.derive(replica, now_ms)
         self._publisher.swap(self._quarantine.lost)
 
     def _store_away(self, error: UnavailableError) -> None:
@@ -260,6 +268,3 @@ class Feed:
     def _replicas(self) -> list[Replica]:
         """All that is left here, also of what the store has lost."""
         return [*self.replicas.values(), *(replica for replica in self._quarantine.lost.values() if replica)]
-
-    def _waiting(self) -> bool:
-        return any(len(buffer) for buffer in list(self._directory.buffers.values()))

@@ -28,6 +28,8 @@ class Flusher:
         """Send every waiting chunk; false if nobody is there. What is refused of one experiment hinders no other's."""
         taken = True
         for uid, buffer in list(self._directory.buffers.items()):
+            if not (len(buffer) or buffer.dropped):
+                continue
             snapshot = self._directory.by_uid.get(uid)
             if snapshot is None:
                 continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from service.learning.changes import ChangeLog
@@ -10,7 +10,6 @@ from service.learning.gauges import Gauges
 from service.learning.replica import Replica
 from service.serving.published import Published
 from service.serving.snapshot import Snapshot
-from service.serving.store_clock import StoreClock
 
 
 class Derived(NamedTuple):
@@ -29,12 +28,13 @@ class Derived(NamedTuple):
 class Publisher:
     """The newest snapshot of every experiment, those that the store has lost included. Used by the polling thread."""
 
-    def __init__(self, directory: Published, clock: StoreClock, gauges: Gauges) -> None:
+    def __init__(self, directory: Published, gauges: Gauges) -> None:
         self._directory = directory
-        self._clock = clock
         self._gauges = gauges
         self._changes = ChangeLog()
         self._derived: dict[str, Derived] = {}
+        self._fresh: dict[str, Snapshot] = {}  # since the last swap
+        self._swapped: set[str] | None = None  # what was lost at the last swap; None: experiments came or went since
 
     def __len__(self) -> int:
         return len(self._derived)
@@ -46,22 +46,36 @@ class Publisher:
         """The newest one; KeyError."""
         return self._derived[uid].snapshot
 
-    def derive(self, replica: Replica) -> None:
-        """Derive a snapshot if the last one no longer shows what the replica has come to."""
-        last, now_ms = self._derived.get(replica.uid), self._clock.now_ms()
-        if not replica.begun or (last is not None and last.good(replica, now_ms)):
-            return
-        self._derived[replica.uid] = Derived(replica.snapshot(now_ms), replica)
-        self._changes.derived(replica, first=last is None)
+    def due(self, replica: Replica, now_ms: int) -> bool:
+        """Whether the last snapshot no longer shows what the replica has come to."""
+        last = self._derived.get(replica.uid)
+        return replica.begun and (last is None or not last.good(replica, now_ms))
+
+    def derive(self, replica: Replica, now_ms: int) -> None:
+        """Derive a snapshot."""
+        first = replica.uid not in self._derived
+        made = self._derived[replica.uid] = Derived(replica.snapshot(now_ms), replica)
+        self._fresh[replica.uid] = made.snapshot
+        if first:
+            self._swapped = None
+        self._changes.derived(replica, first=first)
         self._gauges.derived(replica)
 
-    def swap(self, lost: Container[str]) -> None:
+    def swap(self, lost: Collection[str]) -> None:
         """Choose from the newest snapshots from now on; a lost experiment gives way to one that took its name."""
+        fresh, self._fresh = self._fresh, {}
+        if self._swapped == set(lost):
+            if fresh:
+                self._directory.renew(fresh)
+            return
+        self._swapped = set(lost)
         last_wins = sorted(self._derived, key=lambda uid: uid not in lost)
         self._directory.publish({uid: self._derived[uid].snapshot for uid in last_wins})
 
     def forget(self, uid: str) -> None:
         """The experiment was deleted: nothing is chosen from it after the next swap, and its trials go."""
         self._derived.pop(uid, None)
+        self._fresh.pop(uid, None)
+        self._swapped = None
         self._directory.buffers.pop(uid, None)
         self._changes.forget(uid)

@@ -32,7 +32,8 @@ class Quarantine:
         self._reaffirm = reaffirm
         self.lost: dict[str, Replica | None] = {}  # as it was last folded, where it could be read then
         self._unreadable: dict[str, _Unreadable] = {}
-        self._names: Mapping[str, str] = {}  # by uid, as the store lists them
+        self._registry: Mapping[str, str] = {}  # as the store lists them
+        self._names: Mapping[str, str] = {}  # the same by uid
         self._log = structlog.get_logger("lever.feed")
 
     def __iter__(self) -> Iterator[str]:
@@ -40,6 +41,9 @@ class Quarantine:
 
     def listed(self, registry: Mapping[str, str]) -> None:
         """The store lists these: what an experiment is called that could never be read here."""
+        if registry is self._registry:
+            return
+        self._registry = registry
         self._names = {uid: name for name, uid in registry.items()}
 
     def lose(self, uid: str, replica: Replica | None) -> None:

@@ -24,10 +24,11 @@ from service.learning.fold.rules import rules_of
 from service.learning.reviews import FIELD, OLD_FIELDS, Reviews, reviewed
 from service.serving.snapshot import Slot, Snapshot
 from service.store.contract import START, Checkpoint, Entry, Loaded
+from service.store.scripts import STATE_FORMAT
 
 CHECKPOINT_ROWS = 10_000  # rows between checkpoints at the least
 CHECKPOINT_SHARE = 64  # and at least a row for so many bytes of checkpoint
-FORMAT = b"3"
+FORMAT = b"%d" % STATE_FORMAT
 READ_FORMATS = (b"1", b"2", FORMAT)  # "1" had no sums by propensity, "2" none by hour and day
 
 
@@ -105,9 +106,15 @@ class Replica:
 
     def idle(self, now_ms: int, idle_ms: int = 10_000) -> None:
         """Cut a checkpoint if the log has been quiet for this long and there is something new to keep."""
-        quiet = self.begun and self.touched and now_ms - self.touched > idle_ms
-        if self.cut is None and quiet and (self.stored is None or self.stored.id != self.cursor):
+        if self.cut is None and self.due(now_ms, idle_ms):
             self.cut = self._next_checkpoint()
+
+    def due(self, now_ms: int, idle_ms: int = 10_000) -> bool:
+        """Whether a checkpoint is, or waits to be sent."""
+        if self.cut is not None:
+            return True
+        quiet = self.begun and self.touched and now_ms - self.touched > idle_ms
+        return bool(quiet) and (self.stored is None or self.stored.id != self.cursor)
 
     def _advance(self, entry: Entry) -> None:
         self.cursor = entry.id
@@ -178,7 +185,8 @@ class Replica:
             if segment in self._changed or known is None or not np.array_equal(known.arms, arms):
                 sums = state.sums(segment, self.reviews.weights(state, experiment, segment, self.touched))
                 side = self.reviews.side(experiment, state.rules, segment)
-                slot = Slot.derive(segment, arms, policy, experiment.settings, sums, experiment.priors, side)
+                of = experiment.settings, sums, experiment.priors, side, experiment.costs
+                slot = Slot.derive(segment, arms, policy, *of)
                 self._slots[segment] = slot.judged(self._crowding(segment, sums), state.lifetime(segment), experiment)
         self._changed.clear()
         slots = tuple(self._slots[s] for s in range(state.rules.segments))
@@ -270,7 +278,10 @@ class Replica:
         try:
             form = fields.pop("format")
             if form not in READ_FORMATS:
-                raise CorruptError(f"the checkpoint of {self.uid} has a format this version does not read")
+                known = ", ".join(read.decode() for read in READ_FORMATS)
+                raise CorruptError(
+                    f"the checkpoint of {self.uid} has format {form.decode(errors='replace')}; this version reads {known}"
+                )
             self._record = fields.pop("config")
             self.reviews = Reviews(fields.pop(FIELD, None))
             for name in OLD_FIELDS:

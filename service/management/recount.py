@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
+from bandits.layout import HISTORY
 from service.store import rows as layout
 from service.store.contract import Entry, Held
 from service.store.entries import rows_of
+from service.store.rows import Composite
 
 DAY_MS = 86_400_000
 Name = tuple[int, int]  # prefix and counter of a decision
@@ -28,6 +30,8 @@ class Recount:
         self._later: dict[tuple[Name, int], list[tuple[int, int]]] = defaultdict(list)
         self._exposed: dict[Name, bool] = {}  # to whether it was before the close
         self._times: dict[Name, int] = {}
+        self._versions: dict[Name, int] = {}  # of decisions; history may have a sum without its parts
+        self._forgotten: set[Name] = set()  # of history that was taken back
         self._closed = False
         self._rewarded: dict[int, int] = defaultdict(int)
         self._sums: dict[int, int] = defaultdict(int)
@@ -60,7 +64,23 @@ class Recount:
     def expected(self, epoch: int, now_ms: int, horizon_ms: int) -> set[Name]:
         """Decisions that surely have a claim: rewarded or exposed before the close, since `epoch`, not expired."""
         past = {name for name, _ in self._totals} | {name for name, before in self._exposed.items() if before}
+        past -= self._forgotten
         return {n for n in past if self._times[n] >= epoch and _expires(self._times[n], horizon_ms) > now_ms}
+
+    def sums(self, composites: Sequence[tuple[Composite, int]]) -> list[str]:
+        """Where a whole log contradicts that a metric is the sum of others: each with the first version that it counts."""
+        wrong = []
+        for name, version in self._versions.items() if composites else ():
+            for (number, parts), since in composites:
+                of_parts = sum(weight * self._newest(name, part) for part, weight in parts)
+                told = self._newest(name, number)
+                if version >= since and told != of_parts:
+                    wrong.append(f"decision {_text(name)}, metric {number}: {told}, and its parts come to {of_parts}")
+        return wrong
+
+    def _newest(self, name: Name, metric: int) -> int:
+        later = self._later.get((name, metric))
+        return later[-1][0] if later else self._totals.get((name, metric), (0, 0))[0]
 
     def judge(self, held: Held, whole: bool) -> tuple[list[str], int]:
         """What is wrong with a claim, and whether (1 or 0) part of it is older than the log that is kept."""
@@ -83,15 +103,20 @@ class Recount:
 
     def _rewards(self, entry: Entry) -> None:
         packed = rows_of(entry)
-        columns_of = (packed[name].tolist() for name in ("prefix", "counter", "time", "metric"))
+        columns_of = (packed[name].tolist() for name in ("prefix", "counter", "time", "metric", "version", "flags"))
         for row, (old, new, exposes) in zip(zip(*columns_of, strict=True), entry.totals, strict=True):
-            prefix, counter, time, metric = row
+            prefix, counter, time, metric, version, flags = row
             name = (prefix, counter)
             self._times[name] = time
+            if not flags & HISTORY:
+                self._versions[name] = version
             self._expose(name, exposes)
             if metric != layout.NO_METRIC:
                 self._reward(name, metric, old, new)
+            if exposes == 1:
+                self._forgotten.discard(name)
             if exposes < 0:  # history taken back: nothing is remembered of it
+                self._forgotten.add(name)
                 self._exposed.pop(name, None)
                 self._totals.pop((name, metric), None)
                 self._later.pop((name, metric), None)

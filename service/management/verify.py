@@ -165,6 +165,8 @@ class Examination:
             wrong, unknown = recount.judge(held, self._whole)
             verdict.faults += wrong
             beyond += unknown
+        if self._whole:
+            verdict.faults += recount.sums(now.experiment.composites)
         horizons = [read(e.config).horizon_ms for e in self.log if e.config is not None]
         horizon = min([*horizons, now.experiment.horizon_ms])
         alive = recount.expected(self._loaded.epoch, self._now, horizon)

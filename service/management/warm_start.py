@@ -110,7 +110,7 @@ def undo(store: Store, uid: str, experiment: Experiment, text: str, now_ms: int,
     outcomes: Counter[Outcome] = Counter()
     counters = sorted(taught)
     for start in range(0, len(counters), _STEP):
-        step = [_forgetting(counter, *taught[counter], now_ms) for counter in counters[start : start + _STEP]]
+        step = [_forgetting(experiment, n, *taught[n], now_ms) for n in counters[start : start + _STEP]]
         outcomes.update(store.claim(uid, widened(step)))
     if outcomes[Outcome.LATE]:
         raise PreconditionError(
@@ -134,12 +134,12 @@ def _taught(log: Sequence[Entry], prefix: int) -> dict[int, tuple[bytes, int]]:
     return found
 
 
-def _forgetting(counter: int, row: bytes, metric: int, now_ms: int) -> Claim:
-    prefix, *_ = layout.NAME_STRUCT.unpack_from(row)
+def _forgetting(experiment: Experiment, counter: int, row: bytes, metric: int, now_ms: int) -> Claim:
+    prefix, _, version, *_ = layout.HEAD_STRUCT.unpack_from(row)
     return Claim(
         prefix=prefix, counter=counter, time=0, row=layout.flagged(row, RETRACTION), metric=metric, value=0,
         aggregate=Aggregate.FIRST, event=b"", deadline=now_ms + DAY_MS, expires=now_ms + _KEEP_MS, deferred=True, limit=0,
-        act=Act.FORGET,
+        act=Act.FORGET, moves=experiment.moved(metric, version),
     )  # fmt: skip
 
 
@@ -192,11 +192,12 @@ def _claim(experiment: Experiment, history: History, place: int, now_ms: int) ->
     row = history.rows[place]
     metric = int(row["metric"])
     limit = 0 if metric == layout.NO_METRIC else experiment.metrics[metric].limit
+    moves = experiment.moved(metric, experiment.version)
     return Claim(
         # Claims of history are filed under the day 0, whatever time a row is given: the same file, the same claims.
         prefix=int(row["prefix"]), counter=int(row["counter"]), time=0, row=row.tobytes(), metric=metric,
         value=int(history.value[place]), aggregate=Aggregate.FIRST, event=b"", deadline=now_ms + DAY_MS,
-        expires=now_ms + _KEEP_MS, deferred=True, limit=limit,
+        expires=now_ms + _KEEP_MS, deferred=True, limit=limit, moves=moves,
     )  # fmt: skip
 
 

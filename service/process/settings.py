@@ -54,6 +54,12 @@ def _bytes(text: str) -> int:
     return int(found[1]) * _UNITS[(found[2] or "").lower()]
 
 
+def _share(text: str) -> float:
+    if not re.fullmatch(r"\d*\.?\d+", text) or not 0.0 <= float(text) <= 1.0:
+        raise ValueError("must be a share from 0 to 1")
+    return float(text)
+
+
 def _flag(text: str) -> bool:
     if text.lower() in ("1", "true", "yes", "on"):
         return True
@@ -148,6 +154,9 @@ class Settings:
     )
     watchdog_s: int = _option(
         30, _number(0, 3600), "a process that is silent for so many seconds is replaced; 0: never"
+    )
+    traces: float | None = _option(
+        None, _share, "share of calls that are traced beside those whose caller traces them, 0 to 1; empty: no traces"
     )
     store_replicas: int = _option(
         0, _number(0, 16), "replicas of the store that must have a write before it is acknowledged"

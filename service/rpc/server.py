@@ -8,7 +8,7 @@ can keep a choice waiting.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from service.pb.lever.v1 import experiment_pb2_grpc, personalization_pb2_grpc
 from service.process import descriptors
 from service.rpc.admission import admission
 from service.rpc.calls import MESSAGE_S
+from service.rpc.calls import Method as Queued
 from service.rpc.dispatch import Dispatcher, Method
 from service.rpc.experiments import ExperimentServicer
 from service.rpc.fast_unary import available
@@ -142,8 +143,13 @@ class Server:
         limits: Limits | None = None,
         access: Access | None = None,
         offline: Offline | None = None,
+        trace: Callable[[Queued], Queued] | None = None,
     ) -> None:
-        """Without `access` no call needs an API key; without `offline` there are no evaluations and warm starts."""
+        """Without `access` no call needs an API key; without `offline` there are no evaluations and warm starts.
+
+        `trace` stands around each unary method.
+        """
+        self._trace = trace or (lambda method: method)
         self._limits = limits = limits or Limits()
         self._gate = Gate()
         self._metrics = metrics
@@ -230,16 +236,16 @@ class Server:
             wrapped = self._guard.wrap_stream(service, method, handler, pool, gate, self._streams[name])
         elif self._queues is not None and service == PERSONALIZATION and method in SINGLES:
             enter, single = admission(self._access, scope), SINGLES[method]
-            self._queues.add(self._guard.grouped(service, method, handler, enter, gate, pool, single, self._group))
+            grouped = self._guard.grouped(service, method, handler, enter, gate, pool, single, self._group)
+            self._queues.add(self._trace(grouped))
             return
         elif self._queues is not None:
             at_once = name == HEALTH or (method == "Select" and not self._limits.choices)
-            self._queues.add(
-                self._guard.direct(
-                    service, method, handler, admission(self._access, scope), gate, pool,
-                    at_once=at_once, message_s=LONG_S if method in LONG else MESSAGE_S,
-                )
+            direct = self._guard.direct(
+                service, method, handler, admission(self._access, scope), gate, pool,
+                at_once=at_once, message_s=LONG_S if method in LONG else MESSAGE_S,
             )  # fmt: skip
+            self._queues.add(direct if name == HEALTH else self._trace(direct))
             return
         else:
             wrapped = self._guard.wrap(service, method, handler, pool, gate)

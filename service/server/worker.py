@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -39,6 +40,9 @@ from service.telemetry.dumps import STARTING, Reporter
 from service.telemetry.metrics import Metrics
 from service.telemetry.refusals import Refusals
 
+if TYPE_CHECKING:
+    from service.tracing.spans import Traces
+
 # A thread that computes in Python keeps the interpreter this long while a choice waits. Beside a busy one, Select's
 # median was 5.5 ms at the default of 5 ms and 0.9 ms at 0.5 ms; without one there was no difference (2 cores).
 SWITCH_S = 0.0005
@@ -48,7 +52,7 @@ TICK_S = 0.05
 FIRST = "0"  # what the supervisor calls the first worker
 
 
-def make(settings: Settings, url: str, metrics: Metrics) -> Service:
+def make(settings: Settings, url: str, metrics: Metrics, traces: Traces | None = None) -> Service:
     """The service over the store at `url`. UnavailableError while the store does not give the keys.
 
     PreconditionError where they are none, or not those of the store's other servers, and for a store of no use.
@@ -70,11 +74,13 @@ def make(settings: Settings, url: str, metrics: Metrics) -> Service:
         store.close()
         raise
     service = build(
-        Counted(store, metrics), held, metrics,
+        Counted(store, metrics) if traces is None else traces.store(store, metrics), held, metrics,
         Tuning(settings.poll_ms, settings.flush_ms, settings.buffer_bytes, settings.state_max),
         offline=Apart(url), snapshot_file=SnapshotFile(settings.data_dir / f"snapshot-{mark}.bin"),
         agreement=agreement,
     )  # fmt: skip
+    if traces is not None:
+        service.feed.flush = traces.flush(service.feed.flush, service.feed.waiting)
     return replace(service, close=store.close)
 
 
@@ -97,13 +103,13 @@ def run(orders: child.Orders) -> int:
     metrics.build_info.set(1, (__version__,))
     reporter = Reporter(Path(orders.report), orders.name, metrics)
     reporter.start()
-    with child.stopping() as stop:
-        service = await_store(settings, orders.url, metrics, reporter, stop)
+    with traced(settings.traces) as traces, child.stopping() as stop:
+        service = await_store(settings, orders.url, metrics, reporter, stop, traces)
         if service is not None:
             service.start()
             try:
                 with _telling_beliefs(service, orders):
-                    _serve(service, orders, settings, reporter, stop)
+                    _serve(service, orders, settings, reporter, stop, traces)
             finally:  # its threads would keep a process alive that serves nobody
                 log.info("stopping: flushing trials")
                 service.stop()
@@ -115,9 +121,26 @@ def run(orders: child.Orders) -> int:
     return 0
 
 
+@contextmanager
+def traced(share: float | None) -> Iterator[Traces | None]:
+    """What puts spans around things, None where no traces are asked for; what is left of them is sent in the end."""
+    if share is None:
+        yield None
+        return
+    from service.tracing.provider import provider
+    from service.tracing.spans import Traces
+
+    made = provider(share)
+    try:
+        yield Traces(made.get_tracer("lever", __version__))
+    finally:
+        made.shutdown()
+
+
 def await_store(
-    settings: Settings, url: str, metrics: Metrics, reporter: Reporter, stop: threading.Event | child.Stop
-) -> Service | None:
+    settings: Settings, url: str, metrics: Metrics, reporter: Reporter, stop: threading.Event | child.Stop,
+    traces: Traces | None = None,
+) -> Service | None:  # fmt: skip
     """The service, as soon as the store lets it be made; None if asked to stop before."""
     log = structlog.get_logger("lever.worker")
     if reason := eager():
@@ -135,7 +158,7 @@ def await_store(
     why = ""
     while not stop.is_set():
         try:
-            return make(settings, url, metrics)
+            return make(settings, url, metrics, traces)
         except UnavailableError as error:
             if str(error) != why:
                 why = str(error)
@@ -167,7 +190,10 @@ def _telling_beliefs(service: Service, orders: child.Orders) -> Iterator[None]:
         beliefs.stop()
 
 
-def _serve(service: Service, orders: child.Orders, settings: Settings, reporter: Reporter, stop: child.Stop) -> None:
+def _serve(
+    service: Service, orders: child.Orders, settings: Settings, reporter: Reporter, stop: child.Stop,
+    traces: Traces | None,
+) -> None:  # fmt: skip
     """Take calls until asked to stop, saying whether we are ready as that changes."""
     limits = Limits(
         settings.choice_threads, settings.reward_threads, settings.max_streams, settings.max_waiting, settings.max_calls
@@ -175,7 +201,10 @@ def _serve(service: Service, orders: child.Orders, settings: Settings, reporter:
     access = None
     if settings.keys_file is not None:
         access = Access(settings.keys_file, (Key.of(orders.key, "supervisor", frozenset(("admin",))),))
-    server = Server(service.use_cases, service.experiments, service.metrics, limits, access, service.offline)
+    server = Server(
+        service.use_cases, service.experiments, service.metrics, limits, access, service.offline,
+        trace=None if traces is None else traces.method,
+    )  # fmt: skip
     join = time.monotonic() + JOIN_S
     while not (service.feed.ready or stop.is_set()) and time.monotonic() < join:
         stop.wait(TICK_S)

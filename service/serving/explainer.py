@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bandits import explanation
 from bandits.layout import HOLDOUT, UNCOUNTED, UNDRAWN
 from bandits.posterior import Kind
-from bandits.summary import Span
+from bandits.summary import Span, net
 from bandits.within import inside
 from service.errors import InvalidError
 from service.experiment.features.column import Value
@@ -133,7 +133,7 @@ def _arms(snapshot: Snapshot, segment: int, x: NDArray[np.int16], draws: bool) -
     if len(slot.arms) == 0 or not exp.segments.draws(segment):
         return ()
     found = _in_unit(exp.primary, slot, explanation.explain(slot.posterior, x, slot.mean, slot.arms))
-    span = span_of(exp.primary)
+    span = net(slot.seen, span_of(exp.primary))
     span = Span(span.low * exp.primary.scale, span.high * exp.primary.scale, span.binary)
     said = inside(found.mean, found.deviation, span)
     base = np.clip(found.base, span.low, span.high)

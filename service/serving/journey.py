@@ -94,7 +94,7 @@ class Journeys:
             raise NotFoundError(field, str(error)) from error
         deadline = token.time + min(metric.window_ms + metric.grace_ms, token.horizon_ms)
         event = journey.event_id.encode()
-        claim = claim_of(token, metric.number, 0, metric.aggregate, event, deadline, metric.limit)
+        claim = claim_of(token, experiment, metric, 0, event, deadline)
         return _Touch(token, experiment, metric, claim)
 
     def _agreed(self, journey: Journey, touches: Sequence[_Touch]) -> list[int]:

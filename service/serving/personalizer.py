@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bandits.draw import draw
 from bandits.layout import DEFERRED, HOLDOUT, STICKY, SUBSET, UNCOUNTED, UNDRAWN, X_SCALE
 from bandits.policy import decide
-from service.errors import InvalidError, NotFoundError, PreconditionError
+from service.errors import InvalidError, NotFoundError, PreconditionError, UnavailableError
 from service.experiment.compiled import Experiment
 from service.experiment.features.column import Value
 from service.serving.frozen import Odds
@@ -216,7 +216,7 @@ class Personalizer:
         exp = snapshot.experiment
         try:
             token = self.keys.open(from_text(previous))
-        except InvalidError:
+        except (InvalidError, UnavailableError):
             return None
         if not same_situation(token, exp, who, deferred, mode, now):
             return None

@@ -31,6 +31,13 @@ class Published:
         self.by_uid = dict(snapshots)
         self.by_name = {s.experiment.name: s for s in snapshots.values()}
 
+    def renew(self, snapshots: Mapping[str, Snapshot]) -> None:
+        """Replace some of what is published, under the names that it has."""
+        self.by_uid = {**self.by_uid, **snapshots}
+        named = {s.experiment.name: s for s in snapshots.values()}
+        ours = {name: s for name, s in named.items() if self.by_name[name].experiment.uid == s.experiment.uid}
+        self.by_name = {**self.by_name, **ours}  # the rest are lost ones, whose names are others' by now
+
     def outdated(self, uid: str) -> bool:
         """Whether what is published of an experiment may lack what the store has."""
         return self.stale or uid in self.parted

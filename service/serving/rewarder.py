@@ -125,7 +125,7 @@ class Rewarder:
         if not token.flags & DEFERRED:
             return exp.uid, Outcome.DUPLICATE
         deadline = token.time + min(exp.horizon_ms, token.horizon_ms)
-        return exp.uid, claim_of(token, NO_METRIC, 0, Aggregate.FIRST, b"", deadline, 0)
+        return exp.uid, claim_of(token, exp, None, 0, b"", deadline)
 
     def _judge_reward(self, event: RewardEvent) -> tuple[str, Claim | Outcome]:
         token, exp = self.open(event.decision)
@@ -146,7 +146,7 @@ class Rewarder:
                 return exp.uid, Outcome.TOO_SOON
         deadline = token.time + min(metric.window_ms + metric.grace_ms, token.horizon_ms)
         event_id = event.event_id.encode()
-        claim = claim_of(token, metric.number, value, metric.aggregate, event_id, deadline, metric.limit)
+        claim = claim_of(token, exp, metric, value, event_id, deadline)
         if event.retract:
             claim = replace(claim, act=Act.RETRACT, row=layout.flagged(claim.row, RETRACTION))
         return exp.uid, replace(claim, floored=True) if metric.floored else claim
@@ -208,13 +208,15 @@ class Rewarder:
 
 
 def metric_of(exp: Experiment, metric: str) -> Metric:
-    """The metric of this id that still takes rewards, the primary one for ""; NotFoundError."""
-    if not metric:
-        return exp.primary
-    number = exp.metric_numbers.get(metric)
+    """The metric of this id that still takes rewards, the primary one for ""; NotFoundError, InvalidError of a sum of metrics."""
+    number = exp.metric_numbers.get(metric) if metric else exp.primary.number
     if number is None:
         raise NotFoundError("metric", f"metric {metric!r} does not exist in experiment {exp.name!r}")
-    return exp.metrics[number]
+    found = exp.metrics[number]
+    if found.parts:
+        told = f"{found.id!r} is made of other metrics; name the one that happened: {', '.join(found.parts)}"
+        raise InvalidError.field("metric", told)
+    return found
 
 
 def _check_client(exp: Experiment, metric: Metric | None = None, event: RewardEvent | None = None) -> None:
@@ -229,15 +231,15 @@ def _check_client(exp: Experiment, metric: Metric | None = None, event: RewardEv
         raise DeniedError("a public key sends no value but 1; amounts need a secret key")
 
 
-def claim_of(
-    token: Opened, metric: int, value: int, aggregate: Aggregate, event: bytes, deadline: int, limit: int
-) -> Claim:
-    """The claim of a token; `value` in units."""
+def claim_of(token: Opened, exp: Experiment, metric: Metric | None, value: int, event: bytes, deadline: int) -> Claim:
+    """The claim of a token, without a metric that of an exposure; `value` in units."""
     # Claims live as long as the decision's own horizon says, to the end of its day: never less than the deadline.
     expires = (token.time // DAY_MS + 1) * DAY_MS + token.horizon_ms + DAY_MS
+    number, limit = (NO_METRIC, 0) if metric is None else (metric.number, metric.limit)
     return Claim(
-        token.prefix, token.counter, token.time, token.head + layout.TAIL_STRUCT.pack(metric) + token.x,
-        metric, value, aggregate, event, deadline, expires, bool(token.flags & DEFERRED), limit,
+        token.prefix, token.counter, token.time, token.head + layout.TAIL_STRUCT.pack(number) + token.x,
+        number, value, Aggregate.FIRST if metric is None else metric.aggregate, event, deadline, expires,
+        bool(token.flags & DEFERRED), limit, moves=exp.moved(number, token.version) if exp.composites else (),
     )  # fmt: skip
 
 

@@ -45,20 +45,21 @@ class Slot:
         sums: Sums,
         priors: Priors | None = None,
         side: Side | None = None,
+        costs: NDArray[np.float64] | None = None,
     ) -> Slot:
-        """Derive a slot from its sums (over learning columns), the arms' priors and the rest; a pure function."""
+        """Derive a slot from its sums (over learning columns), the arms' priors and costs and the rest; a pure function."""
         design = side.design if side is not None else None
         main = sums if design is None else restrict(sums, design)
         if policy.informed is not None:
-            posterior = policy.informed(sums, settings, arms, (side or Side())._replace(priors=priors))
+            posterior = policy.informed(sums, settings, arms, (side or Side())._replace(priors=priors, costs=costs))
         else:
             sums = main
-            posterior = policy.derive(sums, settings, arms, priors)
+            posterior = policy.derive(sums, settings, arms, priors, costs)
         mean = average(main if posterior.design is None else sums)
         contextual = policy.contextual and len(mean) > 1
         pmf = np.zeros(0) if contextual or len(arms) == 0 else probabilities(posterior, mean, arms)
         arms.flags.writeable = False
-        own = seen(main, average(main), priors)
+        own = seen(main, average(main), priors)._replace(costs=costs)
         return cls(segment, arms, posterior, contextual, pmf, mean, own, frozenset(arms.tolist()))
 
     @property

@@ -1,7 +1,8 @@
 """The decision id: an authenticated, encrypted record of the decision itself.
 
 Layout: format (1 byte), key id (1), nonce (12: prefix u64 and counter u32, little endian, which also name the claim),
-AES-256-GCM ciphertext and tag; format and key id are authenticated too. Inside: experiment uid, subject hash, how
+AES-256-GCM ciphertext and tag; format and key id are authenticated too. So much is the same in every format: a server
+tells what a newer one sealed from what nobody did. Inside: experiment uid, subject hash, how
 long claims must live, then exactly what a row of the log says of the decision (rows.HEAD without its first two
 fields, and the features). So a row is the nonce and the inside's tail: the same bytes are sealed and logged.
 """
@@ -22,7 +23,7 @@ from functools import lru_cache
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from service.errors import InvalidError
+from service.errors import InvalidError, UnavailableError
 from service.store.rows import NAME_STRUCT, WHAT_STRUCT
 
 FORMAT = 1
@@ -115,8 +116,16 @@ class TokenKeys:
         return head + nonce + self._encrypt(nonce, plain, head)
 
     def open(self, token: bytes) -> Opened:
-        """What the token says; InvalidError if it was not sealed by one of the keys."""
-        if len(token) < _SMALLEST or token[0] != FORMAT:
+        """What the token says; InvalidError if it was not sealed by one of the keys, UnavailableError if by a newer Lever."""
+        if len(token) < _OVERHEAD or token[0] < FORMAT or token[0] == _WRAPPED:
+            raise _forged()
+        if token[0] != FORMAT:
+            self._decrypted(token)
+            raise UnavailableError(
+                "the decision id is a newer version's: send it again, another server or this one, once upgraded, reads it",
+                "NEWER_DECISION",
+            )
+        if len(token) < _SMALLEST:
             raise _forged()
         nonce, plain = token[2 : 2 + NONCE.size], self._decrypted(token)
         uid, subject, horizon_s = WHOSE.unpack_from(plain)

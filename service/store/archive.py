@@ -18,7 +18,7 @@ MAGIC = b"lever-archive-1\n"
 _HEAD = len(MAGIC) + 32
 
 
-class Archived(msgspec.Struct, frozen=True):
+class Archived(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One experiment: its configuration in force, its state at a log id, and, in an export, the log up to there.
 
     `base` is the checkpoint that was stored, for a log that does not reach back to the beginning.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from service.store.contract import Act, Aggregate, Claim, Outcome
 from service.store.entries import misfit
-from service.store.rows import NO_METRIC
+from service.store.rows import NO_METRIC, of_metric
 
 MAX_EVENTS = 64  # distinct events of one decision and metric
 MAX_CLAIMS = 2000  # claims of one call: it is one atomic step, during which the store answers nobody else
@@ -53,12 +53,23 @@ def _fits(stride: int, size: int, *, rewards: bool) -> None:
 
 @dataclass(slots=True)
 class Judgement:
-    """What a claim comes to: the totals before and after, and by how much trials change: 1, 0, or -1 for history undone."""
+    """What a claim comes to: the totals before and after, and by how much trials change: 1, 0, or -1 for history undone.
+
+    `moved` has number, old and new total of every composite that changed with it.
+    """
 
     outcome: Outcome
     old: int = 0
     new: int = 0
     exposes: int = 0
+    moved: Sequence[tuple[int, int, int]] = ()
+
+    def written(self, claim: Claim) -> list[tuple[bytes, tuple[int, int, int]]]:
+        """The rows of the log for it, with their totals: none where it changes nothing."""
+        if self.outcome is not Outcome.APPLIED:
+            return []
+        own = (claim.row, (self.old, self.new, self.exposes))
+        return [own, *((of_metric(claim.row, number), (old, new, 0)) for number, old, new in self.moved)]
 
 
 @dataclass(slots=True)
@@ -107,7 +118,18 @@ class Totals:
             self.expires = max(self.expires, claim.expires)
             if claim.metric != NO_METRIC:
                 self.records[claim.metric] = record
+            judged.moved = self._moved(claim, judged.new - judged.old)
         return judged
+
+    def _moved(self, claim: Claim, by: int) -> list[tuple[int, int, int]]:
+        """What the composites came to that the claim's metric is part of, after it moved."""
+        found = []
+        for number, parts in claim.moves:
+            new = sum(weight * self.records[part].total for part, weight in parts if part in self.records)
+            old = new - dict(parts)[claim.metric] * by
+            if old != new:
+                found.append((number, old, new))
+        return found
 
     def _forget(self, claim: Claim) -> Judgement:
         """Of a row of history: its trial and its reward go, and nothing is remembered of it."""
@@ -115,7 +137,7 @@ class Totals:
             return Judgement(Outcome.DUPLICATE)
         record = self.records.get(claim.metric) or Record()
         self.exposed, self.records = False, {}
-        return Judgement(Outcome.APPLIED, record.total, 0, -1)
+        return Judgement(Outcome.APPLIED, record.total, 0, -1, self._moved(claim, -record.total))
 
 
 def _reward(record: Record, claim: Claim) -> Judgement:

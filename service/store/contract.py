@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from service.errors import CorruptError, UnavailableError
+from service.store.rows import Composite
 
 START = "0-0"  # the id before the first entry
 NOWHERE = -1  # the session over which nothing is read
@@ -84,7 +85,7 @@ class Claim:
     `reward.unit`, an integer. `event` is the caller's event id, b"" for none. `deadline` is the last store time
     at which it still counts; `expires` is when the claim itself may be forgotten (never before `deadline`).
     `deferred`: the decision becomes a trial with its first exposure or reward. `act`: what is done with the event;
-    `floored`: a negative value of a sum lowers the total to 0 at most.
+    `floored`: a negative value of a sum lowers the total to 0 at most. `moves`: metrics that the total is part of.
     """
 
     prefix: int
@@ -101,6 +102,7 @@ class Claim:
     limit: int  # the total may not leave [-limit, limit]
     act: Act = Act.COUNT
     floored: bool = False
+    moves: tuple[Composite, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,11 +305,10 @@ class Store(Protocol):
         """
 
     def claim(self, uid: str, claims: Sequence[Claim]) -> list[Outcome]:
-        """Count each claim once and append those that changed something, in one atomic step, then answer.
+        """Count each claim once and append those that changed something, each before the metrics it moved, in one atomic step.
 
-        All are judged before any is written. Claims of one call may name the same decision; they are taken in
-        order. A claim past its deadline, or of a decision before the experiment's epoch, is LATE: appended to the
-        log as such, not counted.
+        All are judged before any is written. Claims of one call may name the same decision; they are taken in order. A
+        claim past its deadline, or of a decision before the experiment's epoch, is LATE: so in the log, not counted.
         """
 
     def remember(self, word: str, proposal: bytes, expires: int) -> bytes:

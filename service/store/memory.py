@@ -199,11 +199,10 @@ class MemoryStore:
             experiment, now = self._find(uid), self._clock()
             self._sweep(experiment, now)
             judged = [self._judge(experiment, claim, now) for claim in claims]
-            applied = [(c, j) for c, j in zip(claims, judged, strict=True) if j.outcome is Outcome.APPLIED]
-            if applied:
-                rows = b"".join(claim.row for claim, _ in applied)
-                totals = [(j.old, j.new, j.exposes) for _, j in applied]
-                self._add(experiment, Entry("", stride, rewards=rows, totals=totals))
+            written = [line for claim, one in zip(claims, judged, strict=True) for line in one.written(claim)]
+            if written:
+                rows, totals = zip(*written, strict=True)
+                self._add(experiment, Entry("", stride, rewards=b"".join(rows), totals=totals))
             late = [c.row for c, j in zip(claims, judged, strict=True) if j.outcome is Outcome.LATE]
             if late:
                 self._add(experiment, Entry("", stride, rewards=b"".join(late), late=True))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from threading import Lock
 from typing import Any, Protocol
 
@@ -19,7 +20,7 @@ from service.store.contract import NOWHERE, START, Entry, PartAwayError, Poll
 from service.store.entries import decode
 from service.store.scripts import Keys, Script, pairs, registry_of
 from service.store.wire.errors import ELSEWHERE, IN_BETWEEN, checked, unavailable
-from service.store.wire.exchange import Command
+from service.store.wire.exchange import Command, Packed
 from service.store.wire.line import Answer, Reads, ask_all
 from service.store.wire.link import Lines, Ways
 from service.store.wire.watch import Watch
@@ -43,11 +44,11 @@ class _Question:
     registry: bool
     groups: Sequence[Sequence[str]]
 
-    def commands(self, keys: Keys, cursors: Mapping[str, str], limit: int) -> list[tuple[Any, ...]]:
-        asked: list[tuple[Any, ...]] = [("TIME",), *self.watching]
+    def commands(self, keys: Keys, read: Callable[[Sequence[str]], Command]) -> list[Command]:
+        asked: list[Command] = [("TIME",), *self.watching]
         if self.registry:
             asked.append(("HGETALL", keys.names))
-        return asked + [_read(keys, {uid: cursors[uid] for uid in group}, limit) for group in self.groups]
+        return [*asked, *map(read, self.groups)]
 
 
 class _Sessions(dict[str, int]):
@@ -84,6 +85,10 @@ class Poller:
         self._lock = Lock()
         self._watches: dict[Reads, Watch] = {}
         self._registry: tuple[dict[str, str], dict[str, str]] | None = None  # as it was read last, and what is damaged
+        self._names: Any = None  # the reply that this was made from
+        self._asked: dict[
+            str, tuple[list[str], Packed]
+        ] = {}  # by the first uid of a group: where it was read from, and how
         self._ahead_ms = 0  # the store's clock before our monotonic one
 
     def poll(self, cursors: Mapping[str, str], limit: int, *, listed: bool) -> Poll:
@@ -99,7 +104,8 @@ class Poller:
             line: _Question(self._watch(line).commands(), listed and line is first, placed.get(line, ()))
             for line in dict.fromkeys([*others, *placed])
         }
-        answers = ask_all({line: one.commands(self._keys, cursors, limit) for line, one in questions.items()})
+        read = self._reading(cursors, limit)
+        answers = ask_all({line: one.commands(self._keys, read) for line, one in questions.items()})
         found, session = _Found(away=set(nowhere)), 0
         if lines.parted:
             found.sessions = _Sessions(lambda uid: found.numbers.get(lines.at(self._keys.log(uid)), NOWHERE))
@@ -125,6 +131,21 @@ class Poller:
             sessions=found.sessions if lines.parted else None,
             away=frozenset(found.away),
         )
+
+    def _reading(self, cursors: Mapping[str, str], limit: int) -> Callable[[Sequence[str]], Command]:
+        """What asks for a group. Most logs have nothing new from one poll to the next: then it is what was asked before."""
+        if len(self._asked) > 2 * len(cursors):
+            self._asked.clear()
+
+        def read(group: Sequence[str]) -> Command:
+            where = [str(limit), *(part for uid in group for part in (uid, cursors[uid]))]
+            known = self._asked.get(group[0])
+            if known is None or known[0] != where:
+                known = where, Packed.of(*_read(self._keys, {uid: cursors[uid] for uid in group}, limit))
+                self._asked[group[0]] = known
+            return known[1]
+
+        return read
 
     def _listed(
         self, lines: Lines, first: Reads | None, asked: Mapping[Reads, _Question], found: _Found, listed: bool
@@ -162,12 +183,14 @@ class Poller:
         if watched:
             watch.hear(said)
         if question.registry:
-            self._registry = registry_of(names)
+            if names != self._names or self._registry is None:
+                self._names, self._registry = names, registry_of(names)
             self._ahead_ms = int(clock[0]) * 1000 + int(clock[1]) // 1000 - _monotonic_ms()
+        found.sessions.update(dict.fromkeys(chain.from_iterable(question.groups), number + watch.changes))
         for group, reply in zip(question.groups, rest, strict=True):
-            found.sessions.update(dict.fromkeys(group, number + watch.changes))
-            found.lines |= dict.fromkeys(group, line)
-            self._take({uid: cursors[uid] for uid in group}, reply, limit, found)
+            if reply:
+                found.lines.update(dict.fromkeys(group, line))
+                self._take({uid: cursors[uid] for uid in group}, reply, limit, found)
         return number + watch.changes
 
     def _take(self, cursors: Mapping[str, str], reply: Any, limit: int, found: _Found) -> None:

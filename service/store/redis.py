@@ -31,6 +31,7 @@ from service.store.entries import encode
 from service.store.journal import RedisJournal
 from service.store.poller import Poller
 from service.store.scripts import (
+    STATE_FORMAT,
     Keys,
     Script,
     checkpoint_arguments,
@@ -54,7 +55,7 @@ class RedisStore:
 
     `timeout` bounds each wait for the server in seconds, `bulk_timeout` those of checkpoints, which may have
     hundreds of megabytes. A given client keeps its own timeouts and must not decode responses. `replicas`: a write is
-    acknowledged once so many have it.
+    acknowledged once so many have it. `form` is the format of the checkpoints that are stored; older ones are read.
     """
 
     def __init__(
@@ -64,8 +65,9 @@ class RedisStore:
         timeout: float = 1.0,
         bulk_timeout: float = 30.0,
         replicas: int = 0,
+        form: int = STATE_FORMAT,
     ) -> None:
-        self._keys = Keys(prefix)
+        self._keys = Keys(prefix, form)
         self._link: Link | Given
         if isinstance(url_or_client, str):
             self._link = Link(url_or_client, timeout, bulk_timeout, replicas)
@@ -123,6 +125,7 @@ class RedisStore:
             part = seed.entries[at : at + STAGED]
             self._bulk.ask(*(("XADD", staged, entry.id, *chain(*encode(entry).items())) for entry in part))
         tagged = [keys.config(put.uid), keys.history(put.uid), keys.log(put.uid), keys.checkpoint(put.uid), staged]
+        tagged += keys.other_checkpoints(put.uid)
         answer = _text(self._bulk.run(self._seed, tagged, *seed_arguments(put.version, record, seed)))
         if answer == "CONFLICT":
             raise ConflictError(f"something of {put.name} ({put.uid}) is in the store already")
@@ -173,12 +176,26 @@ class RedisStore:
             raise CorruptError(f"the configuration of {uid} does not decode: {error!r}") from error
         if isinstance(replies[2], redis.RedisError):
             return Loaded(record, None, versions, damaged=str(replies[2]), epoch=epoch)
-        stored = dict(pairs(replies[2]))
+        stored = self._whole(uid, dict(pairs(replies[2])))
         diverged = b"diverged" in stored
         try:
             return Loaded(record, decode_checkpoint(stored), versions, "", diverged, epoch)
         except CorruptError as error:
             return Loaded(record, None, versions, str(error), diverged, epoch)
+
+    def _whole(self, uid: str, stored: dict[bytes, bytes]) -> dict[bytes, bytes]:
+        """The stored checkpoint; one of a format before where there is none, or the log no longer goes on from it."""
+        for key in (*self._keys.older_checkpoints(uid), ""):
+            if not key or (stored and self._goes_on(uid, stored)):
+                break
+            (reply,) = self._bulk.ask(("HGETALL", key))
+            older = dict(pairs(reply))
+            stored = older if not stored or (older and self._goes_on(uid, older)) else stored
+        return stored
+
+    def _goes_on(self, uid: str, stored: Mapping[bytes, bytes]) -> bool:
+        at = stored.get(b"id", b"")
+        return bool(self._wire.ask(("EVAL", self._has.text, 1, self._keys.log(uid), at))[0])
 
     def poll(self, cursors: Mapping[str, str], limit: int = 1000, *, listed: bool = True) -> Poll:
         """Store.poll, in one round trip; in more where a key is no log."""
@@ -224,7 +241,7 @@ class RedisStore:
     def checkpoint(self, uid: str, checkpoint: Checkpoint) -> Checkpointed:
         """Store.checkpoint. Once two readers differed at one id, every answer is DIVERGED."""
         keys = self._keys
-        tagged = [keys.config(uid), keys.log(uid), keys.checkpoint(uid)]
+        tagged = [keys.config(uid), keys.log(uid), keys.checkpoint(uid), *keys.older_checkpoints(uid)]
         answer = self._known(uid, self._bulk.run(self._checkpoint, tagged, *checkpoint_arguments(checkpoint)))
         return Checkpointed(_text(answer).lower())
 

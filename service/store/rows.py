@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import struct
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +72,21 @@ def trial_dtype(columns: int) -> np.dtype[np.void]:
 def reward_dtype(columns: int) -> np.dtype[np.void]:
     """Layout of a reward row with `columns` feature columns beside the constant."""
     return np.dtype([*HEAD.descr, *TAIL.descr, ("x", "<i2", (columns,))])
+
+
+class Composite(NamedTuple):
+    """A metric that is a weighted sum of others: `parts` are their numbers, each with its whole weight, units for units.
+
+    No claim remembers its total: that follows from its parts'. Whatever moves one of them has a row of its own for it.
+    """
+
+    number: int
+    parts: tuple[tuple[int, int], ...]
+
+
+def of_metric(row: bytes, metric: int) -> bytes:
+    """The reward row, as one of another metric."""
+    return row[: HEAD.itemsize] + TAIL_STRUCT.pack(metric) + row[HEAD.itemsize + TAIL.itemsize :]
 
 
 def pad(row: bytes, size: int) -> bytes:

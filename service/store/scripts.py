@@ -14,12 +14,18 @@ from service.errors import CorruptError, UnavailableError
 from service.store.claims import EXACT, digest
 from service.store.contract import START, Act, Checkpoint, Claim, Held, LostError, Outcome, Seed
 from service.store.entries import unsealed
+from service.store.rows import Composite
 
 DAY_MS = 86_400_000
+
+# The format of a checkpoint's fields: another one whenever a fold comes to other sums than before (docs/design.md, formats).
+STATE_FORMAT = 3
+_TOGETHER = 3  # formats up to this one were kept under one name
+_AHEAD = 8  # so many formats to come are deleted with an experiment too
 WINDOW_BITS = 8  # counters of one claim shard: 256 fields, half of what would make a hash leave listpack
 
-# decision, metric, aggregate, flags, value, limit, deadline, expires, digest; see claim.lua
-CLAIM = struct.Struct("<IHBBqqqq8s")
+# decision, metric, aggregate, flags, value, limit, deadline, expires, digest, composites; see claim.lua
+CLAIM = struct.Struct("<IHBBqqqq8sH")
 DECISION = struct.Struct("<II")
 _ACTS = {Act.COUNT: 0, Act.RETRACT: 2, Act.FORGET: 4}  # bits of a claim's flags; the first: it is deferred
 _FLOORED = 8
@@ -45,9 +51,14 @@ class Script:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Every key name. An experiment's keys share the hash tag {uid}; names and deletion marks share another."""
+    """Every key name. An experiment's keys share the hash tag {uid}; names and deletion marks share another.
+
+    Each format of checkpoints has a name of its own, so that two versions of Lever run on one store: neither reads,
+    compares or replaces what the other keeps.
+    """
 
     prefix: str
+    form: int = STATE_FORMAT
 
     @property
     def names(self) -> str:
@@ -95,11 +106,24 @@ class Keys:
 
     def checkpoint(self, uid: str) -> str:
         """Hash: the checkpoint, its fields named f:..."""
-        return f"{self.prefix}:{{{uid}}}:ck"
+        return self._checkpoints(uid, self.form, self.form)[0]
+
+    def older_checkpoints(self, uid: str) -> list[str]:
+        """Those of formats before, the newest first."""
+        return self._checkpoints(uid, _TOGETHER, self.form - 1)
+
+    def other_checkpoints(self, uid: str) -> list[str]:
+        """Those of all other formats, of some to come too."""
+        return self._checkpoints(uid, self.form + 1, self.form + _AHEAD) + self.older_checkpoints(uid)
+
+    def _checkpoints(self, uid: str, first: int, last: int) -> list[str]:
+        numbers = range(last, first - 1, -1)
+        return [f"{self.prefix}:{{{uid}}}:ck{'' if number <= _TOGETHER else number}" for number in numbers]
 
     def all(self, uid: str) -> list[str]:
         """Every key of an experiment but its claims, which expire by themselves."""
-        return [self.config(uid), self.history(uid), self.log(uid), self.watermarks(uid), self.checkpoint(uid)]
+        checkpoints = [self.checkpoint(uid), *self.other_checkpoints(uid)]
+        return [self.config(uid), self.history(uid), self.log(uid), self.watermarks(uid), *checkpoints]
 
     def staged(self, uid: str) -> str:
         """Stream: a log that is being brought back."""
@@ -124,8 +148,9 @@ class Keys:
 
 
 def claim_call(keys: Keys, uid: str, claims: Sequence[Claim]) -> tuple[list[str], list[bytes]]:
-    """Keys and arguments of claim.lua, without the stride: rows, claims, decisions."""
+    """Keys and arguments of claim.lua, without the stride: rows, claims, decisions, composites."""
     shards: dict[str, int] = {}
+    composites: dict[Composite, int] = {}
     decisions: dict[tuple[int, int, int], int] = {}
     overflows: list[str] = []
     packed_decisions: list[bytes] = []
@@ -149,10 +174,12 @@ def claim_call(keys: Keys, uid: str, claims: Sequence[Claim]) -> tuple[list[str]
                 claim.deadline,
                 max(claim.expires, claim.deadline),
                 digest(claim.event),
+                sum(1 << composites.setdefault(one, len(composites)) for one in claim.moves) if claim.moves else 0,
             )
         )
     rows = b"".join(claim.row for claim in claims)
-    return [*shards, *overflows], [rows, b"".join(packed), b"".join(packed_decisions)]
+    weights = ";".join(f"{number}:" + "".join(f"{p}={w}," for p, w in parts) for number, parts in composites)
+    return [*shards, *overflows], [rows, b"".join(packed), b"".join(packed_decisions), weights.encode()]
 
 
 def outcomes_of(uid: str, reply: Any) -> list[Outcome] | UnavailableError:

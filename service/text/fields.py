@@ -71,7 +71,9 @@ class Fields:
         for key in self._entries:
             if key not in self._known:
                 close = difflib.get_close_matches(key, self._known, 1)
-                hint = f'did you mean "{close[0]}"?' if close else f"known here: {', '.join(self._known)}"
+                hint = (
+                    f'did you mean "{close[0]}"?' if close else f"known here: {', '.join(dict.fromkeys(self._known))}"
+                )
                 self.add(key, f"unknown key; {hint}")
 
     def has(self, key: str) -> bool:

@@ -45,10 +45,11 @@ PACKAGES: dict[str, frozenset[str]] = {
             "bandits service.analysis service.errors service.experiment service.management service.pb service.process "
             "service.security service.serving service.store service.telemetry service.text"
         ),
+        "service.tracing": "service service.errors service.rpc service.store service.telemetry",
         "service.server": (
             "bandits service service.analysis service.console service.errors service.http service.learning service.logs service.management service.pb "
             "service.process service.remote service.rpc service.security service.serving service.store service.telemetry "
-            "service.text"
+            "service.text service.tracing"
         ),
         "service.sheet": "service.pb service.remote",
         "service.assistant": (
@@ -77,6 +78,10 @@ PACKAGES: dict[str, frozenset[str]] = {
             "bandits loadtest.engines loadtest.rig service.logs service.pb service.security service.server service.serving service.store "
             "service.telemetry"
         ),
+        "loadtest.capacity": (
+            "bandits loadtest.engines loadtest.rig loadtest.speed service.experiment service.learning service.logs service.server "
+            "service.serving service.store service.telemetry"
+        ),
         "loadtest.learning": (
             "bandits loadtest.replay loadtest.rig service.experiment service.learning service.process service.serving "
             "service.store service.telemetry"
@@ -101,6 +106,7 @@ LIBRARIES: dict[tuple[str, ...], tuple[str, ...]] = {
         "service.http", "service.server", "service.assistant.server", "loadtest.rig",
     ),
     ("mcp", "pydantic", "anyio"): ("service.assistant",),
+    ("opentelemetry",): ("service.tracing",),
     ("prometheus_client",): ("service.telemetry", "service.http.operator_port", "service.doctor.server"),
     ("cryptography",): ("service.security", "service.serving.token", "service.doctor"),
     ("numba",): ("bandits", "loadtest.learning.textbook", "loadtest.speed.start"),

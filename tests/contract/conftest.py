@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator
 
 import pytest
@@ -14,24 +13,14 @@ from service.store.contract import Store
 from service.store.embedded import Embedded
 from service.store.memory import MemoryStore
 from service.store.redis import RedisStore
-from tests.rig.programs import ROOT
+from tests.rig.credentials import narrow_user
 from tests.rig.stores import Subject
-
-GUIDE = ROOT / "deploy" / "README.md"
 
 _prefixes = itertools.count(1)
 
 
-def _allowed() -> list[str]:
-    """The rules of the narrowest user, as the guide for operators has them."""
-    (line,) = re.findall(
-        r"^ACL SETUSER lever on >PASSWORD ~lever:\* (resetchannels -@all .*)$", GUIDE.read_text(), re.MULTILINE
-    )
-    return str(line).split()
-
-
 def _as_narrow_user(client: redis.Redis) -> None:
-    client.execute_command("ACL", "SETUSER", "narrow", "reset", "on", ">secret", "~test*", *_allowed())  # type: ignore[no-untyped-call]
+    client.execute_command("ACL", "SETUSER", "narrow", "reset", "on", ">secret", "~test*", *narrow_user())  # type: ignore[no-untyped-call]
 
 
 def _on(engine: Embedded, url: str) -> Iterator[Subject]:

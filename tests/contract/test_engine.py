@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 
 from service.errors import ConflictError
-from service.store.contract import Aggregate, Claim, Outcome, Put
+from service.store.contract import Aggregate, Checkpointed, Claim, Outcome, Put, SpoiltError, Store
 from service.store.redis import RedisStore
-from tests.rig.rows import HOUR, TRIAL_SIZE, claim, create, fold, head, log, now
-from tests.rig.stores import Subject, keys
+from tests.rig.rows import HOUR, TRIAL_SIZE, claim, create, fold, head, loaded, log, now
+from tests.rig.stores import Subject, dump, keys
 
 APPLIED, DUPLICATE = Outcome.APPLIED, Outcome.DUPLICATE
+STORED = Checkpointed.STORED
 SUM = Aggregate.SUM
 DAY = 24 * HOUR
 
@@ -175,3 +177,60 @@ def test_what_was_deleted_is_not_read_again_at_every_poll(engine_subject: Subjec
         few = sent()
         raw.hset(f"{engine_subject.prefix}:{{registry}}:deleted", mapping={f"{i:016x}": 1 for i in range(5000)})
         assert sent() < few + 5000, "each mark has more than a byte"
+
+
+def test_checkpoints_of_two_formats_stand_side_by_side(subject: Subject) -> None:
+    """Two versions of Lever on one store: neither compares with, replaces or trims what the other needs to start."""
+    older = subject.store
+    assert isinstance(older, RedisStore)
+    assert subject.engine is not None
+    newer = RedisStore(subject.engine.url, subject.prefix, timeout=20.0, form=4)
+    t = now(older)
+    for i in range(1, 401):
+        older.append("u", "w", i, TRIAL_SIZE, head(1, i, t) * 4, HOUR)
+    ids, late = [entry.id for entry in log(older, "u")], 2 * t
+
+    def stored(store: RedisStore) -> tuple[str, Mapping[str, bytes]]:
+        found = loaded(store)
+        return found.id, found.fields
+
+    assert older.checkpoint("u", fold(ids[10], None, {"a": b"3"})) is STORED
+    assert stored(newer) == (ids[10], {"a": b"3"})  # it begins with what there is
+    assert newer.checkpoint("u", fold(ids[10], None, {"a": b"4"})) is STORED  # and no alarm
+    assert older.checkpoint("u", fold(ids[10], None, {"a": b"3"})) is Checkpointed.SAME
+    assert newer.checkpoint("u", fold(ids[110], ids[10], {"a": b"44"})) is STORED
+    assert (stored(older), stored(newer)) == ((ids[10], {"a": b"3"}), (ids[110], {"a": b"44"}))
+    # The way back: the older one goes on alone, and trims what the newer checkpoint needs.
+    assert older.checkpoint("u", fold(ids[260], ids[10], {"a": b"33"}, keep=late)) is STORED
+    assert older.checkpoint("u", fold(ids[400], ids[260], {"a": b"333"}, keep=late)) is STORED
+    assert ids[110] not in {entry.id for entry in log(older, "u")}
+    assert stored(newer) == (ids[400], {"a": b"333"})
+    # And forward again: once the log no longer goes on from it, the older one's goes.
+    more = _more(older, t, 500)
+    assert newer.checkpoint("u", fold(more[50], None, {"a": b"5"})) is STORED
+    assert newer.checkpoint("u", fold(more[200], more[50], {"a": b"55"}, keep=late)) is STORED
+    assert newer.checkpoint("u", fold(more[480], more[200], {"a": b"555"}, keep=late)) is STORED
+    assert keys(subject, "{u}:ck*") == [f"{subject.prefix}:{{u}}:ck4"]
+    older.put(Put("u", "hero", 1, 1, None))
+    assert not keys(subject, "{u}:*")
+    newer.close()
+
+
+def _more(store: Store, t: int, count: int) -> list[str]:
+    """Ids of so many further entries."""
+    before = log(store, "u")[-1].id
+    for i in range(10_000, 10_000 + count):
+        store.append("u", "w", i, TRIAL_SIZE, head(1, i, t) * 4, HOUR)
+    return [entry.id for entry in log(store, "u", before)]
+
+
+def test_a_record_of_a_reward_of_a_newer_version_is_refused(subject: Subject) -> None:
+    t = now(subject.store)
+    assert subject.store.claim("u", [claim(t, 1)]) == [Outcome.APPLIED]
+    (shard,) = keys(subject, "{u}:c:*")
+    with subject.raw as raw:
+        raw.hset(shard, "1", "1;0:1:;196608:0:a note to come")
+    before = dump(subject)
+    with pytest.raises(SpoiltError, match="newer version"):
+        subject.store.claim("u", [claim(t, 1, event=b"e")])
+    assert dump(subject) == before

@@ -188,7 +188,7 @@ def test_a_slot_that_moves_under_load(ground: Field) -> None:
 def test_without_replicas_that_have_it_nothing_is_acknowledged(ground: Field) -> None:
     name = NAMES[0]
     primary = ground.cluster.primary(slot_of(ground.uids[name]))
-    (replica,) = [m for m in ground.cluster.members if _follows(m, primary)]
+    (replica,) = ground.cluster.replicas(primary)
     os.kill(replica.pid, signal.SIGSTOP)
     server = ground.server
     token = from_text(choose(server, name, "ann", context={"source": "ads"}, deferred=True).decision_id)
@@ -201,8 +201,3 @@ def test_without_replicas_that_have_it_nothing_is_acknowledged(ground: Field) ->
         os.kill(replica.pid, signal.SIGCONT)
     eventually(lambda: ground.send(name, [token]) == [Outcome.DUPLICATE])
     ground.proved()
-
-
-def _follows(member: Member, primary: Member) -> bool:
-    told = member.client.info("replication")
-    return bool(told["role"] == "slave" and told["master_port"] == primary.port)

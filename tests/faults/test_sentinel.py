@@ -14,14 +14,15 @@ from service.serving.rewarder import RewardEvent
 from service.serving.token import from_text
 from service.store.contract import Outcome
 from service.store.embedded import find_binary
-from service.store.redis import RedisStore
 from tests.rig.ground import CONFIG
 from tests.rig.programs import redis_server
 from tests.rig.stage import Stage, choose
 from tests.rig.waiting import eventually
 
+pytestmark = pytest.mark.long  # by TLS, with users, it is in every run: test_secured_stores.py
 
-@pytest.fixture(params=["valkey", pytest.param("redis", marks=pytest.mark.long)])
+
+@pytest.fixture(params=["valkey", "redis"])
 def engines(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Watched]:
     binary = redis_server() if request.param == "redis" else find_binary()
     with watched(binary, tmp_path) as made:
@@ -62,9 +63,3 @@ def test_a_primary_that_is_killed(engines: Watched) -> None:
     finally:
         for service in world.services:
             service.stop(flush_s=0.0)
-
-
-def test_sentinels_that_do_not_know_the_service_are_told(engines: Watched) -> None:
-    store = RedisStore(engines.url.replace("/shop", "/other"))
-    with pytest.raises(UnavailableError, match="other"):
-        store.poll({})

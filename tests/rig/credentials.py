@@ -1,9 +1,10 @@
-"""API keys and certificates of tests."""
+"""API keys, users of the store, and certificates of tests."""
 
 from __future__ import annotations
 
 import datetime as dt
 import ipaddress
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +15,20 @@ from cryptography.x509.oid import NameOID
 
 from service.security.api_keys import Key
 from service.security.certificates import Files
+from tests.rig.programs import ROOT
 
 
 def write_keys(path: Path, *keys: Key) -> Path:
     """The file of keys; its path."""
     path.write_text("keys:\n" + "\n".join(key.line() for key in keys))
     return path
+
+
+def narrow_user() -> list[str]:
+    """What deploy/README.md gives the narrowest user of the store, its keys excepted."""
+    guide = (ROOT / "deploy" / "README.md").read_text()
+    (line,) = re.findall(r"^ACL SETUSER lever on >PASSWORD ~lever:\* (resetchannels -@all .*)$", guide, re.MULTILINE)
+    return str(line).split()
 
 
 def bearer(key: str) -> tuple[tuple[str, str], ...]:

@@ -6,13 +6,14 @@ health said SERVING throughout, and after how long memory and latency were as be
 Attacker, server, store and good callers share the machine, so a part of `choices_p99_ratio` (to a quiet machine) is the CPU that
 the attacker itself takes. `choices_p99_ratio_beside` is to a server that nobody attacks, beside a harmless process of the
 attacker's weight: one that takes as much CPU (`attacker_cpu_share`, of one core) and sends nothing.
+
+Some attacks reach nothing but grpc's core. For those `bare_p99_ms` says what callers of an empty server of the same library notice,
+before and during the same attack: what is left there no code of a server's own can mend.
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -23,10 +24,11 @@ from pathlib import Path
 import grpc
 
 from loadtest.endurance.fuzz import CONFIG
-from loadtest.endurance.hostile.attack import ATTACKS
+from loadtest.endurance.hostile.attack import ATTACKS, BELOW
 from loadtest.endurance.hostile.ballast import ballast, children_cpu_s
+from loadtest.endurance.hostile.bare import bare
 from loadtest.endurance.hostile.bystander import Bystander
-from loadtest.endurance.hostile.target import Target
+from loadtest.endurance.hostile.target import Target, attacking
 from loadtest.rig import report
 from loadtest.rig.processes import alive, cpu_s, descriptors, resident_mb
 from loadtest.rig.server import ServerError, channel, running
@@ -100,9 +102,8 @@ def _measured(name: str, keys: bool, seconds: float) -> dict[str, object]:
             time.sleep(CALM_S)
         memory, files, cpu = resident_mb(*site.pids), descriptors(*site.pids), cpu_s(*site.pids)
         most = memory
-        command = [sys.executable, "-m", "loadtest.endurance.hostile.attack", name, site.target.text()]
         weight, begun = children_cpu_s(), time.monotonic()
-        with Bystander(site.target.grpc, site.key) as during, subprocess.Popen(command) as attacker:
+        with Bystander(site.target.grpc, site.key) as during, attacking(name, site.target) as attacker:
             while attacker.poll() is None:
                 time.sleep(0.1)
                 most = max(most, resident_mb(*site.pids))
@@ -119,6 +120,7 @@ def _measured(name: str, keys: bool, seconds: float) -> dict[str, object]:
             "choices_p99_ratio": round(during.p99_ms() / before.p99_ms(), 2),
             "choices_p99_ratio_beside": round(during.p99_ms() / beside.p99_ms(), 2),
             "choices_p99_ms": [round(one.p99_ms(), 2) for one in (before, beside, during)],
+            "bare_p99_ms": _bare(name, seconds) if name in BELOW else None,
             "attacker_cpu_share": round(share, 2),
             "rss_growth_mb": round(most - memory, 1),
             "health_ok": during.healthy(),
@@ -129,6 +131,16 @@ def _measured(name: str, keys: bool, seconds: float) -> dict[str, object]:
             "processes_lived": all(alive(pid) for pid in site.pids),
             "failed": sorted(set(during.failed)),
         }
+
+
+def _bare(name: str, seconds: float) -> list[float]:
+    """The 99th percentile of an empty server's callers, before and during an attack."""
+    with bare() as address:
+        with Bystander(address, "") as before:
+            time.sleep(CALM_S)
+        with Bystander(address, "") as during, attacking(name, Target(address, address, address, seconds)) as attacker:
+            attacker.wait()
+        return [round(one.p99_ms(), 2) for one in (before, during)]
 
 
 def _recovered(site: _Site, memory: float, p99_ms: float) -> float | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -36,6 +38,11 @@ class Target:
             yield number
             number += 1
             time.sleep(pause_s)
+
+
+def attacking(name: str, target: Target) -> subprocess.Popen[bytes]:
+    """A process that attacks, started: attack.py."""
+    return subprocess.Popen([sys.executable, "-m", "loadtest.endurance.hostile.attack", name, target.text()])
 
 
 Attack = Callable[[Target], None]

@@ -64,9 +64,12 @@ class Meaning:
         """`called` gives metrics to names of events. InvalidError."""
         by_id = {metric.id: metric for metric in metrics}
         for event, metric in called.items():
+            if metric in by_id and by_id[metric].weights:
+                raise InvalidError.field(f"as {event}", f'"{metric}" is made of {", ".join(by_id[metric].weights)}')
             if metric not in by_id:
                 raise InvalidError.field(f"as {event}", f'there is no metric "{metric}"; there are {", ".join(by_id)}')
-        meant = {event: metric for event, metric in by_id.items() if event not in called.values()}
+        own = {event: metric for event, metric in by_id.items() if not metric.weights}
+        meant = {event: metric for event, metric in own.items() if event not in called.values()}
         meant |= {event: by_id[metric] for event, metric in called.items()}
         if exposing in meant:
             said = f"{exposing!r} is the reward {meant[exposing].id!r} too: every choice that counts would be a success"

@@ -1,10 +1,11 @@
 -- Stores a checkpoint if it stands on the stored one, then trims the log behind the checkpoint before it.
 --
--- call  EVALSHA sha 3  config log checkpoint  id base rows size digest keep_ms heal n removed*n (field value)*
+-- call  EVALSHA sha 3+o  config log checkpoint older*o  id base rows size digest keep_ms heal n removed*n (field value)*
 -- keys  config      hash    missing: the store forgot the experiment, the answer is LOST; needs, as in put.lua
 --       log         stream
 --       checkpoint  hash    id, previous (the id before), rows, size, digest, check (of these four), diverged (the other
 --                           digest, if ever two readers differed), and the state as fields named "f:..."
+--       older       hash    checkpoints of formats before: each goes once the log no longer goes on from it
 -- args  base "" replaces everything; it may be used when nothing, or an older checkpoint, is stored
 --       heal 1: what is stored is no good; replace it whole, wherever it stands, and trim nothing
 -- reply STORED | SAME | DIVERGED | STALE
@@ -49,5 +50,9 @@ if previous and not (needs and below(id, needs)) then
   local oldest = keep .. '-0'
   -- "~" trims whole nodes and a bounded number of them: never more than asked, never for long.
   redis.call('XTRIM', log, 'MINID', '~', below(previous, oldest) and previous or oldest)
+  for i = 4, #KEYS do
+    local at = redis.call('HGET', KEYS[i], 'id')
+    if at and #redis.call('XRANGE', log, at, at) == 0 then redis.call('UNLINK', KEYS[i]) end
+  end
 end
 return 'STORED'

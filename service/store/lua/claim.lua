@@ -1,15 +1,17 @@
 -- Counts each claim once and appends what changed, in one step (service/store/claims.py is the same in Python).
 --
--- call  EVALSHA sha 2+s+d  config log shard*s overflow*d  stride rows claims decisions
+-- call  EVALSHA sha 2+s+d  config log shard*s overflow*d  stride rows claims decisions composites
 -- keys  config    hash    missing: the store forgot the experiment, the answer is LOST; epoch: decisions from before
 --                         it are LATE, because their claims are gone and may have been counted
 --       log       stream  r rows, s stride, o "old:new:exposes,...", k checksum | l late rows, s stride, k checksum
 --       shard     hash    the low byte of a decision's counter -> its claim (kept listpack: values of at most 64 bytes)
 --       overflow  string  the claim of one decision that outgrew 64 bytes; its field in the shard then says ">"
 -- args  rows       packed reward rows of `stride` bytes, one per claim
---       claims     48 bytes each: decision, metric, aggregate, flags, value, limit, deadline, expires, digest
+--       claims     50 bytes each: decision, metric, aggregate, flags, value, limit, deadline, expires, digest, composites
 --                  flags: 1 deferred, 2 take the event back, 4 forget a row of history, 8 a sum stops at 0
+--                  composites: bit n for the n-th of them that the metric is part of
 --       decisions  8 bytes each: number of the shard, field; the n-th decision has the n-th overflow key
+--       composites "metric:part=weight,...;...": metrics that are sums of others; each that a claim moves has a row behind its
 -- reply outcomes (service/store/contract.py), one per claim
 --
 -- A claim is "<exposed>;<metric>:<total>:<digests>;..." with eight characters a digest. Behind a metric may stand
@@ -24,6 +26,7 @@ local NO_METRIC, MAX_EVENTS, EXACT, INLINE = 65535, 64, 9007199254740992, 64
 local NOTES = 65536
 local UNNAMED = '3dnEB2f5' -- the digest of no event id (claims.UNNAMED)
 local DEFERRED, RETRACT, FORGET, FLOORED = 1, 2, 4, 8
+local METRIC = 49 -- of a row, uint16
 local TIME = 17 -- of the decision in a row (service/store/rows.py), int64, counted from 1
 local GRAIN = 600000 -- expiries are rounded up to 10 minutes, so that a busy shard is not extended at every claim
 
@@ -34,6 +37,12 @@ redis.call('XLEN', KEYS[2]) -- fails here if it is no stream
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 local stride, rows, claims, decisions = tonumber(ARGV[1]), ARGV[2], ARGV[3], ARGV[4]
+local composites = {}
+for number, parts in string.gmatch(ARGV[5], '(%d+):([^;]*)') do
+  local weights = {}
+  for part, weight in string.gmatch(parts, '(%d+)=(%-?%d+)') do weights[tonumber(part)] = tonumber(weight) end
+  composites[#composites + 1] = {metric = tonumber(number), weights = weights}
+end
 local first_overflow = #KEYS - #decisions / 8
 
 local function parse(text)
@@ -44,8 +53,10 @@ local function parse(text)
       tally[#tally + 1] = {metric = metric, total = tonumber(total), events = text, gone = ''}
     elseif metric < 2 * NOTES then
       record.values = text
-    else
+    elseif metric < 3 * NOTES then
       record.gone = text
+    else
+      error({err = 'SPOILT bad data format: a record of a newer version of Lever'})
     end
   end
   return tally
@@ -195,11 +206,30 @@ local function reward(tally, metric, aggregate, value, limit, digest, floored)
   return APPLIED, old, new
 end
 
--- Judge all.
 local outcomes, applied, totals, late, changed = {}, {}, {}, {}, {}
-for i = 1, #claims / 48 do
-  local number, metric, aggregate, flags, value, limit, deadline, expires, digest =
-    struct.unpack('<I4I2BBi8i8i8i8c8', claims, i * 48 - 47)
+local moved = {} -- beside a row of `applied`, the metric that it is a row of: false for the claim's own
+
+local function note(i, old, new, exposes, of)
+  applied[#applied + 1] = i
+  moved[#applied] = of
+  totals[#totals + 1] = string.format('%.0f:%.0f:%d', old, new, exposes)
+end
+
+-- Rows for the composites among `mask` whose total changed as that of their part `metric` did, from old to new.
+local function note_composites(i, tally, metric, by, mask)
+  for n, composite in ipairs(composites) do
+    if math.floor(mask / 2 ^ (n - 1)) % 2 == 1 and by ~= 0 then
+      local total = 0
+      for _, record in ipairs(tally) do total = total + record.total * (composite.weights[record.metric] or 0) end
+      note(i, total - composite.weights[metric] * by, total, 0, composite.metric)
+    end
+  end
+end
+
+-- Judge all.
+for i = 1, #claims / 50 do
+  local number, metric, aggregate, flags, value, limit, deadline, expires, digest, mask =
+    struct.unpack('<I4I2BBi8i8i8i8c8I2', claims, i * 50 - 49)
   local outcome, old, new
   if now > deadline or (epoch > 0 and struct.unpack('<i8', rows, (i - 1) * stride + TIME) < epoch) then
     outcome = LATE
@@ -224,18 +254,23 @@ for i = 1, #claims / 48 do
       if not tally.changed then changed[#changed + 1] = number end
       tally.changed = true
       if expires > tally.expires then tally.expires = expires end
-      applied[#applied + 1] = i
-      totals[#totals + 1] = string.format('%.0f:%.0f:%d', old, new, exposes)
+      note(i, old, new, exposes, false)
+      if mask > 0 then note_composites(i, tally, metric, new - old, mask) end
     end
   end
   outcomes[i] = outcome
 end
 
 -- Write all.
-local function rows_of(list)
-  if #list == #outcomes then return rows end
+local function rows_of(list, metrics)
+  if #list == #outcomes and #composites == 0 then return rows end
   local chosen = {}
-  for n, i in ipairs(list) do chosen[n] = string.sub(rows, (i - 1) * stride + 1, i * stride) end
+  for n, i in ipairs(list) do
+    local row = string.sub(rows, (i - 1) * stride + 1, i * stride)
+    local of = metrics and metrics[n]
+    if of then row = string.sub(row, 1, METRIC - 1) .. struct.pack('<I2', of) .. string.sub(row, METRIC + 2) end
+    chosen[n] = row
+  end
   return table.concat(chosen)
 end
 
@@ -274,7 +309,7 @@ for shard, write in pairs(writes) do
 end
 for _, one in ipairs(gone) do redis.call('HDEL', one[1], one[2]) end
 if #applied > 0 then
-  local data, told = rows_of(applied), table.concat(totals, ',')
+  local data, told = rows_of(applied, moved), table.concat(totals, ',')
   local check = seal('r' .. ARGV[1] .. ';' .. told .. ';' .. data)
   redis.call('XADD', KEYS[2], '*', 'r', data, 's', ARGV[1], 'o', told, 'k', check)
 end

@@ -1,11 +1,12 @@
 -- Brings an experiment back in one step, where nothing of it stands: configuration, log and checkpoint.
 --
--- call  EVALSHA sha 5  config history log checkpoint staged  version record epoch rows size digest (field value)*
+-- call  EVALSHA sha 5+o  config history log checkpoint staged other*o  version record epoch rows size digest (field value)*
 -- keys  config      hash    version, record, epoch: decisions from before it are over, as their claims are gone
 --       history     hash    version -> record
 --       log         stream  c record, b 1: what this configuration stands on is in the checkpoint, k checksum
 --       checkpoint  hash    as in checkpoint.lua, at that entry
 --       staged      stream  becomes the log first, if it is there
+--       other       hash    checkpoints of other formats: they go
 -- reply OK | SAME (this very write was already made) | CONFLICT (something is there)
 
 local CHUNK = 6000 -- as in checkpoint.lua
@@ -22,7 +23,7 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
 -- The first write is one that a full store refuses; after it nothing is refused.
 redis.call('HSET', KEYS[1], 'version', version, 'record', record, 'epoch', string.format('%.0f', math.max(now, epoch)))
-redis.call('UNLINK', KEYS[2], KEYS[4])
+redis.call('UNLINK', KEYS[2], KEYS[4], unpack(KEYS, 6))
 redis.call('HSET', KEYS[2], version, record)
 if redis.call('EXISTS', KEYS[5]) == 1 then redis.call('RENAME', KEYS[5], KEYS[3]) end
 local id = redis.call('XADD', KEYS[3], '*', 'c', record, 'b', '1', 'k', seal('c;1;' .. record))

@@ -37,7 +37,7 @@ class Address:
         return redis.ConnectionPool(**self.options, **place, **_waiting(timeout))
 
     def _sentinel_pool(self, timeout: float) -> redis.ConnectionPool:
-        waits = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "protocol": 2}
+        waits = {"socket_timeout": timeout, "socket_connect_timeout": timeout, "protocol": 2, "retry": _once()}
         options = dict(self.options)
         told = {name: options.pop(f"sentinel_{name}", None) for name in ("username", "password")}
         secure = options.pop("connection_class", None) is redis.SSLConnection
@@ -83,5 +83,10 @@ def _host(name: str, port: int) -> tuple[str, int]:
 def _waiting(timeout: float) -> dict[str, Any]:
     return {
         "max_connections": MAX_CONNECTIONS, "socket_timeout": timeout, "socket_connect_timeout": timeout,
-        "retry": Retry(NoBackoff(), 0), "protocol": 2,
+        "retry": _once(), "protocol": 2,
     }  # fmt: skip
+
+
+def _once() -> Retry:
+    """No try but the first: redis-py's own would wait for seconds at every Sentinel that is away."""
+    return Retry(NoBackoff(), 0)

@@ -9,7 +9,7 @@ import redis
 
 from service.errors import UnavailableError
 from service.store.wire.errors import unavailable
-from service.store.wire.exchange import Command, exchange, receive
+from service.store.wire.exchange import Command, exchange, packed, receive
 
 Answer = tuple[int, list[Any]]  # the number of the connection, and the replies
 
@@ -44,7 +44,7 @@ class Line:
         self._kept = self._connection is not None
         try:
             connection = self._connected()
-            connection.send_packed_command(connection.pack_commands(commands))
+            connection.send_packed_command(packed(connection, commands))
         except redis.RedisError as error:
             self.close()
             self._failed = error

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import redis
@@ -25,6 +26,11 @@ PROBE_S = 0.2  # between two tries whether a silent primary answers again
 _SESSIONS = 1 << 40  # sessions of one node
 
 Pooled = Callable[[str, int, float], redis.ConnectionPool]  # host, port, seconds to wait
+
+
+@lru_cache(1 << 16)
+def _slot(key: str) -> int:
+    return key_slot(key.encode())
 
 
 class Node:
@@ -148,7 +154,7 @@ class Nodes:
 
     def of(self, key: str) -> Node:
         """The primary that has the key. redis.ConnectionError where none is known."""
-        nodes = self._manager.slots_cache.get(key_slot(key.encode()))
+        nodes = self._manager.slots_cache.get(_slot(key))
         if not nodes:
             self.refresh()
             raise redis.ConnectionError(f"no primary has the slot of {key!r}")
@@ -173,7 +179,7 @@ class Nodes:
         """Names by the primary that has their keys, those of one slot together; and those of which none answers."""
         slots: dict[int, list[str]] = {}
         for name, key in keys.items():
-            slots.setdefault(key_slot(key.encode()), []).append(name)
+            slots.setdefault(_slot(key), []).append(name)
         by_node: dict[Reads, list[list[str]]] = {}
         nowhere: list[str] = []
         for slot, names in slots.items():

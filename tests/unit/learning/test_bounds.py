@@ -37,7 +37,7 @@ def entry_of(rows: Rows) -> Entry:
 WRONG = [
     ("segment", 2), ("arm", 3), ("arm", 65535), ("metric", 2), ("time", -1), ("time", NOW + YEAR_MS + 1),
     ("time", 2**62), ("time", -(2**62)), ("propensity", 1.5), ("propensity", -0.5), ("propensity", np.inf),
-    ("flags", 256), ("x", 4097), ("x", -4097), ("x", -32768),
+    ("flags", 256), ("reserved", 1), ("x", 4097), ("x", -4097), ("x", -32768),
 ]  # fmt: skip
 
 
@@ -53,6 +53,14 @@ def test_a_row_that_contradicts_the_configuration_is_named(name: str, value: flo
     bad = replace(entry_of(rows), id=f"{NOW}-7")
     with pytest.raises(CorruptError, match=f"{NOW}-7: row 1 "):
         BOUNDS.check([fine, bad], joined([fine, bad]))
+
+
+@pytest.mark.parametrize(("name", "value"), [("flags", 256), ("flags", 32768), ("reserved", 7)])
+def test_a_row_of_a_newer_version_is_said_to_be_one(name: str, value: int) -> None:
+    rows = good(False)
+    rows[name][2] = value
+    with pytest.raises(CorruptError, match="row 2 says what only a newer version of Lever knows"):
+        BOUNDS.check([entry_of(rows)], rows)
 
 
 def test_columns_beyond_the_configuration_are_empty() -> None:

@@ -40,6 +40,14 @@ def test_user_password_database_and_tls_are_those_of_the_url() -> None:
     assert address_of("unix:///run/x.sock").options["path"] == "/run/x.sock"
 
 
+def test_a_sentinel_that_is_away_is_asked_once() -> None:
+    """redis-py's own clients try again, each for seconds."""
+    pool = address_of("redis+sentinel://a,b/shop").pool("", 0, 0.5)
+    asked = pool.connection_kwargs["connection_pool"].sentinel_manager.sentinels
+    assert [one.get_retry().get_retries() for one in asked] == [0, 0]
+    assert [one.connection_pool.connection_kwargs["socket_timeout"] for one in asked] == [0.5, 0.5]
+
+
 @given(st.lists(st.tuples(HOSTS, st.integers(1, 65535)), min_size=1, max_size=5))
 def test_any_hosts_and_ports_come_back(hosts: list[tuple[str, int]]) -> None:
     url = "redis://" + ",".join(f"{host}:{port}" for host, port in hosts)

@@ -32,6 +32,7 @@ def test_the_scripts_find_the_time_where_rows_have_it() -> None:
     assert HEAD["time"] == np.int64
     assert constants("claim")["TIME"] == offset + 1  # Lua counts from 1
     assert constants("append")["TIME_OFFSET"] == offset
+    assert constants("claim")["METRIC"] == HEAD.itemsize + 1
 
 
 def test_the_claim_script_has_the_numbers_of_the_contract() -> None:

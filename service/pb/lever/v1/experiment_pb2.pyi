@@ -320,20 +320,22 @@ class Stop(_message.Message):
     def __init__(self, leader: _Optional[str] = ..., loss: _Optional[float] = ..., remaining: _Optional[float] = ..., settled: _Optional[bool] = ...) -> None: ...
 
 class Total(_message.Message):
-    __slots__ = ("group", "metric", "trials", "rewarded", "reward_sum", "mean")
+    __slots__ = ("group", "metric", "trials", "rewarded", "reward_sum", "mean", "cost")
     GROUP_FIELD_NUMBER: _ClassVar[int]
     METRIC_FIELD_NUMBER: _ClassVar[int]
     TRIALS_FIELD_NUMBER: _ClassVar[int]
     REWARDED_FIELD_NUMBER: _ClassVar[int]
     REWARD_SUM_FIELD_NUMBER: _ClassVar[int]
     MEAN_FIELD_NUMBER: _ClassVar[int]
+    COST_FIELD_NUMBER: _ClassVar[int]
     group: str
     metric: str
     trials: int
     rewarded: int
     reward_sum: float
     mean: float
-    def __init__(self, group: _Optional[str] = ..., metric: _Optional[str] = ..., trials: _Optional[int] = ..., rewarded: _Optional[int] = ..., reward_sum: _Optional[float] = ..., mean: _Optional[float] = ...) -> None: ...
+    cost: float
+    def __init__(self, group: _Optional[str] = ..., metric: _Optional[str] = ..., trials: _Optional[int] = ..., rewarded: _Optional[int] = ..., reward_sum: _Optional[float] = ..., mean: _Optional[float] = ..., cost: _Optional[float] = ...) -> None: ...
 
 class Change(_message.Message):
     __slots__ = ("arm", "from_ms", "times")

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from bandits.auto import Side, auto, prepared, shares
 from bandits.basis import basis
-from bandits.evidence import Choice, choose, constant, deviance, prior_of
-from bandits.expansion import Design, expanded
+from bandits.evidence import RIDGES, SURE, TIGHT, Choice, choose, constant, deviance, prior_of
+from bandits.expansion import Design, expanded, plain
 from bandits.policy import POLICIES, decide, decide_batch, probabilities
 from bandits.posterior import Posterior, Sums
 from bandits.state import Rows, Rules, State, Totals
@@ -95,6 +95,37 @@ def test_products_switch_themselves_on_only_where_they_pay() -> None:
             finite = not math.isinf(choose(many, few, design).ratio)
             on, off = on + (finite and strength > 0.0), off + (not finite and strength == 0.0)
     assert (on, off >= 18) == (20, True)
+
+
+def shop(seed: int, trials: int, rate: float, effect: float) -> Sums:
+    """Ten arms, all alike on average, and a category of four values that moves each by such a part of its rate."""
+    rng = np.random.default_rng(seed)
+    value, arm = rng.integers(0, 4, trials), rng.integers(0, 10, trials)
+    x = np.column_stack([np.ones(trials), value[:, None] == np.arange(4)])
+    chance = rate * np.exp(rng.normal(0.0, effect, (10, 4)))
+    return oracle.sums_of(x, arm, (rng.random(trials) < chance[arm, value]).astype(float), 10)
+
+
+@pytest.mark.parametrize(("trials", "rate", "effect", "ridges"), [
+    (40_000, 0.005, 0.02, TIGHT),  # next to nothing: held as close as that
+    (40_000, 0.01, 0.8, RIDGES),  # much, rare as rewards are
+    (40_000, 0.3, 0.05, (100.0, *TIGHT)),
+    (1_000, 0.05, 0.0, RIDGES),  # nothing, but who could know by then
+    (20, 0.3, 0.3, RIDGES),
+])  # fmt: skip
+def test_features_are_held_as_close_as_is_likely_beside_the_rate(
+    trials: int, rate: float, effect: float, ridges: Sequence[float]
+) -> None:
+    """And the choice is the least of the definition over all ridges, closer ones being surely likelier."""
+    for seed in range(4):
+        sums = shop(seed, trials, rate, effect)
+        ridge = choose(sums, sums, plain(5)).ridge
+        assert ridge in ridges
+
+        def score(ridge: float, sums: Sums = sums) -> float:
+            return oracle.deviance(sums, prior_of(Choice(ridge), plain(5), 5)) + SURE * (ridge in TIGHT)
+
+        assert score(ridge) == pytest.approx(min(score(other) for other in RIDGES + TIGHT), abs=1e-5)
 
 
 @pytest.mark.parametrize("choice", [Choice(3.0, 10.0), Choice(1.0, math.inf)])
@@ -232,7 +263,7 @@ def test_equal_arms_have_equal_odds(seed: int, arms: int) -> None:
 
 def share(n: Sequence[float], won: Sequence[float], control: int | None = None) -> Floats:
     sums = oracle.counts(n, won)
-    return shares(sums, (sums.s1 / np.maximum(sums.n, 1.0))[:, None], np.arange(len(n)), control)
+    return shares(sums, (sums.s1 / np.maximum(sums.n, 1.0))[:, None], np.arange(len(n)), Side(control=control))
 
 
 def test_shares_for_the_sake_of_evidence() -> None:

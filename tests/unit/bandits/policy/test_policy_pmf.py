@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -149,20 +151,55 @@ def on_logit_grid(rows: list[tuple[float, float]]) -> Floats:
     return np.array([(f[k] * np.prod(np.delete(F, k, axis=0), axis=0)).sum() * step for k in range(len(rows))])
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_student_of_scales_one_to_a_thousand(seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    scale = 10.0 ** rng.uniform(0, 3, 5)
-    dof = np.array([4.0, 4.0 + seed, *rng.uniform(4, 300, 3)])
-    centre = rng.normal(size=5) * np.median(scale)
-    exact = oracle.greatest(oracle.Students(centre, scale, dof))[0]
-    assert student_pmf(centre, scale, dof) == pytest.approx(exact, abs=1e-8)
+@st.composite
+def students(draw: st.DrawFn) -> tuple[Floats, Floats, Floats]:
+    """Centres, scales, degrees of freedom: alike, apart, tied, heavy-tailed, of very different widths, huge and tiny."""
+    n, unit = draw(st.integers(2, 6)), 10.0 ** draw(st.sampled_from([-100, -6, 0, 6, 100]))
+    apart, spread = draw(st.sampled_from([0.0, 1.0, 30.0])), draw(st.sampled_from([0.0, 0.3, 1.5]))
+    row = st.tuples(
+        st.floats(-apart, apart),
+        st.floats(-spread, spread),
+        st.one_of(st.sampled_from([1.0, 2.0, 3.0, 200.0, np.inf]), st.floats(1.0, 300.0)),
+    )
+    rows = draw(st.lists(row, min_size=n, max_size=n))
+    rows += rows[: draw(st.integers(0, 2))]
+    centre, width, dof = np.array(rows).T
+    return centre * unit, 10.0**width * unit, dof
+
+
+@settings(max_examples=40, deadline=None)
+@given(students())
+def test_student_against_the_slow_twin(laws: tuple[Floats, Floats, Floats]) -> None:
+    exact = oracle.greatest_student(*laws)
+    assert exact.sum() == pytest.approx(1.0, abs=1e-10)
+    p = student_pmf(*laws)
+    assert p == pytest.approx(exact, abs=1e-9)
+    assert p.sum() == pytest.approx(1.0, abs=1e-14)
+
+
+@pytest.mark.parametrize("dof", [4.0, 60.0, np.inf])
+def test_student_two_hundred_arms(dof: float) -> None:
+    rng = np.random.default_rng(3)
+    centre, scale = np.repeat(rng.normal(size=20), 10), np.repeat(10.0 ** rng.uniform(-0.5, 0.5, 20), 10)
+    laws = centre, scale, np.full(200, dof)
+    assert student_pmf(*laws) == pytest.approx(oracle.greatest_student(*laws, apart=1.0), abs=1e-9)
+
+
+def test_students_far_narrower_than_their_place() -> None:
+    """Where t itself has not the digits to tell one end of a density from the other."""
+    dof, tiny = np.array([9.0, np.inf, 4.0]), np.array([1e-30, 1e-40, 1e-20])
+    assert student_pmf(np.full(3, 0.3), tiny, np.full(3, 5.0))[2] == pytest.approx(0.5, abs=1e-9)
+    assert student_pmf(np.array([0.3, 0.3 + 1e-15, 0.1]), tiny, dof) == pytest.approx([0.0, 1.0, 0.0], abs=1e-9)
+    assert student_pmf(np.array([7.0, 6.0, 8.0]), np.full(3, 1e-150), dof) == pytest.approx([0.0, 0.0, 1.0], abs=1e-9)
+    above = stats.t(4.0).sf(0.2)  # of the wide one, above the step that the other two are
+    p = student_pmf(np.array([0.3, 0.3, 0.1]), np.array([1e-30, 1e-30, 1.0]), np.array([9.0, 9.0, 4.0]))
+    assert p == pytest.approx([0.5 * (1.0 - above), 0.5 * (1.0 - above), above], abs=1e-9)
 
 
 def test_student_identical_arms_share() -> None:
     assert student_pmf(np.zeros(7), np.ones(7), np.full(7, 4.0)) == pytest.approx(np.full(7, 1 / 7), abs=1e-12)
     p = student_pmf(np.array([0.0, 0.0]), np.array([1.0, 1e6]), np.array([4.0, 4.0]))
-    assert p == pytest.approx([0.5, 0.5], abs=1e-8)
+    assert p == pytest.approx([0.5, 0.5], abs=1e-9)
 
 
 def test_dominated_arms_are_small() -> None:

@@ -1,0 +1,1 @@
+"""How far it goes: what docs/capacity.md is made of."""
