@@ -55,6 +55,9 @@ def jit(function: F) -> F:
     options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     part: Any = numba.njit(error_model="numpy", **options)(function)
     part._compile_for_args = lambda *_: alone  # noqa: SLF001 - the dispatcher calls what it gets
+    # Compiled for another one that is called from Python, it has no way in from there either: to let the dispatcher know it
+    # would be to have the next such call jump to nowhere.
+    part.add_overload = lambda compiled: part.overloads.update({tuple(compiled.signature.args): compiled})
     return cast("F", part)
 
 
