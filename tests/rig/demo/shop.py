@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
+from unittest import mock
 
 from service.demo.past import past
 from service.demo.world import WORLDS
@@ -11,6 +15,7 @@ from service.pb.lever.v1 import experiment_pb2 as pb
 from service.rpc.experiments import ExperimentServicer
 from service.security.secrets import Secrets
 from service.server.assemble import Service, build
+from service.serving import token
 from service.store.contract import Put
 from service.store.memory import MemoryStore
 from service.telemetry.metrics import Metrics
@@ -20,10 +25,19 @@ DAYS = 4
 KEYS = Secrets([b"a token key for tests only"], b"a subject key for tests only")
 
 
+@contextmanager
+def same_luck() -> Iterator[None]:
+    """Decisions are drawn with numbers that are random, but the same in every run."""
+    numbers = random.Random(1)
+    with mock.patch.object(token, "_prefix", lambda: numbers.getrandbits(64)):
+        yield
+
+
 @cache
 def writes() -> tuple[Put, ...]:
     """What brings the experiments into a store."""
-    return tuple(past(KEYS, NOW, DAYS))
+    with same_luck():
+        return tuple(past(KEYS, NOW, DAYS))
 
 
 def opened(clock: list[int]) -> Service:
@@ -31,7 +45,8 @@ def opened(clock: list[int]) -> Service:
     store = MemoryStore(lambda: clock[0])
     for put in writes():
         store.put(put)
-    service = build(store, KEYS, Metrics())
+    with same_luck():
+        service = build(store, KEYS, Metrics())
     service.feed.turn()
     return service
 
