@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from unittest import mock
 
 from service.demo.past import past
@@ -29,7 +29,7 @@ KEYS = Secrets([b"a token key for tests only"], b"a subject key for tests only")
 def same_luck() -> Iterator[None]:
     """Decisions are drawn with numbers that are random, but the same in every run."""
     numbers = random.Random(1)
-    with mock.patch.object(token, "_prefix", lambda: numbers.getrandbits(64)):
+    with mock.patch.object(token, "_prefix", partial(numbers.getrandbits, 64)):
         yield
 
 
