@@ -43,16 +43,21 @@ CHOICES = 50  # of each of these, and as many rewards
 ROUNDS = 15
 
 
-def spread(url: str, first: int, last: int) -> None:
+def spread(store: RedisStore, first: int, last: int) -> None:
     """Experiments from this number to before that one, as `lever apply` writes them."""
-    store, text = RedisStore(url, timeout=30.0), config("spread-0")
+    text = config("spread-0")
     made = msgspec.json.decode(build(parse(text), text, f"{0:016x}", int(time.time() * 1000), None), type=Record)
     for number in range(first, last):
         name, uid = f"spread-{number}", f"{number + 1:016x}"
         spec = msgspec.structs.replace(made.spec, experiment=name)
         record = msgspec.structs.replace(made, uid=uid, text=text.replace("spread-0", name), spec=spec)
         store.put(Put(uid, name, 1, 0, msgspec.json.encode(record)))
-    store.close()
+
+
+def _server(store: RedisStore) -> Service:
+    service = assemble(store, KEYS, Metrics(), Tuning(state_max=1 << 30))
+    service.feed.turn()
+    return service
 
 
 def spent(work: Callable[[], object], clock: Callable[[], int] = time.process_time_ns) -> float:
@@ -65,49 +70,59 @@ def spent(work: Callable[[], object], clock: Callable[[], int] = time.process_ti
     return min(found)
 
 
-def measure(url: str, size: int) -> dict[str, float]:
-    """A server over so many."""
+def measure(url: str, size: int, few: Service) -> dict[str, float]:
+    """A server over so many; `few` is one with ten, for what to compare with."""
     gc.collect()
+    gc.disable()  # as a worker does until it is ready
     begun, cpu = time.perf_counter(), time.process_time()
-    service = assemble(RedisStore(url, timeout=30.0), KEYS, Metrics(), Tuning(state_max=1 << 30))
-    service.feed.turn()
+    service = _server(RedisStore(url, timeout=30.0))
     found = {"experiments": size, "start_s": time.perf_counter() - begun, "start_cpu_s": time.process_time() - cpu}
     names = [f"spread-{number * size // USED if size > USED else number % size}" for number in range(USED)]
     service.feed.turn()
+    gc.enable()
+    gc.collect()
+    gc.freeze()
     found["turn_us"] = spent(service.feed.turn)
-    found |= _used(service, names)
+    found |= _used(service, names, few)
     found["turn_us_of_one"] = found["turn_us"] / size
+    gc.unfreeze()
     return {name: round(value, 3) for name, value in found.items()}
 
 
-def _used(service: Service, names: Sequence[str]) -> dict[str, float]:
-    select, reward = service.use_cases.select, service.use_cases.reward
-
-    def choose() -> list[str]:
-        return [
-            select(name, f"visitor-{i}", VISITOR, (), "", False, Mode.NORMAL).decision_id
-            for name in names
-            for i in range(CHOICES)
-        ]
-
-    chosen: list[float] = []
-    rewarded: list[float] = []
-    turned: list[float] = []
+def _used(service: Service, names: Sequence[str], few: Service) -> dict[str, float]:
+    """What choices, rewards and a turn cost; choices and rewards also by those of a server with ten experiments, in turn."""
+    found: dict[str, list[float]] = {name: [] for name in ("choice", "reward", "turn", "choice_ratio", "reward_ratio")}
     for _ in range(ROUNDS):
-        times = [time.process_time_ns()]
-        events = [RewardEvent(from_text(token), "click") for token in choose()]
-        times.append(time.process_time_ns())
-        reward(events)
-        times.append(time.process_time_ns())
-        service.feed.turn()
-        times.append(time.process_time_ns())
-        for into, (then, now) in zip((chosen, rewarded, turned), pairwise(times), strict=True):
-            into.append((now - then) / 1000)
+        less, many = _round(few, [f"spread-{number}" for number in range(USED)]), _round(service, names)
+        for what in ("choice", "reward", "turn"):
+            found[what].append(many[what])
+        for what in ("choice", "reward"):
+            found[f"{what}_ratio"].append(many[what] / less[what])
     count = len(names) * CHOICES
     return {
-        "choice_us": min(chosen) / count, "reward_us": min(rewarded) / count, "turn_us_in_use": min(turned),
-        "choice_us_median": summaries.median(chosen) / count,
+        "choice_us": min(found["choice"]) / count, "reward_us": min(found["reward"]) / count, "turn_us_in_use": min(found["turn"]),
+        "choice_by_few": summaries.median(found["choice_ratio"]), "reward_by_few": summaries.median(found["reward_ratio"]),
     }  # fmt: skip
+
+
+def _round(service: Service, names: Sequence[str]) -> dict[str, float]:
+    """CPU microseconds of choices and rewards with each of these experiments, and of a turn after them."""
+    select, reward = service.use_cases.select, service.use_cases.reward
+    times = [time.process_time_ns()]
+    tokens = [
+        select(name, f"visitor-{i}", VISITOR, (), "", False, Mode.NORMAL).decision_id
+        for name in names
+        for i in range(CHOICES)
+    ]
+    times.append(time.process_time_ns())
+    reward([RewardEvent(from_text(token), "click") for token in tokens])
+    times.append(time.process_time_ns())
+    service.feed.turn()
+    times.append(time.process_time_ns())
+    return {
+        what: (now - then) / 1000
+        for what, (then, now) in zip(("choice", "reward", "turn"), pairwise(times), strict=True)
+    }
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -121,10 +136,13 @@ def main(arguments: Sequence[str]) -> int:
     found, there = [], 0
     scratch = tempfile.TemporaryDirectory(prefix="lever-spread-")
     with scratch as folder, cluster(find_binary(), Path(folder), replicas=0) as engines:
+        store, beside = (RedisStore(engines.url, prefix, timeout=30.0) for prefix in ("lever", "beside"))
+        spread(beside, 0, USED)
+        few = _server(beside)
         for size in (one for one in SIZES if one <= given.most):
-            spread(engines.url, there, size)
+            spread(store, there, size)
             there = size
-            found.append(measure(engines.url, size))
+            found.append(measure(engines.url, size, few))
             emit(found[-1])
     if given.out is not None:
         save(given.out, {"command": "python -m loadtest spread", "machine": machine(), "sizes": found})

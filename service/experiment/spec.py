@@ -29,6 +29,14 @@ class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     default, once released, stays what it is (docs/design.md, formats).
     """
 
+    def __post_init__(self) -> None:
+        """What equals a default is the default: msgspec leaves out no other."""
+        defaults = self.__struct_defaults__
+        for name, default in zip(self.__struct_fields__[-len(defaults) :] if defaults else (), defaults, strict=True):
+            value = getattr(self, name)
+            if value is not default and type(value) is type(default) and value == default:
+                msgspec.structs.force_setattr(self, name, default)
+
 
 class PriorSpec(Kept, frozen=True):
     """What is expected of an arm: mean reward of the primary metric, worth `weight` trials."""

@@ -14,7 +14,7 @@ from service.telemetry.metrics import Metrics
 
 AUDIT_S = 60.0  # between two looks at what is stored of an experiment
 DIVERGED_S = 2.0  # the same while two servers differ over it
-AUDIT_SHARE = 200  # looking takes at most one part in so many of the time
+AUDIT_SHARE = 200  # looking takes at most one part in so many of the time, however many experiments there are
 AGAIN_S = 1.0  # before a checkpoint that the store refused is sent again
 
 
@@ -28,7 +28,8 @@ class Checkpoints:
         self._metrics = metrics
         self._log = structlog.get_logger("lever.checkpoints")
         self._diverged: set[str] = set()
-        self._audits: dict[str, float] = {}  # uid to when it is due
+        self._audits: dict[str, float] = {}  # uid to when it is due, 0: at once
+        self._look = 0.0  # before that none is looked at but those that are due at once, or differ
         self._after = 0.0  # nothing is sent before
         self._refused = ""
 
@@ -65,7 +66,7 @@ class Checkpoints:
         is, until `lever verify --repair` has settled it: then all load what was settled.
         """
         uid, begun = replica.uid, time.monotonic()
-        if begun < self._audits.setdefault(uid, begun + AUDIT_S):
+        if not self.due(uid) or begun < self._audits.setdefault(uid, begun + AUDIT_S):
             return False
         try:
             loaded = self._store.load(uid)
@@ -85,13 +86,14 @@ class Checkpoints:
             replica.heal()
             self._after = 0.0
             self.send(replica)
-        every = DIVERGED_S if loaded.diverged else AUDIT_S
-        self._audits[uid] = begun + max(every, AUDIT_SHARE * (time.monotonic() - begun))
+        self._look = begun + AUDIT_SHARE * (time.monotonic() - begun)
+        self._audits[uid] = max(begun + (DIVERGED_S if loaded.diverged else AUDIT_S), self._look)
         return False
 
     def due(self, uid: str) -> bool:
         """Whether it is time to look at what is stored."""
-        return time.monotonic() >= self._audits.get(uid, 0.0)
+        now, at = time.monotonic(), self._audits.get(uid, 0.0)
+        return now >= at and (now >= self._look or at == 0.0 or uid in self._diverged)
 
     def diverged(self, uid: str) -> bool:
         """Whether two servers are known to differ over it: then nothing is sent."""

@@ -268,6 +268,7 @@ class Replica:
             id=self.cursor, base=base, rows=self.rows, size=sum(map(len, fields.values())),
             digest=digest(digests), fields=changed,
             removed=[n for n in self._sent if n not in fields] if base else [], keep=max(keep, 0),
+            most=self.experiment.keep_bytes,
         )  # fmt: skip
 
     def _restore(self, checkpoint: Checkpoint) -> None:

@@ -106,6 +106,7 @@ def run(orders: child.Orders) -> int:
     with traced(settings.traces) as traces, child.stopping() as stop:
         service = await_store(settings, orders.url, metrics, reporter, stop, traces)
         if service is not None:
+            gc.disable()  # until it is ready: looking again and again at what only grows was a third of a start
             service.start()
             try:
                 with _telling_beliefs(service, orders):
@@ -222,6 +223,7 @@ def _serve(
             _settle()
             server.set_ready(ready=True)
             child.say("ready")
+            kernels.finish()
         elif not ready:
             server.set_ready(ready=False, why=why)
         reporter.say(ready=ready, why=why)
@@ -270,6 +272,7 @@ def _note(journal: Journal, before: tuple[Key, ...], after: tuple[Key, ...], log
 
 def _settle() -> None:
     """What was made by now stays: the collector need not look at it again."""
+    gc.enable()
     gc.collect()
     gc.freeze()
 

@@ -34,9 +34,9 @@ class Published:
     def renew(self, snapshots: Mapping[str, Snapshot]) -> None:
         """Replace some of what is published, under the names that it has."""
         self.by_uid = {**self.by_uid, **snapshots}
-        named = {s.experiment.name: s for s in snapshots.values()}
-        ours = {name: s for name, s in named.items() if self.by_name[name].experiment.uid == s.experiment.uid}
-        self.by_name = {**self.by_name, **ours}  # the rest are lost ones, whose names are others' by now
+        has = self.by_name
+        ours = {s.experiment.name: s for uid, s in snapshots.items() if has[s.experiment.name].experiment.uid == uid}
+        self.by_name = {**has, **ours}  # the rest are lost ones, whose names are others' by now
 
     def outdated(self, uid: str) -> bool:
         """Whether what is published of an experiment may lack what the store has."""

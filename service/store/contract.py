@@ -1,9 +1,8 @@
 """The store: where the log, the claims, the configurations and the checkpoints live.
 
-Eight calls; two implementations (`memory`, `redis`) pass the same suite, tests/contract/test_store.py. All of an
-experiment's data is under its uid. Times are milliseconds of the store's own clock. Every call raises
-UnavailableError when the store cannot be reached or refuses to write (nothing was applied, or sending the same
-again is recognised), and LostError when the store no longer knows an experiment that was not deleted.
+Two implementations (`memory`, `redis`) pass one suite, tests/contract. All of an experiment's data is under its uid. Times are
+milliseconds of the store's own clock. Every call raises UnavailableError when the store cannot be reached or refuses to write (nothing
+was applied, or sending the same again is recognised), and LostError when it no longer knows an experiment that was not deleted.
 """
 
 from __future__ import annotations
@@ -171,8 +170,8 @@ class Checkpoint:
 
     `fields` has every field that changed since `base`, `removed` those that went; base None: `fields` is all
     there is. `rows` is the number of rows folded from the log's beginning, `size` the bytes of all fields,
-    `digest` the SHA-256 over all of it. `keep` is the oldest entry time that must stay in the log. `heal` replaces
-    whatever is stored, at any id, diverged or not: for a stored one that does not prove itself. It trims nothing.
+    `digest` the SHA-256 over all of it. `keep` is the oldest entry time that must stay in the log, where it has no more
+    than about `most` bytes (0: any number). `heal` replaces whatever is stored, diverged or not, and trims nothing.
     """
 
     id: str
@@ -183,6 +182,7 @@ class Checkpoint:
     fields: Mapping[str, bytes]
     removed: Sequence[str] = ()
     keep: int = 0
+    most: int = 0
     heal: bool = False
 
 

@@ -25,7 +25,7 @@ from service.store.contract import (
     Put,
     Seed,
 )
-from service.store.entries import decode, encode
+from service.store.entries import beyond, decode, encode
 from service.store.journal import MemoryJournal
 from service.store.rows import HEAD_STRUCT, TIME
 from service.store.scripts import DAY_MS, order
@@ -249,11 +249,8 @@ class MemoryStore:
                 return Checkpointed.SAME
             experiment.diverged = new.digest
             return Checkpointed.DIVERGED
-        if new.base is not None and (stored is None or new.base != stored.id):
-            return Checkpointed.STALE
-        if stored is not None and order(stored.id) > order(new.id):
-            return Checkpointed.STALE
-        return None
+        other = new.base is not None and (stored is None or new.base != stored.id)
+        return Checkpointed.STALE if other or (stored is not None and order(stored.id) > order(new.id)) else None
 
     @staticmethod
     def _store(experiment: _Experiment, new: Checkpoint) -> None:
@@ -261,10 +258,11 @@ class MemoryStore:
         old = stored.fields if stored is not None and new.base is not None else {}
         fields = {name: value for name, value in old.items() if name not in new.removed}
         experiment.checkpoint = replace(
-            new, base=None, fields=fields | dict(new.fields), removed=(), keep=0, heal=False
+            new, base=None, fields=fields | dict(new.fields), removed=(), keep=0, most=0, heal=False
         )
         if stored is not None and order(new.id) >= experiment.needs:
-            end = bisect_left(experiment.ids, min(order(stored.id), (new.keep, 0)))
+            gone = max(bisect_left(experiment.ids, (new.keep, 0)), beyond(experiment.log, new.most))
+            end = min(gone, bisect_left(experiment.ids, order(stored.id)))
             del experiment.ids[:end], experiment.log[:end]
 
     def _find(self, uid: str) -> _Experiment:

@@ -251,6 +251,7 @@ def checkpoint_arguments(checkpoint: Checkpoint) -> list[str | int | bytes]:
         checkpoint.digest,
         checkpoint.keep,
         int(checkpoint.heal),
+        checkpoint.most,
         len(checkpoint.removed),
         *(f"f:{name}" for name in checkpoint.removed),
     ]

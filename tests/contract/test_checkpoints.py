@@ -8,6 +8,7 @@ import pytest
 
 from service.errors import ConflictError
 from service.store.contract import Checkpoint, Checkpointed, Put, Store
+from service.store.entries import encode
 from service.store.scripts import order
 from tests.rig.rows import HOUR, TRIAL_SIZE, create, fold, head, loaded, log, now
 
@@ -121,6 +122,31 @@ def test_the_log_is_never_trimmed_past_the_checkpoint_before_last(store: Store) 
     assert len(left) < 601
     assert store.checkpoint("u", fold(ids[600], ids[500], {}, keep=0)) is STORED
     assert [entry.id for entry in log(store, "u")] == left  # everything was to be kept
+
+
+def test_a_log_has_about_so_many_bytes_at_the_most(store: Store) -> None:
+    """Rows that are young enough to stay go all the same, the oldest first; never past the checkpoint before last."""
+    create(store, "u")
+    ids = fill(store, 400)
+
+    def size() -> int:
+        return sum(
+            30 + sum(len(name) + len(value) for name, value in encode(entry).items()) for entry in log(store, "u")
+        )
+
+    whole = size()
+    store.checkpoint("u", fold(ids[-3], None, {}))
+    assert store.checkpoint("u", replace(fold(ids[-2], ids[-3], {}), most=2 * whole)) is STORED
+    assert size() == whole
+    at = ids[-2]
+    for number in range(401, 441):
+        new = fill(store, 1, start=number)[-1]
+        assert store.checkpoint("u", replace(fold(new, at, {}), most=whole // 4)) is STORED
+        at = new
+    assert size() <= whole // 4 + 5000  # an engine lets go of whole nodes
+    assert len(log(store, "u")) >= 40
+    assert store.checkpoint("u", replace(fold(fill(store, 1, start=441)[-1], at, {}), most=1)) is STORED
+    assert at in {entry.id for entry in log(store, "u")}
 
 
 def test_a_write_that_needs_the_log_holds_it_until_a_checkpoint_has_taken_it_in(store: Store) -> None:

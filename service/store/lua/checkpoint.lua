@@ -1,23 +1,41 @@
 -- Stores a checkpoint if it stands on the stored one, then trims the log behind the checkpoint before it.
 --
--- call  EVALSHA sha 3+o  config log checkpoint older*o  id base rows size digest keep_ms heal n removed*n (field value)*
+-- call  EVALSHA sha 3+o  config log checkpoint older*o  id base rows size digest keep_ms heal most n removed*n (field value)*
 -- keys  config      hash    missing: the store forgot the experiment, the answer is LOST; needs, as in put.lua
 --       log         stream
 --       checkpoint  hash    id, previous (the id before), rows, size, digest, check (of these four), diverged (the other
 --                           digest, if ever two readers differed), and the state as fields named "f:..."
 --       older       hash    checkpoints of formats before: each goes once the log no longer goes on from it
 -- args  base "" replaces everything; it may be used when nothing, or an older checkpoint, is stored
+--       most: about so many bytes of log at the most, keep_ms or not; 0: any number
 --       heal 1: what is stored is no good; replace it whole, wherever it stands, and trim nothing
 -- reply STORED | SAME | DIVERGED | STALE
 
 local CHUNK = 6000 -- arguments of one command, below what Lua's stack takes (about 7,900)
-local id, base, digest, keep, heal, removals = ARGV[1], ARGV[2], ARGV[5], ARGV[6], ARGV[7] == '1', tonumber(ARGV[8])
+local BESIDE, SAMPLES = 30, 16 -- bytes that an engine keeps beside an entry's own; entries whose size is looked at
+local id, base, digest, keep, heal = ARGV[1], ARGV[2], ARGV[5], ARGV[6], ARGV[7] == '1'
+local most, removals = tonumber(ARGV[8]), tonumber(ARGV[9])
 local log, key = KEYS[2], KEYS[3]
 
 local function chunked(command, from, to) -- the arguments ARGV[from..to], an even number a call
   for at = from, to, CHUNK do
     redis.call(command, key, unpack(ARGV, at, math.min(at + CHUNK - 1, to)))
   end
+end
+
+-- Where a log of `most` bytes would begin, by the sizes of some entries that lie evenly in its time. Every checkpoint
+-- looks again, so that what was judged wrong by a little is put right by the next.
+local function fitting()
+  local from = string.match(redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1][1], '^%d+')
+  local to, bytes = string.match(id, '^%d+'), 0
+  for i = 0, SAMPLES - 1 do
+    local at = string.format('%.0f-0', math.floor(from + (to - from) * i / SAMPLES))
+    bytes = bytes + BESIDE
+    for _, part in ipairs(redis.call('XRANGE', log, at, '+', 'COUNT', 1)[1][2]) do bytes = bytes + #part end
+  end
+  local all = redis.call('XLEN', log) * bytes / SAMPLES
+  if all <= most then return '0-0' end
+  return string.format('%.0f-0', math.floor(to - (to - from) * most / all))
 end
 
 if redis.call('EXISTS', KEYS[1]) == 0 then return 'LOST' end
@@ -43,11 +61,13 @@ redis.call('HSET', key, 'id', id)
 if base == '' then redis.call('UNLINK', key) end
 redis.call('HSET', key, 'id', id, 'previous', previous or '', 'rows', ARGV[3], 'size', ARGV[4], 'digest', digest)
 redis.call('HSET', key, 'check', seal(table.concat({id, ARGV[3], ARGV[4], digest}, ':')))
-chunked('HDEL', 9, 8 + removals)
-chunked('HSET', 9 + removals, #ARGV)
+chunked('HDEL', 10, 9 + removals)
+chunked('HSET', 10 + removals, #ARGV)
 local needs = redis.call('HGET', KEYS[1], 'needs')
 if previous and not (needs and below(id, needs)) then
   local oldest = keep .. '-0'
+  local cut = most > 0 and fitting() or oldest
+  if below(oldest, cut) then oldest = cut end
   -- "~" trims whole nodes and a bounded number of them: never more than asked, never for long.
   redis.call('XTRIM', log, 'MINID', '~', below(previous, oldest) and previous or oldest)
   for i = 4, #KEYS do
