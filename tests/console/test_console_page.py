@@ -26,8 +26,11 @@ pytestmark = pytest.mark.timeout(600)  # the browser goes through all of it befo
 
 # Texts with a digit that are no number of an answer.
 NAMED = re.compile(
-    r"(version \d+|95 %|[\d,]+ (trials?|arms?|days?|hours?)|\d+ of \d+ ready|0\.1\.0|\d+ groups? of subjects|, \d+ are needed)"
+    r"(version \d+|9[05] %|[\d,]+ (trials?|arms?|days?|hours?)|\d+ of \d+ ready|0\.1\.0|\d+ groups? of subjects|, \d+ are needed)"
 )
+
+
+DURATIONS = {"days": 86_400_000.0, "h": 3_600_000.0, "min": 60_000.0, "ms": 1.0, "s": 1000.0}
 
 
 @pytest.fixture(scope="module")
@@ -182,6 +185,9 @@ def _reads(text: str, value: Any) -> bool:
         at = dt.datetime.strptime(text, "%Y-%m-%d %H:%M UTC").replace(tzinfo=dt.UTC)
         return bool(0 <= value / 1000 - at.timestamp() < 60)
     plain = text.replace(",", "").replace("−", "-").replace("+", "")
+    for unit, ms in DURATIONS.items():
+        if plain.endswith(f" {unit}"):  # two digits, or whole ones
+            return float(plain.removesuffix(f" {unit}")) == pytest.approx(value / ms, rel=0.06)
     size = 100.0 if plain.endswith(" %") else 1.0
     plain = plain.removesuffix(" %")
     if plain[0] in "<>":
