@@ -55,6 +55,9 @@ def jit(function: F) -> F:
     options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
     part: Any = numba.njit(error_model="numpy", **options)(function)
     part._compile_for_args = lambda *_: alone  # noqa: SLF001 - the dispatcher calls what it gets
+    # Compiled for another one that is called from Python, it has no way in from there either: to let the dispatcher know it
+    # would be to have the next such call jump to nowhere.
+    part.add_overload = lambda compiled: part.overloads.update({tuple(compiled.signature.args): compiled})
     return cast("F", part)
 
 
@@ -67,6 +70,7 @@ class Kernel(NamedTuple):
 
 
 KERNELS: list[Kernel] = []  # in the order in which their modules were imported
+waits: list[Callable[[str, str], None]] = []  # called with module and name ahead of a compilation: others may be at it
 
 
 def entry(*signature: types.Type, nogil: bool = False) -> Callable[[F], F]:
@@ -85,6 +89,8 @@ def entry(*signature: types.Type, nogil: bool = False) -> Callable[[F], F]:
         compiled: list[Any] = []
 
         def first(*args: Any) -> Any:
+            for wait in waits:
+                wait(function.__module__, function.__qualname__)
             with Compiling():  # several threads may make the first call at once
                 if not compiled:
                     compiled.append(dispatcher.compile(signature))

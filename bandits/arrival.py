@@ -30,21 +30,23 @@ class Arrival(NamedTuple):
 
 
 def arrival(delays: NDArray[np.int64], end: NDArray[np.int64], now: int) -> Arrival | None:
-    """The curve of rewards by time bucket and delay (i8[B,32]) of buckets that end at `end` (i8[B], ms); None of too few."""
-    rewards = int(delays.sum())
+    """The curve of rewards by time bucket and delay (i8[B,32]) of buckets that end at `end` (i8[B], ms); None while too few
+    are of decisions that all had the time.
+    """
+    share, least = np.zeros(DELAY_BINS + 1), np.ascontiguousarray(now - end)
+    edges = np.array([0, *(1 << (j + 4) for j in range(DELAY_BINS))])
+    rewards = int(delays[least[:, None] >= edges[1:]].sum())
     if rewards < ENOUGH:
         return None
-    share, least = np.zeros(DELAY_BINS + 1), np.ascontiguousarray(now - end)
     curve(np.ascontiguousarray(delays), least, share)
     spread = np.sqrt(_variance(delays, least))
     with np.errstate(divide="ignore", invalid="ignore"):
         tilt = np.exp(DEVIATIONS * spread / np.maximum(-np.log(share), 1e-9))  # of log(-log): it stays in 0 to 1
         low, high = (np.where(share < 1.0, share**power, 1.0) for power in (tilt, 1.0 / tilt))
-    edges = np.array([0.0, *(2.0 ** (j + 4) for j in range(DELAY_BINS))])
     begins = max(int(np.argmax(share >= LEAST)) - 1, 0)
     ends = int(np.argmax(share >= 1.0 - 1e-9)) + 1
     shown = slice(begins, ends)
-    return Arrival(edges[shown], share[shown], low[shown], high[shown], rewards)
+    return Arrival(edges[shown].astype(np.float64), share[shown], low[shown], high[shown], rewards)
 
 
 def _variance(delays: NDArray[np.int64], least: NDArray[np.int64]) -> Floats:

@@ -13,16 +13,18 @@ import numpy as np
 
 from bandits.basis import back, basis, change
 from bandits.belief import Arms, Settings, pool
-from bandits.evidence import Choice, choose, constant, prior_of
+from bandits.evidence import RIDGES, Choice, choose, constant, prior_of
 from bandits.expansion import Design, plain
 from bandits.optimist import EASE, NOISE, NUMBERS, OPTIMISM, TEMPERATURE
 from bandits.posterior import Floats, Kind, Posterior, Sums, charged, pack
 from bandits.prior import Priors, with_priors
 from bandits.ridges import invert_all, on_average, residuals, towards
+from bandits.spread import precision
 
 OPTIMISTIC = 1.0  # deviations of a mean that its score stands above it
 COLD = 0.1  # the temperature once rewards have come in
 HEAT = 3.0  # its square while there are none: then the odds are about those that an arm is the best
+FLAT = (0.2, 0.75)  # both, where features play no part and the prior is as wide as arms are apart, not wider
 EASY = 1.0  # a gap of 1 / sqrt(EASY) deviations of a reward halves what an arm is shown for the sake of evidence
 PRIOR_TRIALS = 2.0  # of the raw variance, that the noise begins with
 LEAST = 1e-24  # of a noise: the square of a unit of the finest grid
@@ -65,18 +67,23 @@ def auto(sums: Sums, settings: Settings, arms: Arms, side: Side | None = None) -
     choice = side.choice or chosen(sums, design)
     believed = with_priors(sums, side.priors)
     sums, main, t = prepared(sums, Side(design, choice))
-    prior = prior_of(choice, main, sums.xr.shape[1])
+    prior, (cold, heat) = prior_of(choice, main, sums.xr.shape[1]), (COLD, HEAT)
+    usual = prior.copy()
+    if side.least >= 0.0 and flat(choice, main):
+        prior[0], (cold, heat) = precision(sums), FLAT
     fit = regression(sums, prior)
+    if side.costs is not None and _sum(sums.rewarded) <= 0.0:  # nobody knows yet what a cost is beside a reward
+        fit = fit._replace(noise=max(fit.noise, pool(sums).noise ** 2))
     least = MUCH[int(settings["evidence"])] * shares(sums, fit.theta, arms, side)
     own = np.array(sorted(side.priors or {}), np.int64)
     if own.size:  # an arm's prior moves that arm alone: not what is common to all, and not the noise
         believed, solved = prepared(believed, Side(design, choice), t)[0], np.zeros_like(sums.xr)
-        invert_all(believed.xx, believed.xr, prior, own, fit.inverse, solved)
-        towards(fit.inverse, solved, prior, fit.mean, own, fit.theta)
+        invert_all(believed.xx, believed.xr, usual, own, fit.inverse, solved)
+        towards(fit.inverse, solved, usual, fit.mean, own, fit.theta)
     theta, cov = back(fit.theta, fit.noise * fit.inverse, t)
     numbers = np.empty(NUMBERS)
     numbers[NOISE], numbers[OPTIMISM], numbers[EASE] = fit.noise, OPTIMISTIC, EASY
-    numbers[TEMPERATURE] = math.sqrt(COLD * COLD + HEAT / (1.0 + max(_sum(sums.rewarded), 0.0)))
+    numbers[TEMPERATURE] = math.sqrt(cold * cold + heat / (1.0 + max(_sum(sums.rewarded), 0.0)))
     par, dof = np.zeros((sums.n.size, 3)), np.full(sums.n.size, np.inf)
     par[:, 0] = np.minimum(least, 1.0 / max(len(arms), 1))
     if side.watch is not None:
@@ -84,6 +91,11 @@ def auto(sums: Sums, settings: Settings, arms: Arms, side: Side | None = None) -
     used, floor = main if len(main.terms) else None, max(settings["floor"], side.floor)
     post = pack(Kind.OPTIMIST, par, theta, cov, dof, 0.0, numbers, floor, used, side.least)
     return charged(post, side.costs)
+
+
+def flat(choice: Choice, design: Design) -> bool:
+    """Whether features play no part: there are none, or they are held to next to nothing."""
+    return len(design.place) == 1 or choice.ridge > RIDGES[-1]
 
 
 def shares(sums: Sums, theta: Floats, arms: Arms, side: Side) -> Floats:

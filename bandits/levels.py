@@ -136,3 +136,9 @@ def smoothed(of: Path) -> Smooth:
     smooth(of.like, of.hop, of.grid.ends, of.grid.start, of.grid.near, belief, same)
     means(belief, of.grid.values, mean)
     return Smooth(belief, same, mean)
+
+
+def steady(buckets: int) -> Smooth:
+    """A level that is 1 throughout."""
+    ones = np.ones(buckets)
+    return Smooth(np.tile(COMMON.values == 1.0, (buckets, 1)).astype(np.float64), ones, ones)

@@ -1,7 +1,8 @@
 """What of the past still counts: delay, the level that all arms share, and arms that changed, as weights at reading.
 
 E r(b, k) = F_b lambda_b m_bk x'theta_k for time bucket b and arm k. F is the share of rewards that has come (delay.py), lambda
-a level of all arms: season, campaign, outage, m an arm's own ratio (levels.py, story.py). Trials are weighted
+a level of all arms: season, campaign, outage, m an arm's own ratio (levels.py, story.py), P(m_b = m_now) also of one that
+changed inside (refit.py). Trials are weighted
 w F lambda, rewards w = P(m_b = m_now): the normal equations of a Poisson model with exposure F lambda, so trials of an outage
 teach next to nothing. Everything is recomputed from all buckets at each look. Nothing is ever cut, so what was
 wrongly left out counts again as soon as the data say so.
@@ -14,23 +15,22 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bandits import refit
 from bandits.buckets import fine_width
 from bandits.delay import shares
 from bandits.evidence import Choice
 from bandits.expected import LEAST, coefficients, expect
-from bandits.levels import COMMON, OWN, Smooth, hops, ladder
+from bandits.levels import OWN, hops, ladder, steady
 from bandits.posterior import Floats
 from bandits.state import State, Weights
-from bandits.story import Cell, Scene, Story, told, usual
-from bandits.timeline import Ints, Timeline, indicators, marked
+from bandits.story import Scene, Story, apart, told, usual
+from bandits.timeline import Timeline
 
 ENOUGH = 30.0  # rewards, in numbers of them, below which only delay is looked for
 SHORTEST = 3  # buckets
 TURNS = 4  # of the model for the level, and of the level for the model, at the most;
 NEAR = 1.1  # they end where no level moves by more
 FULL = 400.0  # rewards of an arm that a bucket counts for at most: levels vary by some percent anyway
-CELL = 8.0  # rewards, or due, below which a column is not asked inside an arm
-MOST_ARMS, MOST_COLUMNS = 32, 60  # beyond which none is
 
 
 class Found(NamedTuple):
@@ -65,12 +65,15 @@ def look(state: State, segment: int, now_ms: int, choice: Choice) -> Found:
     phi, least = square / seen, LEAST * seen / math.fsum(past.n.ravel().tolist())
     trials = np.array([math.fsum(row) for row in past.n.tolist()])
     level, ones = np.ones(len(come)), np.ones(past.n.shape)
+    parts = refit.Past.of(state, segment, choice)
     for turn in range(TURNS):
         exposed = np.ascontiguousarray(ones * (come * level)[:, None])
         theta = coefficients(state, segment, Weights(exposed, ones), choice)
         expected = _expected(past, exposed, theta, least, phi)
         scene = _scene(past, come, expected, phi, fine_width(state.rules.horizon_ms))
-        story = told(scene, _cells(state, segment, columns, theta, phi, least, come) if turn else [])
+        story = told(scene)
+        if turn and parts is not None:
+            story = apart(scene, story, refit.changes(parts, come, level, scene.shown))
         before, level = level, usual(story.level.mean, trials)
         if turn and (np.maximum(before, level) < NEAR * np.minimum(before, level)).all():
             break
@@ -101,33 +104,9 @@ def _scene(past: Timeline, come: Floats, expected: Floats, phi: float, fine: int
     return Scene(np.ascontiguousarray((seen * part).T), np.ascontiguousarray((due * part).T), jumps, shown)
 
 
-def _cells(
-    state: State, segment: int, columns: Ints, theta: Floats, phi: float, least: float, come: Floats
-) -> list[Cell]:
-    """What to ask inside arms: those trials that an indicator of a context marks."""
-    index = np.ascontiguousarray(state.index[:, segment])
-    buckets, arms = index.shape
-    main = [j for j in indicators(state, columns) if j in state.rules.design.place]
-    found, none = list[Cell](), np.zeros(0)
-    if arms > MOST_ARMS or len(main) > MOST_COLUMNS:
-        return found
-    for j in main:
-        seen, due, x = np.zeros((buckets, arms)), np.zeros((buckets, arms)), np.zeros((buckets, arms, len(columns)))
-        marked(index, state.learn, columns, j, seen, x)
-        expect(x, np.ascontiguousarray(x[:, :, 0]), np.zeros((buckets, arms)), theta, least, due)
-        seen, due = state.grid.natural(none, none, seen, none)[2] / phi, due * come[:, None] / phi
-        part = np.minimum(1.0, FULL / np.maximum(np.maximum(seen, due), 1.0))
-        for k in range(arms):
-            s, e = np.ascontiguousarray((seen * part)[:, k]), np.ascontiguousarray((due * part)[:, k])
-            if max(math.fsum(s.tolist()), math.fsum(e.tolist())) > CELL:
-                found.append(Cell(k, j, s, e))
-    return found
-
-
 def _plain(past: Timeline, come: Floats) -> Found:
     """Delay alone: there is too little to look at, or rewards may be negative, and levels of those mean nothing."""
     buckets, arms = past.n.shape
-    ones, none = np.ones(buckets), np.zeros((buckets, arms))
-    level = Smooth(np.tile(COMMON.values == 1.0, (buckets, 1)).astype(np.float64), ones, ones)
-    story = Story(level, np.ones((buckets, arms)), np.zeros(arms), np.tile(OWN.start, (arms, 1)), [])
+    none = np.zeros((buckets, arms))
+    story = Story(steady(buckets), np.ones((buckets, arms)), np.zeros(arms), np.tile(OWN.start, (arms, 1)), [])
     return Found(past, come, Scene(none.T, none.T, np.zeros((0, buckets)), []), story)

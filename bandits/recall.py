@@ -61,7 +61,7 @@ def _rounded(values: NDArray[np.float64]) -> list[int]:
 
 
 def _shifts(found: Found) -> list[Shift]:
-    out, inside = [], {arm for arm, _ in found.story.inside}
+    out, inside = [], set(found.story.inside)
     for k in np.flatnonzero(found.story.gain > FLAG).tolist():
         was = np.flatnonzero(found.story.same[:, k] < 0.5)
         if len(was):

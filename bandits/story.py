@@ -6,23 +6,24 @@ it went along with all others, or that it had a ratio of its own to the level of
 gain_k = Z(level of the others) + Z(level of k) - Z(level of all),
 
 each Z summed over all paths of its chain. A fall of the leader that nobody else was shown beside is worth nothing
-either way: then others have to be tried. With features the same is asked of an arm's trials that a column marks.
+either way: then others have to be tried. Arms that changed inside, for some visitors, are found elsewhere (refit.py).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits.levels import ALONE, COMMON, OWN, Path, Smooth, path, smoothed
+from bandits.levels import ALONE, COMMON, OWN, Path, Smooth, path, smoothed, steady
 from bandits.posterior import Floats
+from bandits.refit import Change
 
 ACT = 6.0  # nats that an arm's own way must be worth before it is believed,
-FLAG = 8.0  # and what is worth telling people of;
-INSIDE = 3.0  # and so many more inside an arm: there are more places to look
+FLAG = 8.0  # and what is worth telling people of
 MOST = 4  # arms that go their own ways at the most
 OPEN = 3.0  # nats that going along counts for at the most
 HINT = 1.0  # nats without which an arm is not asked again
@@ -37,15 +38,6 @@ class Scene(NamedTuple):
     shown: list[int]  # arms that were ever shown
 
 
-class Cell(NamedTuple):
-    """An arm's trials that an indicator column marks: rewards, and those due."""
-
-    arm: int
-    column: int
-    seen: Floats  # f8[B]
-    due: Floats  # f8[B]
-
-
 class Story(NamedTuple):
     """What was found."""
 
@@ -53,7 +45,7 @@ class Story(NamedTuple):
     same: Floats  # f8[B,K]: probability that an arm is now what it was in the bucket, 1 where it goes along
     gain: Floats  # f8[K], nats
     now: Floats  # f8[K,G]: belief about each arm's ratio now, had it gone its own way
-    inside: list[tuple[int, int]]  # (arm, column) that went their own ways
+    inside: list[int]  # arms that changed in the eyes of some visitors
 
 
 class Rest(NamedTuple):
@@ -74,7 +66,7 @@ class Rest(NamedTuple):
         return Rest.of(self.seen - seen, self.due - due, rates)
 
 
-def told(scene: Scene, cells: list[Cell]) -> Story:
+def told(scene: Scene) -> Story:
     """The story of a segment."""
     arms, buckets = scene.seen.shape
     same, gain, now = np.ones((buckets, arms)), np.zeros(arms), np.tile(OWN.start, (arms, 1))
@@ -94,7 +86,7 @@ def told(scene: Scene, cells: list[Cell]) -> Story:
         rest = rest.without(scene.seen[best], scene.due[best], scene.rates)
         asked = [k for k in asked if k != best and gain[k] > HINT]
     same[:, along] = 1.0
-    return _within(scene, cells, along, Story(smoothed(rest.level), same, gain, now, []), rest)
+    return Story(smoothed(rest.level), same, gain, now, [])
 
 
 def way(seen: Floats, due: Floats, among: Rest, rates: Floats) -> tuple[float, float, Path]:
@@ -116,24 +108,18 @@ def way(seen: Floats, due: Floats, among: Rest, rates: Floats) -> tuple[float, f
     return worth, math.fsum([*rest.level.steps.tolist(), *own.steps.tolist(), *shared]), own
 
 
-def _within(scene: Scene, cells: list[Cell], along: list[int], story: Story, rest: Rest) -> Story:
-    """The same with what changed inside arms that go along as a whole."""
-    same, gain, found = story.same, story.gain, []
-    for cell in cells:
-        if cell.arm not in along:
-            continue
-        worth, _, own = way(cell.seen, cell.due, rest, scene.rates)
-        if worth > ACT + INSIDE:
-            found.append(cell)
-            same[:, cell.arm] = np.minimum(same[:, cell.arm], smoothed(own).same)
-            gain[cell.arm] = max(float(gain[cell.arm]), worth)
-    if not found:
+def apart(scene: Scene, story: Story, own: Mapping[int, Change]) -> Story:
+    """The same with arms that changed inside: the level is that of the others."""
+    if not own:
         return story
-    seen, due = rest.seen, rest.due
-    for cell in found:
-        seen, due = seen - cell.seen, due - cell.due
-    level = smoothed(Rest.of(seen, due, scene.rates).level)
-    return story._replace(level=level, inside=[(cell.arm, cell.column) for cell in found])
+    same, gain = story.same.copy(), story.gain.copy()
+    for k, change in own.items():
+        same[:, k] = np.minimum(same[:, k], change.same)
+        gain[k] = max(float(gain[k]), change.gain)
+    along = [k for k in scene.shown if same[:, k].min() == 1.0]
+    rest = Rest.of(_sums(scene.seen, along), _sums(scene.due, along), scene.rates)
+    level = smoothed(rest.level) if along else steady(len(same))
+    return Story(level, same, gain, story.now, sorted(own))
 
 
 def _sums(values: Floats, arms: list[int]) -> Floats:

@@ -82,33 +82,3 @@ def unfold(
             rewarded[b, k] = c[count_offset(primary, POLICY) + REWARDED] + c[count_offset(primary, HISTORY) + REWARDED]
             held[b, k] = c[HELD]
             earned[b, k] = c[count_offset(primary, HELD) + TOTAL]
-
-
-@entry(INTS2, INTS2, INTS, INT, FLOATS2_OUT, FLOATS3_OUT, nogil=True)
-def marked(index: Ints, learn: Ints, columns: Ints, column: int, seen: Floats, x: Floats) -> None:
-    """Fill seen (f8[B,K]) and x (f8[B,K,d]) with the rewards and features of the trials that an indicator marks;
-    rewards in units of the cells.
-
-    `column` is the indicator's learning column, `columns` i8[d] those of x.
-    """
-    for b in range(index.shape[0]):
-        for k in range(index.shape[1]):
-            row = index[b, k]
-            if row < 0:
-                continue
-            v = learn[row]
-            seen[b, k] = v[column_offset(column)] / X_SCALE
-            for i in range(columns.shape[0]):
-                low, high = min(column, columns[i]), max(column, columns[i])
-                x[b, k, i] = v[column_offset(high) + 1 + low] / X_SCALE**2
-
-
-def indicators(state: State, columns: Ints) -> list[int]:
-    """Which of the learning columns are only ever 0 or 1 in what was seen (the constant is not asked)."""
-    total = state.learn.sum(axis=0)
-    found = []
-    for j in columns.tolist():
-        at = column_offset(j) + 1
-        if j > 0 and 0 < total[at] == total[at + j]:
-            found.append(j)
-    return found

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits._jit import KERNELS, Kernel
+from bandits._jit import KERNELS, Kernel, waits
 from bandits._parts import obstacle
 from bandits.auto import Side, chosen
 from bandits.cells import count_offset
@@ -23,8 +23,14 @@ from bandits.state import Rows, Rules, State, Totals
 from bandits.summary import Span, seen, summary
 from bandits.watch import advice
 
+__all__ = ["Kernel", "eager", "kernels", "kernels_of_choices", "waits", "warm", "warm_choices"]
+
 ARMS, COLUMNS, TRIALS = 3, 4, 6
-COSTLIEST = "bandits.pmf"  # half of everything
+CHOICES = "choices"
+# What has to be there before choices are made: what makes them, half of everything, and what beliefs are derived by.
+CHOOSING = ("bandits.pmf", "bandits.basis", "bandits.linear", "bandits.ridges", "bandits.evidence", "bandits.draw")
+# What learns as soon as something happened; the rest reviews and reports.
+LEARNING = ("bandits.fold", "bandits.subjects", "bandits.period_rows", "bandits.guarded")
 
 
 def warm(clock: Callable[[], float] | None = None) -> float:
@@ -33,19 +39,33 @@ def warm(clock: Callable[[], float] | None = None) -> float:
     Returns what it took by `clock`, 0 without one: this package has no clock of its own.
     """
     started = clock() if clock else 0.0
-    _choose(_fold())
+    sums = _fold()
+    summary(seen(sums, np.ones(COLUMNS)), Span(0.0, 1.0, True), np.arange(ARMS, dtype=np.int64))
+    _choose(sums)
     return clock() - started if clock else 0.0
 
 
-def kernels() -> dict[str, list[Kernel]]:
-    """Every kernel that Python calls, by module; the module that takes the longest comes first.
+def warm_choices() -> None:
+    """Call every kernel of choices once, with the types of serving."""
+    zeros = np.zeros(ARMS)
+    _choose(Sums(zeros, zeros, zeros, zeros, np.zeros((ARMS, COLUMNS, COLUMNS)), np.zeros((ARMS, COLUMNS))))
 
-    Kernels of a module are made of the same parts, which a process compiles once: so it should compile all of them.
+
+def kernels() -> dict[str, list[Kernel]]:
+    """Every kernel that Python calls, in parts that a process compiles whole; what is needed first comes first.
+
+    Kernels of a module are made of the same parts, which a process compiles once; those of choices are one part, as a
+    process has to learn Numba's types, too, before it compiles the first.
     """
-    found: dict[str, list[Kernel]] = {COSTLIEST: []}
+    found: dict[str, list[Kernel]] = {part: [] for part in (CHOICES, *LEARNING)}
     for kernel in KERNELS:
-        found.setdefault(kernel.module, []).append(kernel)
+        found.setdefault(CHOICES if kernel.module in CHOOSING else kernel.module, []).append(kernel)
     return found
+
+
+def kernels_of_choices() -> dict[str, list[Kernel]]:
+    """Those of them that have to be there before choices are made."""
+    return {CHOICES: kernels()[CHOICES]}
 
 
 def eager() -> str:
@@ -89,7 +109,6 @@ def _choose(sums: Sums) -> None:
     units = np.arange(2, dtype=np.uint64)
     out, chosen, propensity = np.empty(ARMS), np.empty(2, np.int64), np.empty(2)
     x = np.ones(COLUMNS)
-    summary(seen(sums, x), Span(0.0, 1.0, True), arms)
     for policy in POLICIES.values():
         post = policy.derive(sums, {}, arms)
         pmf = probabilities(post, x, arms)

@@ -121,13 +121,15 @@ def after_change(found: Found) -> float:
 def risen(found: Found) -> Floats:
     """f8[K]: the chance that each arm that seems worse than the leader is better than it by now."""
     mean, likely = earning(found)
-    first, inside = leader(found), {arm for arm, _ in found.story.inside}
+    first = leader(found)
     best = float(mean[first] * likely[first])
     out = np.zeros(len(mean))
     for k in found.scene.shown:
         if k != first and mean[k] > 0.0:
             better = mean[k] * OWN.values > best
-            if found.story.gain[k] <= ACT or k in inside:  # as a whole it is as it ever was: the policy's to judge
+            if (
+                found.story.gain[k] <= ACT or k in found.story.inside
+            ):  # as a whole it is as it ever was: the policy's to judge
                 better &= OWN.values > 1.0
             out[k] = math.fsum(found.story.now[k][better].tolist())
     total = math.fsum(out.tolist())

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from bandits.arrival import Arrival, arrival
 from bandits.cells import HELD, HISTORY, OUTSIDE, POLICY, REWARDED, TOTAL, count_offset, counts_size
 from bandits.recall import SMALL
 from bandits.stopping import verdict
@@ -23,6 +24,7 @@ from service.serving.snapshot import Slot, Snapshot, span_of
 
 Ints = NDArray[np.int64]
 
+AT_ONCE_MS = 3_600_000  # of a window: how soon rewards come within that is not told
 GROUP_NAMES = (("policy", POLICY), ("holdout", HELD), ("default", OUTSIDE), ("history", HISTORY))
 
 
@@ -121,6 +123,7 @@ class Report:
     totals: tuple[Total, ...] = ()
     guardrails: tuple[GuardrailReport, ...] = ()
     features: tuple[Influence, ...] = ()
+    arrival: Arrival | None = None
 
 
 def report(snapshot: Snapshot, replica: Replica, stale: bool) -> Report:
@@ -138,8 +141,17 @@ def report(snapshot: Snapshot, replica: Replica, stale: bool) -> Report:
     return Report(
         exp.name, exp.version, exp.algorithm, exp.primary.id, snapshot.log_id, stale, tuple(segments),
         headline(replica.experiment, worth, ratio), worth, ratio, totals(exp, everyone), reports(replica),
-        of_features(snapshot, replica),
+        of_features(snapshot, replica), _arrival(replica),
     )  # fmt: skip
+
+
+def _arrival(replica: Replica) -> Arrival | None:
+    """None where rewards come at once, for people."""
+    state = replica.state
+    if replica.experiment.primary.window_ms <= AT_ONCE_MS:
+        return None
+    end = np.array([bucket.end for bucket in state.buckets], np.int64)
+    return arrival(state.delays.sum(axis=1), end, replica.touched)
 
 
 def _past(replica: Replica, segment: int) -> tuple[tuple[ChangeReport, ...], OutageReport | None]:

@@ -13,7 +13,7 @@ from service.cli.connection import LOCAL, TIMEOUT_S, AsJson, Server, connect, co
 from service.cli.experiments import Name
 from service.cli.past.exclude import in_words
 from service.remote.plain import plain
-from service.remote.words import moment, number, stopping, unexposed
+from service.remote.words import arriving, moment, number, stopping, unexposed
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -97,6 +97,8 @@ def _print(answer: GetReportResponse) -> None:
     typer.echo(f"{answer.name}  version {answer.version}  {answer.algorithm}  metric {answer.metric}")
     for one in answer.exclusions:
         typer.echo(f"left out: {in_words(one)}")
+    if answer.HasField("arrival"):
+        typer.echo(arriving(answer.arrival))
     screen = console()
     if answer.totals:
         screen.print()

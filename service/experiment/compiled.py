@@ -279,7 +279,9 @@ def _composites(numbers: Numbers) -> tuple[tuple[Composite, int], ...]:
 
 def _arm(place: int, spec: ArmSpec, segments: Segments) -> Arm:
     where = None if spec.segments is None else frozenset(segments.numbers[segment] for segment in spec.segments)
-    return Arm(place, spec.id, spec.payload, spec.attributes, where, spec.state, spec.start_ms, spec.end_ms, spec.cost)
+    return Arm(
+        place, spec.id, spec.payload, spec.attributes, where, spec.state, spec.start_ms, spec.end_ms, spec.cost or 0.0
+    )
 
 
 def _priors(arms: Sequence[ArmSpec], primary: Metric) -> Mapping[int, tuple[float, float]]:

@@ -56,7 +56,7 @@ class ArmSpec(Kept, frozen=True):
     start_ms: int | None = None
     end_ms: int | None = None
     prior: PriorSpec | None = None
-    cost: float = 0.0
+    cost: float | None = None  # nothing; not 0.0, which would be kept (see Kept)
 
 
 class FeatureSpec(Kept, frozen=True):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -48,6 +50,23 @@ def use_kernel_cache(env: MutableMapping[str, str] = os.environ) -> None:
     env["NUMBA_CACHE_DIR"] = str(cache_dir(env) / f"kernels-{sources.hexdigest()[:16]}")
 
 
+KEPT, UNUSED_S = 4, 86_400.0  # so many other versions' kernels are kept, and all that were used within a day
+
+
+def forget_old(env: Mapping[str, str] = os.environ) -> None:
+    """Remove the kernels of versions that nobody used lately, where `use_kernel_cache` chose the folder.
+
+    Each update of the kernels leaves a folder of several MB. A process that lost its own compiles again what it still lacks.
+    """
+    own = Path(env["NUMBA_CACHE_DIR"])
+    if own.parent != cache_dir(env) or not own.name.startswith("kernels-"):
+        return
+    used = {folder: folder.stat().st_mtime for folder in own.parent.glob("kernels-*") if folder != own}
+    for folder in sorted(used, key=used.__getitem__, reverse=True)[KEPT:]:
+        if used[folder] < time.time() - UNUSED_S:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 COMPLETE = "complete"  # the name of a file that is there once all kernels are
 
 
@@ -60,6 +79,8 @@ class Share:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):  # an image's cannot be written
+            os.utime(folder)  # so that `forget_old` knows what is used
 
     @contextmanager
     def mine(self, part: str) -> Iterator[bool]:
@@ -76,10 +97,9 @@ class Share:
         """A kernel is in the cache."""
         (self._folder / f"{kernel}.done").touch()
 
-    @property
-    def count(self) -> int:
-        """Kernels that are in the cache, whoever compiled them."""
-        return sum(1 for _ in self._folder.glob("*.done"))
+    def has(self, kernel: str) -> bool:
+        """Whether a kernel is in the cache."""
+        return (self._folder / f"{kernel}.done").exists()
 
     @property
     def complete(self) -> bool:

@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from service.pb.lever.v1.experiment_pb2 import SegmentReport, Stop
+    from service.pb.lever.v1.experiment_pb2 import Arrival, SegmentReport, Stop
 
 _TELLING = 30  # trials, all of them rewarded, are no chance
 
@@ -24,6 +24,19 @@ def number(value: float) -> str:
 def moment(ms: int) -> str:
     """A time for people, UTC to the minute."""
     return dt.datetime.fromtimestamp(ms / 1000, dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def lasting(ms: float) -> str:
+    """A time for people: 40 s, 12 min, 5 h, 2.1 days."""
+    for size, unit in ((86_400_000, "days"), (3_600_000, "h"), (60_000, "min"), (1000, "s")):
+        if ms >= 1.5 * size:
+            return f"{ms / size:.2g} {unit}" if ms < 10 * size else f"{ms / size:.0f} {unit}"
+    return f"{ms:.0f} ms"
+
+
+def arriving(found: Arrival) -> str:
+    """How soon rewards come in, in one sentence."""
+    return f"half of the rewards are in after {lasting(found.half_ms)}, 90 % after {lasting(found.most_ms)}"
 
 
 def stopping(stop: Stop) -> str:

@@ -26,6 +26,7 @@ from service.management.warm_start import Way
 from service.pb.lever.v1 import experiment_pb2 as pb
 from service.pb.lever.v1 import experiment_pb2_grpc as pb_grpc
 from service.pb.lever.v1 import personalization_pb2 as decisions
+from service.rpc.answers.arrival import arrival_message
 from service.rpc.answers.exclusion import EXCLUDED, INCLUDED, exclusion_message, in_words
 from service.rpc.answers.timeline import asked, history_event, timeline_message
 from service.rpc.personalization import FEATURES, TEXT_BYTES, TOKEN_CHARS
@@ -123,7 +124,7 @@ class ExperimentServicer(pb_grpc.ExperimentServiceServicer):
             lifts=[_lift(one) for one in report.lifts],
             totals=_totals(report.totals), guardrails=[pb.GuardrailReport(**_fields(one)) for one in report.guardrails],
             sample_ratio=pb.SampleRatio(**_fields(report.sample_ratio)) if report.sample_ratio else None,
-            features=_influences(report.features),
+            features=_influences(report.features), arrival=arrival_message(report.arrival),
         )  # fmt: skip
 
     def Evaluate(self, request: pb.EvaluateRequest, context: grpc.ServicerContext) -> pb.EvaluateResponse:

@@ -20,6 +20,7 @@ from service.http.operator_port import UntilSignal
 from service.http.protocol import protocol
 from service.process import child
 from service.security.api_keys import Access
+from service.server import kernels
 from service.server.worker import SWITCH_S, TICK_S, await_store, follow
 from service.telemetry.dumps import Reporter
 from service.telemetry.metrics import Metrics
@@ -71,6 +72,7 @@ class Opener:
                 gc.freeze()
                 backend.open = True
                 child.say("ready")
+                kernels.finish()
             self._reporter.say(ready=backend.open, why="" if backend.open else backend.why)
             follow(self._access)
         self._reporter.say(ready=False, why="stopping")

@@ -223,6 +223,7 @@ def _serve(
             _settle()
             server.set_ready(ready=True)
             child.say("ready")
+            kernels.finish()
         elif not ready:
             server.set_ready(ready=False, why=why)
         reporter.say(ready=ready, why=why)

@@ -21,7 +21,7 @@ DAY_MS = 86_400_000
 RewardAnswer = Outcome | LeverError
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, as a Claim is not
 class RewardEvent:
     """One reward as a caller reports it; `decision` is the raw token, an empty metric the primary one."""
 

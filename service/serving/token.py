@@ -35,7 +35,7 @@ _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _SMALLEST = _OVERHEAD + WHOSE.size + WHAT.size
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, as a Claim is not
 class Opened:
     """What a decision id says; from `version` on the fields of rows.HEAD, in their order."""
 

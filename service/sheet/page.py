@@ -15,8 +15,9 @@ from service.pb.lever.v1.experiment_pb2 import (
     SegmentReport,
 )
 from service.remote.plain import plain
-from service.remote.words import moment, number, stopping, unexposed
+from service.remote.words import arriving, moment, number, stopping, unexposed
 from service.sheet import drawing
+from service.sheet.arriving import arriving_curve
 from service.sheet.figure import Figures, count, share, signed
 
 _PLACE = 160.0  # width of an interval's drawing
@@ -31,7 +32,7 @@ def page(report: GetReportResponse, timeline: GetTimelineResponse) -> str:
     css = resources.files("service.sheet").joinpath("sheet.css").read_text(encoding="utf-8")
     parts = [
         _head(report, timeline), _curve(report, timeline), _lifts(figures, report), _guardrails(figures, report),
-        *(_segment(figures, report, place) for place in range(len(report.segments))), _foot(report),
+        *(_segment(figures, report, place) for place in range(len(report.segments))), _arrival(report), _foot(report),
     ]  # fmt: skip
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -77,6 +78,17 @@ def _curve(report: GetReportResponse, timeline: GetTimelineResponse) -> str:
         return ""
     title = f"Lift in {escape(report.metric)} over the holdout, by the end of each day"
     return f'<section><h2>{title}</h2><div class="wide">{drawn}</div></section>'
+
+
+def _arrival(report: GetReportResponse) -> str:
+    if not report.HasField("arrival"):
+        return ""
+    told = f"{arriving(report.arrival)}; the band holds the truth with 95 %."
+    drawn = arriving_curve(report.arrival)
+    return (
+        f"<section><h2>How soon {escape(report.metric)} comes in</h2>"
+        f'<p class="quiet">{escape(unbroken(told[0].upper() + told[1:]))}</p><div class="wide">{drawn}</div></section>'
+    )
 
 
 def _lifts(figures: Figures, report: GetReportResponse) -> str:
@@ -143,6 +155,7 @@ def _segment(figures: Figures, report: GetReportResponse, place: int) -> str:
         _arm(figures, segment, f"segments.{place}.arms.{i}", i, scale, None if held is None else held.mean)
         for i in order
     )
+    others = tuple(total.metric for total in segment.arms[0].metrics[1:]) if segment.arms else ()
     name = segment.segment if len(report.segments) > 1 or segment.segment != "default" else "Arms"
     notes = "".join(f'<p class="{kind}">{escape(said)}</p>' for kind, said in _notes(segment))
     if held is not None:
@@ -152,7 +165,7 @@ def _segment(figures: Figures, report: GetReportResponse, place: int) -> str:
             f'<p class="quiet">Holdout: {figures.number(f"{path}.trials", count)} trials, '
             f"{escape(held.metric)} {figures.number(f'{path}.mean', number)} (the hair line).</p>"
         )
-    return f"<section><h2>{escape(name)}</h2>{_table(_ARMS, rows, 1)}{notes}</section>"
+    return f"<section><h2>{escape(name)}</h2>{_table(_ARMS + others, rows, 1)}{notes}</section>"
 
 
 def rank(segment: SegmentReport, place: int) -> tuple[float, int]:
@@ -180,13 +193,17 @@ def _arm(
         drawn, expected, span = "", "untried" if arm.eligible else "not eligible", ""
     told = known and math.isfinite(arm.probability_best)
     chance = figures.number(f"{at}.probability_best", share) if told else "too early" if known else ""
+    others = "".join(
+        f"<td>{figures.number(f'{at}.metrics.{i}.mean', number) if arm.trials else '–'}</td>"
+        for i in range(1, len(arm.metrics))
+    )
     return (
         f'<tr{" class=best" if _leads(segment, place) else ""}><th scope="row">{escape(arm.arm)}{state}</th>'
         f"<td>{figures.number(f'{at}.trials', count)}</td><td>{figures.number(f'{at}.traffic_share', share)}</td>"
         f"<td>{figures.number(f'{at}.mean', number) if arm.trials else '–'}</td><td>{expected}</td>"
         f'<td class="drawn">{drawn}</td><td>{span}</td><td>{chance}</td>'
         f'<td class="drawn">{drawing.bar(arm.probability_best) if told else ""}</td>'
-        f"<td>{figures.number(f'{at}.expected_loss', number) if told else ''}</td></tr>"
+        f"<td>{figures.number(f'{at}.expected_loss', number) if told else ''}</td>{others}</tr>"
     )
 
 

@@ -1,15 +1,23 @@
-"""A report as a picture for a slide: who wins in each segment, and the lift by day. Needs matplotlib."""
+"""A report as a picture for a slide: who wins in each segment, the lift by day, how soon rewards come in. Needs matplotlib."""
 
 from __future__ import annotations
 
 import datetime as dt
 import math
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from service.pb.lever.v1.experiment_pb2 import ArmReport, GetReportResponse, GetTimelineResponse, SegmentReport
-from service.remote.words import number
+from service.pb.lever.v1.experiment_pb2 import (
+    ArmReport,
+    Arrival,
+    GetReportResponse,
+    GetTimelineResponse,
+    SegmentReport,
+)
+from service.remote.words import arriving, number
+from service.sheet.arriving import ages
 from service.sheet.drawing import day, reach
 from service.sheet.page import days, rank, unbroken
 
@@ -33,10 +41,15 @@ def slide(report: GetReportResponse, timeline: GetTimelineResponse, out: Path) -
         title = "\n".join(textwrap.wrap(unbroken(report.headline), 64))
         figure.text(0.045, 0.94, title, fontsize=20, fontweight="bold", va="top", linespacing=1.25)
         figure.text(0.045, 0.035, f"{report.name} · metric {report.metric}", color=SOFT, fontsize=11)
-        wide = len(curve) < 3
-        _winners(figure.add_axes((0.19, 0.14, 0.74 if wide else 0.29, 0.58)), report)
-        if not wide:
-            _curve(figure.add_axes((0.60, 0.14, 0.36, 0.58)), curve)
+        right: list[Callable[[Axes], None]] = []
+        if len(curve) >= 3:
+            right.append(lambda axes: _curve(axes, curve))
+        if report.HasField("arrival"):
+            right.append(lambda axes: _arriving(axes, report.arrival))
+        _winners(figure.add_axes((0.19, 0.14, 0.29 if right else 0.74, 0.58)), report)
+        for place, drawn in enumerate(reversed(right)):
+            high = 0.58 if len(right) == 1 else 0.21
+            drawn(figure.add_axes((0.60, 0.14 + 0.37 * place, 0.36, high)))
         figure.savefig(out, dpi=150)
 
 
@@ -133,6 +146,27 @@ def _curve(axes: Axes, points: list[tuple[int, float, float, float]]) -> None:
     axes.set_ylim(low, high)
     places = sorted({0, len(points) // 2, len(points) - 1})
     axes.set_xticks([x[i] for i in places], [day(points[i][0]) for i in places])
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    axes.grid(axis="y", color=LINE)
+    axes.set_axisbelow(True)
+
+
+def _arriving(axes: Axes, found: Arrival) -> None:
+    """The share of rewards that is in by each age, with its interval."""
+    from matplotlib.ticker import PercentFormatter
+
+    _bare(axes, unbroken(arriving(found).capitalize()))
+    axes.set_xscale("log")
+    x = [max(ms, 8.0) for ms in found.age_ms]
+    axes.fill_between(x, found.low, found.high, color=ACCENT, alpha=0.15, linewidth=0)
+    axes.plot(x, found.share, color=ACCENT, linewidth=2.5)
+    axes.plot([found.half_ms, found.most_ms], [0.5, 0.9], "o", color=ACCENT, markersize=8)
+    axes.set_xlim(x[0], x[-1])
+    axes.set_ylim(0.0, 1.04)
+    marks = ages(found)
+    axes.set_xticks([ms for ms, _ in marks], [name for _, name in marks], fontsize=10)
+    axes.minorticks_off()
+    axes.set_yticks([0.0, 0.5, 1.0])
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
     axes.grid(axis="y", color=LINE)
     axes.set_axisbelow(True)

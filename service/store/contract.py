@@ -76,7 +76,7 @@ class Act(enum.IntEnum):
     FORGET = 2  # of a row of history: neither its trial nor its reward counts, and it can be taught again
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: to make one would take six times as long, and each reward needs one
 class Claim:
     """One reward or exposure to be counted once.
 

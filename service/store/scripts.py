@@ -138,18 +138,16 @@ class Keys:
         window = claim.counter >> WINDOW_BITS
         return f"{self.shards(uid)}{claim.time // DAY_MS}:{claim.prefix:x}:{window}"
 
-    def overflow(self, uid: str, claim: Claim) -> str:
-        """String: the claim of a decision that outgrew its shard."""
-        return self.outgrown(uid, claim.prefix, claim.counter)
-
-    def outgrown(self, uid: str, prefix: int, counter: int) -> str:
-        """The same by the decision's name."""
+    def outgrown(self, uid: str, prefix: int, counter: int | str) -> str:
+        """String: the claim of a decision that outgrew its shard; with "" what those of a prefix begin with."""
         return f"{self.prefix}:{{{uid}}}:o:{prefix:x}:{counter}"
 
 
 def claim_call(keys: Keys, uid: str, claims: Sequence[Claim]) -> tuple[list[str], list[bytes]]:
     """Keys and arguments of claim.lua, without the stride: rows, claims, decisions, composites."""
     shards: dict[str, int] = {}
+    windows: dict[tuple[int, int, int], int] = {}  # day, prefix and window to the shard: neighbours share one
+    outgrown: dict[int, str] = {}  # by prefix: what their overflow keys begin with
     composites: dict[Composite, int] = {}
     decisions: dict[tuple[int, int, int], int] = {}
     overflows: list[str] = []
@@ -160,9 +158,15 @@ def claim_call(keys: Keys, uid: str, claims: Sequence[Claim]) -> tuple[list[str]
         number = decisions.get(name)
         if number is None:
             number = decisions[name] = len(decisions)
-            shard = shards.setdefault(keys.shard(uid, claim), len(shards))
+            window = (claim.time // DAY_MS, claim.prefix, claim.counter >> WINDOW_BITS)
+            shard = windows.get(window, -1)
+            if shard < 0:
+                shard = windows[window] = shards.setdefault(keys.shard(uid, claim), len(shards))
             packed_decisions.append(DECISION.pack(shard, claim.counter & ((1 << WINDOW_BITS) - 1)))
-            overflows.append(keys.overflow(uid, claim))
+            begin = outgrown.get(claim.prefix)
+            if begin is None:
+                begin = outgrown[claim.prefix] = keys.outgrown(uid, claim.prefix, "")
+            overflows.append(f"{begin}{claim.counter}")
         packed.append(
             CLAIM.pack(
                 number,

@@ -15,9 +15,9 @@ STATIC = ROOT / "service/console/static"
 BELIEFS = [(0.5, 30.5), (3.2, 200.0), (60.0, 40.0), (2500.0, 61000.0), (1.5, 1.5), (4.0, 4e5)]
 
 
-def ran(script: str, given: object) -> Any:
+def ran(script: str, given: object, module: str = "beta") -> Any:
     """What a module next to the page's own makes of its input."""
-    text = f"import * as beta from {json.dumps((STATIC / 'beta.js').as_uri())}; const given = {json.dumps(given)}; {script}"
+    text = f"import * as {module} from {json.dumps((STATIC / f'{module}.js').as_uri())}; const given = {json.dumps(given)}; {script}"
     command = [program("node"), "--input-type=module", "-e", text]
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout)
 
@@ -44,3 +44,14 @@ def test_a_belief_is_found_again_from_its_mean_and_interval() -> None:
 def test_what_is_no_belief_has_no_curve() -> None:
     given = [(0.0, 0.0, 0.1), (1.0, 0.9, 1.0), (0.5, 0.5, 0.5)]
     assert ran("console.log(JSON.stringify(given.map((one) => beta.fitted(...one))))", given) == [None, None, None]
+
+
+def test_the_range_of_a_value_is_that_of_its_parts_less_costs() -> None:
+    metrics = [
+        {"id": "click"}, {"id": "order", "max": 500}, {"id": "left", "min": -3, "max": 1},
+        {"id": "value", "weights": {"order": 1, "click": 0.2, "left": -4}},
+    ]  # fmt: skip
+    free, costly = {"metrics": metrics}, {"metrics": metrics, "arms": [{"id": "a", "cost": 2}, {"id": "b"}]}
+    given = [[free, "click"], [free, "value"], [costly, "value"], [{}, "gone"]]
+    found = ran("console.log(JSON.stringify(given.map((one) => range.range(...one))))", given, "range")
+    assert found == [[0, 1], [-4, 512.2], [-6, 512.2], [0, 1]]

@@ -6,7 +6,9 @@ import random
 
 import pytest
 
+from service.analysis.evaluation import evaluate
 from service.analysis.log_table import entries
+from service.analysis.trials_from_log import gather, trials_of
 from service.errors import InvalidError
 from service.management.offline import Local
 from service.management.recount import Recount
@@ -164,3 +166,19 @@ def test_what_arms_cost_is_taken_from_all_that_is_told_of_them(world: Stage, ser
     before, after = (next(g for g in r.guardrails if g.arm == "voucher") for r in (free, left))
     held = free.lifts[0].holdout_reward_sum / free.lifts[0].holdout_trials
     assert (after.estimate - before.estimate) * held == pytest.approx(-1.25, abs=1e-6)
+
+
+def test_a_policy_is_judged_by_what_is_left(world: Stage, server: Service) -> None:
+    """`always the voucher` is estimated lower by the voucher's cost, and the best arm is the best of what is left."""
+    estimates = {}
+    for cost in ("0", "40"):
+        server.experiments.put(COSTLY.replace("COST", cost), None)
+        server.feed.refresh(60.0)
+        for policy in ("algorithm: fixed\nweights: {voucher: 1}", "algorithm: best"):
+            store = world.store()
+            uid = store.poll({}).registry["vouchers"]
+            found = evaluate(trials_of(gather(entries(store, uid), store.load(uid).history)), policy)
+            estimates[cost, policy[:16]] = next(one.value for one in found.estimates if one.name == "SNIPS")
+    free, left = (estimates[cost, "algorithm: fixed"] for cost in ("0", "40"))
+    assert left == pytest.approx(free - 40.0, abs=1e-6)
+    assert estimates["40", "algorithm: best"] > left + 30.0

@@ -62,3 +62,11 @@ def oracle_expected(x: Floats, n: Floats, held: Floats, theta: Floats, least: fl
                 float(theta[k] @ mean), least
             )
     return out
+
+
+def oracle_evidence(x: Floats, r: Floats, prior: Floats, mean: float) -> tuple[float, float]:
+    """(Q, ln|S + D| - ln|D|) by the rewards themselves, normal with the covariance 1 + X D^-1 X' about what the constant expects."""
+    rows, rewards = x.reshape(-1, x.shape[-1]), r.ravel()
+    spread = np.eye(len(rewards)) + rows @ np.diag(1.0 / prior) @ rows.T
+    left = rewards - mean * rows[:, 0]
+    return float(left @ np.linalg.solve(spread, left)), float(np.linalg.slogdet(spread)[1])

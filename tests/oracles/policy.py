@@ -220,6 +220,18 @@ def expand(row: Sequence[int], place: Sequence[int], terms: Sequence[Sequence[in
     return [min(max(value, -32767), 32767) for value in out]
 
 
+def spread(n: Sequence[float], won: Sequence[float]) -> float:
+    """Trials that the prior of an arm of rate counts for: its deviation is the common mean, or reaches the best arm."""
+    rate = sum(won) / sum(n)
+    if rate == 0.0:
+        return 1.0
+    seen = [(k, s) for k, s in zip(n, won, strict=True) if k > 0]
+    mean = sum(s / (k + 1) for k, s in seen) / sum(k / (k + 1) for k, _ in seen)
+    near = max(1.0, rate * (1 - rate) / mean**2)
+    ahead = max((s + near * mean) / (k + near) for k, s in seen) - mean
+    return max(1.0, rate * (1 - rate) / max(mean, ahead) ** 2)
+
+
 def deviance(sums: Sums, prior: Floats) -> float:
     """-2 ln of the evidence with the noise integrated out, at the likeliest common constant (found by a search)."""
     arms, d = sums.xr.shape

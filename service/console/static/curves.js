@@ -3,6 +3,7 @@ import { fitted, logDensity } from './beta.js';
 import { colours } from './colours.js';
 import { h } from './dom.js';
 import { number } from './format.js';
+import { range } from './range.js';
 
 const WIDE = 1000;
 const HIGH = 160;
@@ -26,8 +27,7 @@ export function curves(report, place, { tree }) {
 }
 
 function made(report, segment, tree) {
-  const metric = (tree.metrics ?? []).find((one) => one.id === report.metric) ?? {};
-  const [least, most] = [metric.min ?? 0, metric.max ?? 1];
+  const [least, most] = range(tree, report.metric);
   const span = most - least;
   const told = segment.arms.filter((arm) => arm.trials > 0 && arm.credible_low !== null && arm.probability_best !== null);
   told.sort((a, b) => b.probability_best - a.probability_best || b.trials - a.trials);

@@ -1,6 +1,7 @@
 // One experiment: the sentence first, then who leads, by segment, and how it came to be so.
 import { get, of } from './api.js';
 import { leaderboard } from './arms.js';
+import { arriving } from './arriving.js';
 import { curves } from './curves.js';
 import { show } from './dialogs.js';
 import { h } from './dom.js';
@@ -37,6 +38,7 @@ export const experiment = {
       guardrails(report, place),
       overTime(data, place, route),
       lifts(data),
+      arriving(report),
       place >= 0 && totals(report),
       exclusions(report, place, experiment, app),
     ];
@@ -129,15 +131,16 @@ function stopping(report, place) {
 }
 
 function totals(report) {
+  const cost = report.json.totals.some((one) => one.cost);
   return h('section', { key: 'totals', 'aria-labelledby': 'totals' },
     h('h2', { id: 'totals' }, 'Everyone who came'),
     h('div', { class: 'scroll', tabindex: 0, role: 'region', 'aria-label': 'Everyone who came' },
       h('table', { class: 'plain numbers' },
-        h('thead', {}, h('tr', {}, ['Chosen by', 'Metric', 'Trials', 'Rewarded', 'Sum', 'Mean'].map((name) => h('th', { scope: 'col' }, name)))),
+        h('thead', {}, h('tr', {}, ['Chosen by', 'Metric', 'Trials', 'Rewarded', cost && 'Cost', 'Sum', 'Mean'].filter(Boolean).map((name) => h('th', { scope: 'col' }, name)))),
         h('tbody', {}, report.json.totals.map((one, place) => {
           const cell = (name, show) => h('td', {}, value(report, ['totals', place, name], show));
           return h('tr', { key: `${one.group}/${one.metric}` },
             h('th', { scope: 'row' }, one.group), h('td', {}, one.metric),
-            cell('trials', count), cell('rewarded', count), cell('reward_sum', number), cell('mean', number));
+            cell('trials', count), cell('rewarded', count), cost && cell('cost', number), cell('reward_sum', number), cell('mean', number));
         })))));
 }

@@ -46,7 +46,7 @@ def _arm(fields: Fields) -> ArmSpec:
     state = fields.choice("state", ARM_STATES, "active")
     start, end = fields.span()
     prior = _prior(fields.child("prior"))
-    cost = fields.number("cost", 0.0, _BIG) or 0.0
+    cost = fields.number("cost", 0.0, _BIG) or None
     fields.done()
     return ArmSpec(arm_id or "", payload, attributes, segments, state, start, end, prior, cost)
 

@@ -54,6 +54,9 @@ def test_few_rewards_say_nothing_and_equal_delays_are_a_step() -> None:
     delays[0, delay_bin(HOUR)] = 9
     end = np.array([10 * HOUR, 20 * HOUR])
     assert arrival(delays, end, 30 * HOUR) is None
+    delays[1, delay_bin(8 * HOUR)] = 900  # of decisions of which some were made just now
+    assert arrival(delays, end, 21 * HOUR) is None
+    delays[1] = 0
     delays[0, delay_bin(HOUR)] = 50
     found = arrival(delays, end, 30 * HOUR)
     assert found is not None

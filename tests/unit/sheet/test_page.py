@@ -162,3 +162,19 @@ def test_the_curve_is_the_timelines_primary_metric() -> None:
     report, timeline = told()["cart-offer"]
     known: list[Any] = [one for one in timeline.lifts if one.metric == "revenue" and not one.too_early]
     assert [day[0] for day in days(report, timeline)] == [one.to_ms for one in known]
+
+
+def test_how_soon_rewards_come_is_drawn_and_said() -> None:
+    hour = 3_600_000.0
+    found = pb.Arrival(
+        rewards=90, half_ms=5 * hour, most_ms=50.4 * hour, age_ms=[0.0, hour / 8, hour, 8 * hour, 128 * hour],
+        share=[0.0, 0.1, 0.3, 0.6, 1.0], low=[0.0, 0.05, 0.2, 0.5, 1.0], high=[0.0, 0.2, 0.4, 0.7, 1.0],
+    )  # fmt: skip
+    report = pb.GetReportResponse(name="letter", metric="value", arrival=found)
+    seen = Seen(page(report, pb.GetTimelineResponse()))
+    assert "Half of the rewards are in after 5 h, 90\u00a0% after 2.1 days" in seen.text
+    assert "How soon value comes in" in seen.text
+    (line,) = (attributes["points"] for tag, attributes in seen.tags if tag == "polyline")
+    heights = [float(point.split(",")[1]) for point in str(line).split()]
+    assert heights == sorted(heights, reverse=True)
+    assert "How soon" not in Seen(page(pb.GetReportResponse(name="letter"), pb.GetTimelineResponse())).text

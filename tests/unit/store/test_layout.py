@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
 import re
 
 import numpy as np
@@ -11,7 +13,7 @@ import pytest
 from bandits import cells, layout, pmf
 from bandits.posterior import Kind
 from service.serving.token import WHOSE, Opened
-from service.store.claims import EXACT, MAX_EVENTS
+from service.store.claims import EXACT, MAX_EVENTS, UNNAMED, digest
 from service.store.contract import Aggregate, Outcome
 from service.store.rows import HEAD, HEAD_STRUCT, NAME_STRUCT, NO_METRIC, TAIL, TAIL_STRUCT, TIME, WHAT_STRUCT
 from service.store.scripts import CLAIM, DECISION, Script
@@ -44,6 +46,12 @@ def test_the_claim_script_has_the_numbers_of_the_contract() -> None:
         Outcome.RETRACTED, Outcome.NOTHING_TO_LOWER, Outcome.VALUE_UNKNOWN,
     )  # fmt: skip
     assert (told["FIRST"], told["SUM"], told["MAX"]) == (Aggregate.FIRST, Aggregate.SUM, Aggregate.MAX)
+
+
+def test_an_event_without_a_name_has_the_digest_of_nothing() -> None:
+    nothing = base64.urlsafe_b64encode(hashlib.blake2b(b"", digest_size=6).digest())
+    assert digest(b"") == UNNAMED == nothing
+    assert f"local UNNAMED = '{UNNAMED.decode()}'" in Script.load("claim").text.decode()
 
 
 def test_the_claim_script_unpacks_what_is_packed() -> None:

@@ -118,7 +118,7 @@ class GetReportRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class GetReportResponse(_message.Message):
-    __slots__ = ("name", "version", "algorithm", "metric", "segments", "log_id", "stale", "headline", "lifts", "sample_ratio", "totals", "guardrails", "exclusions", "features")
+    __slots__ = ("name", "version", "algorithm", "metric", "segments", "log_id", "stale", "headline", "lifts", "sample_ratio", "totals", "guardrails", "exclusions", "features", "arrival")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     ALGORITHM_FIELD_NUMBER: _ClassVar[int]
@@ -133,6 +133,7 @@ class GetReportResponse(_message.Message):
     GUARDRAILS_FIELD_NUMBER: _ClassVar[int]
     EXCLUSIONS_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
+    ARRIVAL_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: int
     algorithm: str
@@ -147,7 +148,26 @@ class GetReportResponse(_message.Message):
     guardrails: _containers.RepeatedCompositeFieldContainer[GuardrailReport]
     exclusions: _containers.RepeatedCompositeFieldContainer[Exclusion]
     features: _containers.RepeatedCompositeFieldContainer[Influence]
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., algorithm: _Optional[str] = ..., metric: _Optional[str] = ..., segments: _Optional[_Iterable[_Union[SegmentReport, _Mapping]]] = ..., log_id: _Optional[str] = ..., stale: _Optional[bool] = ..., headline: _Optional[str] = ..., lifts: _Optional[_Iterable[_Union[Lift, _Mapping]]] = ..., sample_ratio: _Optional[_Union[SampleRatio, _Mapping]] = ..., totals: _Optional[_Iterable[_Union[Total, _Mapping]]] = ..., guardrails: _Optional[_Iterable[_Union[GuardrailReport, _Mapping]]] = ..., exclusions: _Optional[_Iterable[_Union[Exclusion, _Mapping]]] = ..., features: _Optional[_Iterable[_Union[Influence, _Mapping]]] = ...) -> None: ...
+    arrival: Arrival
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[int] = ..., algorithm: _Optional[str] = ..., metric: _Optional[str] = ..., segments: _Optional[_Iterable[_Union[SegmentReport, _Mapping]]] = ..., log_id: _Optional[str] = ..., stale: _Optional[bool] = ..., headline: _Optional[str] = ..., lifts: _Optional[_Iterable[_Union[Lift, _Mapping]]] = ..., sample_ratio: _Optional[_Union[SampleRatio, _Mapping]] = ..., totals: _Optional[_Iterable[_Union[Total, _Mapping]]] = ..., guardrails: _Optional[_Iterable[_Union[GuardrailReport, _Mapping]]] = ..., exclusions: _Optional[_Iterable[_Union[Exclusion, _Mapping]]] = ..., features: _Optional[_Iterable[_Union[Influence, _Mapping]]] = ..., arrival: _Optional[_Union[Arrival, _Mapping]] = ...) -> None: ...
+
+class Arrival(_message.Message):
+    __slots__ = ("rewards", "half_ms", "most_ms", "age_ms", "share", "low", "high")
+    REWARDS_FIELD_NUMBER: _ClassVar[int]
+    HALF_MS_FIELD_NUMBER: _ClassVar[int]
+    MOST_MS_FIELD_NUMBER: _ClassVar[int]
+    AGE_MS_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    rewards: int
+    half_ms: float
+    most_ms: float
+    age_ms: _containers.RepeatedScalarFieldContainer[float]
+    share: _containers.RepeatedScalarFieldContainer[float]
+    low: _containers.RepeatedScalarFieldContainer[float]
+    high: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, rewards: _Optional[int] = ..., half_ms: _Optional[float] = ..., most_ms: _Optional[float] = ..., age_ms: _Optional[_Iterable[float]] = ..., share: _Optional[_Iterable[float]] = ..., low: _Optional[_Iterable[float]] = ..., high: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class Exclusion(_message.Message):
     __slots__ = ("number", "from_ms", "to_ms", "arms", "trials")

@@ -62,6 +62,16 @@ def test_a_cost_of_the_whole_gap_turns_the_choice() -> None:
     assert odds("auto", sums, [0.0, 0.0, 0.08, 0.0], x)[2] < 0.05
 
 
+@pytest.mark.parametrize("name", sorted(set(CHARGED) - {"greedy", "linucb"}))
+def test_what_a_cost_is_beside_a_reward_nobody_knows_before_the_first(name: str) -> None:
+    """A small one decides nothing then but among equals (greedy, linucb); many trials without any reward tell that all are little worth."""
+    costs, x = [0.0, 1e-4, 0.0, 0.0], np.ones(1)
+    assert odds(name, counts([0] * 4, [0] * 4), costs, x)[1] == pytest.approx(0.25, abs=0.01)
+    assert odds(name, counts([50] * 4, [0] * 4), costs, x)[1] > 0.15
+    if name == "auto":
+        assert odds(name, counts([50_000] * 4, [0] * 4), costs, x)[1] < 0.01
+
+
 def test_beta_has_no_costs() -> None:
     with pytest.raises(ValueError, match="no cost"):
         believed("beta", counts([10] * 4, [1] * 4), [0.1] * 4)
