@@ -1,8 +1,7 @@
 """What to try beside the leader because things may have changed: exploration as a test, and the outage alarm.
 
-Falls: while the common level is low and the evidence does not tell whether everyone fell or the leader, the next best is
-tried, of which a reward costs the least, or everybody where visitors are told apart; nights that were tested are not
-tested again, for the evidence is of all buckets. Rises: an arm that seems
+Falls: while the common level is low and the evidence does not tell whether everyone fell or the leader, others are
+tried; nights that were tested are not tested again, for the evidence is of all buckets. Rises: an arm that seems
 worse may have become better; the chance of that, under the chain of its ratio, is what it is tried with, as in
 Thompson sampling. That chance grows while the arm is not watched, and falls with every trial that does not pay: at
 rest it is about sqrt(rate of changes / information a day).
@@ -22,8 +21,7 @@ from bandits.story import ACT
 
 LOW, DOWN = 0.8, 0.126  # levels that are low, and an outage
 SURE, OUTAGE = 0.95, 0.99  # probabilities of these that count
-TEST = 0.25  # floor while a fall is open and visitors are told apart,
-BESIDE = 0.19  # or what the next best arm is tried with
+TEST = 0.25  # floor while a fall is open
 OPEN_ABOVE = -1.0  # nats: below, the leader went along
 TRIED = 100.0  # rewards due at that floor until exchanged wishes would have shown
 CHANGE, CHANGE_REWARDS = 0.05, 30.0  # floor after an arm changed, until so many rewards of it could have told
@@ -42,14 +40,7 @@ def advice(found: Found) -> Advice:
     """What the look's findings ask for."""
     if not found.scene.shown:
         return Advice(0.0, np.zeros(found.past.n.shape[1]), None)
-    floor, watch = after_change(found), risen(found)
-    if fall_is_open(found):
-        beside = runner_up(found)
-        if beside is None:
-            floor = max(floor, TEST)
-        else:
-            watch[beside] += BESIDE
-    return Advice(floor, watch, outage(found))
+    return Advice(max(after_fall(found), after_change(found)), risen(found), outage(found))
 
 
 def mass(found: Found, bucket: int, low: float, high: float) -> float:
@@ -58,33 +49,12 @@ def mass(found: Found, bucket: int, low: float, high: float) -> float:
     return math.fsum(found.story.level.belief[bucket, at].tolist())
 
 
-def fall_is_open(found: Found) -> bool:
-    """Whether all seem to have fallen, and it may be the leader alone."""
+def after_fall(found: Found) -> float:
+    """The floor while it is open whether a fall is the leader's or everyone's."""
     if mass(found, -1, 0.0, LOW) <= SURE:
-        return False
-    return found.story.gain[leader(found)] > OPEN_ABOVE or untried(found)
-
-
-def leader(found: Found) -> int:
-    """The arm of which most is due now."""
-    return int(np.argmax(found.scene.due[:, -1]))
-
-
-def runner_up(found: Found) -> int | None:
-    """The arm that is the best beside the leader; None where that differs from visitor to visitor, or no other was shown."""
-    others = [k for k in found.scene.shown if k != leader(found)]
-    if found.past.x.shape[2] > 1 or not others:
-        return None
-    mean, likely = earning(found)
-    return max(others, key=lambda k: float(mean[k] * likely[k]))
-
-
-def earning(found: Found) -> tuple[Floats, Floats]:
-    """f8[K] each: what a trial of each arm earns by all of its past, and the likely ratio to that by now."""
-    trials = (found.past.n + found.past.held).T
-    n, e = (np.array([math.fsum(row) for row in a.tolist()]) for a in (trials, found.scene.due))
-    likely = np.array([math.fsum((row * OWN.values).tolist()) for row in found.story.now])
-    return np.divide(e, n, out=np.zeros_like(e), where=n > 0), likely
+        return 0.0
+    leader = int(np.argmax(found.scene.due[:, -1]))
+    return TEST if found.story.gain[leader] > OPEN_ABOVE or untried(found) else 0.0
 
 
 def untried(found: Found) -> bool:
@@ -120,16 +90,18 @@ def after_change(found: Found) -> float:
 
 def risen(found: Found) -> Floats:
     """f8[K]: the chance that each arm that seems worse than the leader is better than it by now."""
-    mean, likely = earning(found)
-    first = leader(found)
-    best = float(mean[first] * likely[first])
+    trials = (found.past.n + found.past.held).T
+    n, e = (np.array([math.fsum(row) for row in a.tolist()]) for a in (trials, found.scene.due))
+    mean = np.divide(e, n, out=np.zeros_like(e), where=n > 0)
+    likely = np.array([math.fsum((row * OWN.values).tolist()) for row in found.story.now])
+    leader = int(np.argmax(found.scene.due[:, -1]))
+    best = float(mean[leader] * likely[leader])
     out = np.zeros(len(mean))
     for k in found.scene.shown:
-        if k != first and mean[k] > 0.0:
+        if k != leader and mean[k] > 0.0:
             better = mean[k] * OWN.values > best
-            if (
-                found.story.gain[k] <= ACT or k in found.story.inside
-            ):  # as a whole it is as it ever was: the policy's to judge
+            # As a whole it is as it ever was, and inside what it was does not count: the policy's to judge.
+            if found.story.gain[k] <= ACT or k in found.story.inside:
                 better &= OWN.values > 1.0
             out[k] = math.fsum(found.story.now[k][better].tolist())
     total = math.fsum(out.tolist())
