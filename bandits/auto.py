@@ -24,7 +24,7 @@ from bandits.spread import precision
 OPTIMISTIC = 1.0  # deviations of a mean that its score stands above it
 COLD = 0.1  # the temperature once rewards have come in
 HEAT = 3.0  # its square while there are none: then the odds are about those that an arm is the best
-FLAT = (0.2, 0.75)  # both, where features play no part and the prior is as wide as arms are apart, not wider
+MILD = 0.2  # the same of many arms that no features tell apart: one that was unlucky is not left for good
 EASY = 1.0  # a gap of 1 / sqrt(EASY) deviations of a reward halves what an arm is shown for the sake of evidence
 PRIOR_TRIALS = 2.0  # of the raw variance, that the noise begins with
 LEAST = 1e-24  # of a noise: the square of a unit of the finest grid
@@ -67,10 +67,10 @@ def auto(sums: Sums, settings: Settings, arms: Arms, side: Side | None = None) -
     choice = side.choice or chosen(sums, design)
     believed = with_priors(sums, side.priors)
     sums, main, t = prepared(sums, Side(design, choice))
-    prior, (cold, heat) = prior_of(choice, main, sums.xr.shape[1]), (COLD, HEAT)
+    prior, cold = prior_of(choice, main, sums.xr.shape[1]), COLD
     usual = prior.copy()
-    if side.least >= 0.0 and flat(choice, main):
-        prior[0], (cold, heat) = precision(sums), FLAT
+    if len(arms) > FEW and side.least >= 0.0 and flat(choice, main):
+        prior[0], cold = precision(sums), MILD
     fit = regression(sums, prior)
     if side.costs is not None and _sum(sums.rewarded) <= 0.0:  # nobody knows yet what a cost is beside a reward
         fit = fit._replace(noise=max(fit.noise, pool(sums).noise ** 2))
@@ -83,7 +83,7 @@ def auto(sums: Sums, settings: Settings, arms: Arms, side: Side | None = None) -
     theta, cov = back(fit.theta, fit.noise * fit.inverse, t)
     numbers = np.empty(NUMBERS)
     numbers[NOISE], numbers[OPTIMISM], numbers[EASE] = fit.noise, OPTIMISTIC, EASY
-    numbers[TEMPERATURE] = math.sqrt(cold * cold + heat / (1.0 + max(_sum(sums.rewarded), 0.0)))
+    numbers[TEMPERATURE] = math.sqrt(cold * cold + HEAT / (1.0 + max(_sum(sums.rewarded), 0.0)))
     par, dof = np.zeros((sums.n.size, 3)), np.full(sums.n.size, np.inf)
     par[:, 0] = np.minimum(least, 1.0 / max(len(arms), 1))
     if side.watch is not None:
