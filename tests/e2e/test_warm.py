@@ -7,6 +7,7 @@ import multiprocessing
 import pkgutil
 
 import bandits
+from bandits.warmup import CHOOSING
 from service.serving.personalizer import Mode
 from service.serving.token import from_text
 from service.store.embedded import Embedded
@@ -33,10 +34,14 @@ def _compiled() -> set[str]:
     return found
 
 
-def _serve(url: str) -> set[str]:
-    """What was compiled after the warm-up, by a process that serves all there is."""
-    from bandits.warmup import warm
+def _serve(url: str) -> tuple[set[str], set[str]]:
+    """By a process that serves all there is: what was compiled after the warm-up, and the modules warmed for choices."""
+    from bandits.warmup import waits, warm, warm_choices
 
+    asked = set()
+    waits.append(lambda module, _: asked.add(module))
+    warm_choices()
+    waits.clear()
     warm()
     before = _compiled()
     with stage(url) as world:
@@ -51,9 +56,11 @@ def _serve(url: str) -> set[str]:
         world.settle()
         for name in ALGORITHMS:
             server.experiments.report(name)
-    return _compiled() - before
+    return _compiled() - before, asked
 
 
 def test_nothing_is_compiled_after_the_warm_up(valkey: Embedded) -> None:
     with multiprocessing.get_context("spawn").Pool(1) as pool:
-        assert pool.apply(_serve, (valkey.url,)) == set()
+        compiled, chose = pool.apply(_serve, (valkey.url,))
+    assert not compiled
+    assert chose == set(CHOOSING)  # what a first start compiles before it serves
