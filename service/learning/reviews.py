@@ -19,7 +19,7 @@ from bandits import recall
 from bandits.auto import Side, chosen
 from bandits.buckets import fine_width
 from bandits.cells import HISTORY, POLICY
-from bandits.evidence import Choice
+from bandits.evidence import RIDGES, Choice
 from bandits.memory import look
 from bandits.policy import POLICIES
 from bandits.recall import Recall
@@ -141,6 +141,8 @@ def _look(state: State, experiment: Experiment, segment: int, known: Finding | N
     if trials >= again:
         weights = aged(recall.weights(past, state), state, experiment, now_ms)
         choice = chosen(state.sums(segment, weights), state.rules.design)
+        if found.story.inside:  # for some visitors something changed: features matter, whatever is left tells of them
+            choice = choice._replace(ridge=min(choice.ridge, RIDGES[-1]))
         again = trials + max(LEAST // 2, trials // CHOICE_SHARE)
     return Finding(choice.ridge, None if math.isinf(choice.ratio) else choice.ratio, again, past)
 
