@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from loadtest.learning import compare
+from loadtest.learning import compare, policies
 from loadtest.learning.compare import Ratio, Result
 from loadtest.learning.problems.table import FAMILIES, PROBLEMS
 
@@ -91,7 +91,7 @@ def families(found: Sequence[Result], policy: str) -> list[dict[str, object]]:
 
 
 def summary(found: Sequence[Result], policy: str) -> dict[str, object]:
-    """The last line of --json."""
+    """The last line of --json. `alone`: the same mean for each peer, had it been chosen beforehand, beside the toughest of all."""
     ratios = compare.ratios(found, policy)
     worst = max(ratios, key=lambda r: r.value, default=None)
     return {
@@ -99,9 +99,16 @@ def summary(found: Sequence[Result], policy: str) -> dict[str, object]:
         **_judged(ratios),
         "late": _judged(compare.ratios(found, policy, "late")),
         "worst_problem": None if worst is None else worst.problem,
+        "alone": {
+            peer: overall(compare.ratios(found, peer)) for peer in sorted({r.policy for r in found} - _levers(found))
+        },
         "above_one_by_2se": [r.problem for r in ratios if r.above_one],
         "ratios": {r.problem: {"peer": r.peer, "ratio": r.value, "se": r.se} for r in ratios},
     }
+
+
+def _levers(found: Sequence[Result]) -> set[str]:
+    return {r.policy for r in found if policies.is_lever(r.policy)}
 
 
 def _judged(ratios: Sequence[Ratio]) -> dict[str, object]:

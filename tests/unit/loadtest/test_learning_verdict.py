@@ -63,6 +63,7 @@ def test_the_summary_names_what_is_behind_and_the_worst() -> None:
     assert made["without_tutorial"] == pytest.approx(2.0)
     assert (made["worst_problem"], made["worst"], made["behind"]) == ("hills", pytest.approx(2.0), ["quadratic"])
     assert made["above_one_by_2se"] == ["hills"]
+    assert made["alone"] == {"x": pytest.approx(1.0), "y": pytest.approx(2.0)}
     lines = verdict.families(found, "lever")
     assert [(line["family"], line["behind"], line["problems"]) for line in lines] == [
         ("tutorial", False, ["news"]), ("quadratic", True, ["hills"]),
