@@ -114,12 +114,14 @@ def test_an_experiment_is_paused_resumed_and_edited(told: Told, seen: dict[str, 
     assert "Segment paid" in seen["context"]
     assert seen["sameElement"]  # nothing is made anew, so nothing flickers
     assert re.search(r", slow: [1-9]\d* trials do not count", seen["excluded"])
+    assert eventually(
+        lambda: "description: How the shop opens." in told.get("experiments/shop")["experiment"]["config"]
+    )
     config = told.get("experiments/shop")["experiment"]["config"]
     line = 1 + config.split("\n").index("holdout: {share: 0.3}")
     assert [text.startswith(f"line {line} holdout.share: ") for text in seen["wrongs"]] == [True]
     assert seen["jumped"] == "holdout: {share: 3}"
     assert seen["done"].endswith("is in force.")
-    assert "description: How the shop opens." in config
     assert "state: active  # since Monday" in config
     assert "+ description: How the shop opens." in seen["difference"]
     assert "- description: What the shop opens with." in seen["difference"]
