@@ -48,6 +48,7 @@ class Contestant:
     setting: str  # "" for those that do nothing
     pids: tuple[int, ...]  # of all its processes
     drive: Drive
+    served: Callable[[], int] | None = None  # how many it says that it answered, where the driver cannot tell
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -101,10 +102,13 @@ def contest(settings: Sequence[Setting], rounds: int, calls: int) -> list[dict[s
 
 
 def _turn(one: Contestant, calls: int) -> tuple[float, ...]:
+    counted = 0 if one.served is None else processes.settled(one.served)
     before = processes.cpu_s(*one.pids)
     driven = one.drive(calls)
     time.sleep(0.3)  # what it put off is its own as well
     cpu = (processes.cpu_s(*one.pids) - before) / calls * 1e6
+    if one.served is not None and (answered := processes.settled(one.served) - counted) < calls:
+        raise h2load.DriverError(f"{one.name}, {one.setting}: {answered} of {calls} calls were answered with a choice")
     return driven.rps, cpu, summaries.quantile(driven.latencies_us, 0.5) / 1000
 
 
@@ -128,7 +132,7 @@ def _players(setting: Setting, lever: Stand, rival: BanditDB | None, scratch: Pa
     pids = (lever.worker, lever.web_pid, lever.store)
     made = [
         Contestant(WEB, name, pids, _over_http(lever.web, "/v1/select", http, lever.other, scratch)),
-        Contestant("lever grpc", name, pids, _over_grpc(lever.address, grpc, lever.other, scratch)),
+        Contestant("lever grpc", name, pids, _over_grpc(lever.address, grpc, lever.other, scratch), lever.served),
     ]
     if rival is not None:
         rival.campaign(name, algorithm, arms, rows)
