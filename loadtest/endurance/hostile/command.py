@@ -8,7 +8,7 @@ the attacker itself takes. `choices_p99_ratio_beside` is to a server that nobody
 attacker's weight: one that takes as much CPU (`attacker_cpu_share`, of one core) and sends nothing.
 
 Some attacks reach nothing but grpc's core. For those `bare_p99_ms` says what callers of an empty server of the same library notice,
-before and during the same attack: what is left there no code of a server's own can mend.
+before and during the same attack: what both notice is the core's, what only Lever does is its own.
 """
 
 from __future__ import annotations
