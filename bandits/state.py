@@ -5,7 +5,7 @@ A (bucket, segment, arm) gets a block with its first row; `index` says where. Sa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -276,31 +276,35 @@ class State:
     def restore(cls, rules: Rules, fields: Mapping[str, bytes]) -> State:
         """The state whose `fields()` these are. ValueError where they are not such fields."""
         state = cls(rules)
-        keys = {name: [int(p) for p in name[2:].split("/")] for name in fields if name[:2] in ("c/", "d/")}
-        state._rearrange(_disjoint(Bucket(k[0], k[1]) for k in keys.values()))
-        at = {b: i for i, b in enumerate(state.buckets)}
-        places = [(at[Bucket(k[0], k[1])], k[2], k[3]) for name, k in keys.items() if name[0] == "c"]
-        if places:
-            period, segment, arm = (np.array(c, np.int64) for c in zip(*places, strict=True))
-            state._allocate(period, segment, arm)
+        takers = {kind: part.restore for part in (state.subjects, state.guarded, state.periods) for kind in part.KINDS}
+        own: list[tuple[str, list[int], bytes]] = []  # of this class: blocks and delays
         for name, value in fields.items():
-            state._restore_field(name, value, at)
+            kind, *rest = name.split("/")
+            key = list(map(int, rest))
+            if kind in takers:
+                takers[kind](kind, tuple(key), value)
+            elif kind in ("c", "d"):
+                own.append((kind, key, value))
+            else:
+                raise ValueError(f"unknown field {name!r}")
+        state._restore(own)
         return state
 
-    def _restore_field(self, name: str, value: bytes, at: Mapping[Bucket, int]) -> None:
-        if any(part.restore(name, value) for part in (self.subjects, self.guarded, self.periods)):
-            return
-        kind, *rest = name.split("/")
-        key = [int(p) for p in rest]
-        if kind == "c":
-            row = int(self.index[at[Bucket(key[0], key[1])], key[2], key[3]])
+    def _restore(self, fields: Sequence[tuple[str, list[int], bytes]]) -> None:
+        self._rearrange(_disjoint(Bucket(key[0], key[1]) for _, key, _ in fields))
+        at = {tuple(bucket): i for i, bucket in enumerate(self.buckets)}
+        places = [(at[key[0], key[1]], key[2], key[3]) for kind, key, _ in fields if kind == "c"]
+        if places:
+            period, segment, arm = (np.array(c, np.int64) for c in zip(*places, strict=True))
+            self._allocate(period, segment, arm)
+        for kind, key, value in fields:
+            if kind == "d":
+                fill(self.delays[at[key[0], key[1]], key[2]], value)
+                continue
+            row = int(self.index[at[key[0], key[1]], key[2], key[3]])
             size = int(np.frombuffer(value, "<u4", 1)[0])
             fill(self.counts[row], value[4 : 4 + 8 * size])
             fill(self.learn[row], value[4 + 8 * size :])
-        elif kind == "d":
-            fill(self.delays[at[Bucket(key[0], key[1])], key[2]], value)
-        else:
-            raise ValueError(f"unknown field {name!r}")
 
 
 def _disjoint(buckets: Iterable[Bucket]) -> list[Bucket]:

@@ -26,11 +26,14 @@ from service.learning.loop import Loop
 from service.learning.publisher import Publisher
 from service.learning.quarantine import Quarantine
 from service.learning.replica import Replica
+from service.learning.sharing.pace import WINDOW_S, Pace
+from service.learning.sharing.sharing import Sharing
 from service.learning.snapshot_file import SnapshotFile
 from service.serving.published import Published
 from service.serving.snapshot import Snapshot
 from service.serving.store_clock import StoreClock
 from service.store.contract import Store
+from service.store.sharing.states import States
 from service.telemetry.metrics import Metrics
 
 T = TypeVar("T")
@@ -53,6 +56,7 @@ class Feed:
         agreement = agreement or Agreement()
         self._meet, self._met = agreement.meet, False
         self.refused: LeverError | None = None  # why nothing is read from this store, nor written to it
+        self._store = store
         self._directory = directory
         self._clock = clock
         self._metrics = metrics
@@ -70,6 +74,7 @@ class Feed:
         self._folding = threading.Lock()  # held while replicas and snapshots change
         self._reached: bool | None = None  # whether the last poll found the store; None: there was none yet
         self._begun = self._done = 0  # number of the newest poll that began, and of the newest that succeeded
+        self._wanted = 0  # number of the poll that somebody waits for
         self._stopped = False
         self._turn = threading.Condition()
 
@@ -98,6 +103,11 @@ class Feed:
                 return
             if self.waiting():
                 time.sleep(0.05)
+
+    def share(self, states: States, rows_s: float, window_s: float = WINDOW_S) -> None:
+        """From so many rows a second on one server adds up for all. Call it before `start`."""
+        pace = Pace(rows_s, window_s)
+        self._follower.sharing = Sharing(states, self._store, self._metrics, pace)
 
     def turn(self) -> None:
         """A turn of both threads in the caller's own, for a feed that was not started: what was decided is stored and folded."""
@@ -130,7 +140,7 @@ class Feed:
         """Return once everything that the store has now is folded and published, or raise UnavailableError."""
         with self._turn:
             # The poll under way may have read before what we wait for; the one after it cannot have.
-            wanted = self._begun + 1
+            wanted = self._wanted = self._begun + 1
             self._polling.nudge()
             if not self._turn.wait_for(lambda: self._done >= wanted or self._stopped, timeout_s):
                 raise UnavailableError("the store does not answer")
@@ -211,13 +221,14 @@ class Feed:
 
     def _read(self) -> bool:
         """One poll; true if there is more to read at once."""
-        poll = self._follower.poll()
+        poll = self._follower.poll(whole=self._done < self._wanted)
         self._directory.away = False
         with self._folding:
             if self._follower.take(poll):
                 self._store_reached(len(poll.registry))
             self._directory.parted = self._follower.away
             if not poll.more:
+                self._follower.share(poll.now)
                 self._look_after(poll.now)
                 self._publish()
                 self._gauges.current(self._current(), self._checkpoints.diverged)

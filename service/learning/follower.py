@@ -20,6 +20,7 @@ from service.learning.gauges import Gauges
 from service.learning.publisher import Publisher
 from service.learning.quarantine import Quarantine
 from service.learning.replica import Replica
+from service.learning.sharing.sharing import Sharing
 from service.serving.store_clock import StoreClock
 from service.store.contract import NOWHERE, START, Loaded, LostError, PartAwayError, Poll, Store
 from service.store.scripts import order
@@ -48,14 +49,18 @@ class Follower:
         self._log = structlog.get_logger("lever.feed")
         self.replicas: dict[str, Replica] = {}
         self.away: frozenset[str] = frozenset()  # those whose part of the store is away, as of the last poll
+        self.sharing: Sharing | None = None  # of what one server adds up for all, if that is wanted
         self._session: int | None = None  # of the store that they follow; None: the next poll loads everything anew
         self._sessions: dict[str, int] = {}  # those over which they were loaded, by uid
         self._told: frozenset[str] = frozenset()  # `away`, as it was last told
 
-    def poll(self) -> Poll:
-        """What is new in the store. UnavailableError; then the next one starts anew."""
+    def poll(self, *, whole: bool = False) -> Poll:
+        """What is new in the store; of what another server adds up only if `whole`. UnavailableError; then the next one starts anew."""
         asked = time.monotonic_ns()
         cursors = {} if self._session is None else {uid: replica.cursor for uid, replica in self.replicas.items()}
+        if self.sharing is not None and not whole:
+            for uid in self.sharing.loading:
+                cursors.pop(uid, None)
         poll = self._store.poll(cursors, _ENTRIES)
         self._clock.set(poll.now, asked, time.monotonic_ns())
         self._gauges.evicts(poll.eviction)
@@ -90,6 +95,17 @@ class Follower:
             with self.contained(uid):
                 replica.fold(entries)
                 self._checkpoints.send(replica)
+
+    def share(self, now_ms: int) -> None:
+        """Offer what this server adds up for all, load what another one does. What is in dispute each goes on adding up."""
+        if self.sharing is None:
+            return
+        for uid, replica in list(self.replicas.items()):
+            if uid in self.away or not replica.begun or self._checkpoints.diverged(uid):
+                self.sharing.stop(uid)
+                continue
+            with self.contained(uid):
+                self.replicas[uid] = self.sharing.turn(replica, now_ms)
 
     def _begin(self, uid: str, session: int) -> None:
         if session == NOWHERE:
@@ -206,5 +222,7 @@ class Follower:
         self._publisher.forget(uid)
         self._quarantine.forget(uid)
         self._checkpoints.forget(uid)
+        if self.sharing is not None:
+            self.sharing.forget(uid)
         if name is not None:
             self._gauges.deleted(name, self.replicas.values())

@@ -38,7 +38,8 @@ class Gauges:
             self.tell(name, lost=0, unreadable=0, divergence=diverged)
             metrics.features_clipped.add((name,), 0)
             metrics.features_unknown.add((name,), 0)
-            metrics.log_ends_lost.add((name,), 0)
+            for counter in (metrics.log_ends_lost, metrics.states_offered, metrics.states_loaded):
+                counter.add((name,), 0)
             for cause in _DROPPED:
                 metrics.trials_dropped.add((name, cause), 0)
 

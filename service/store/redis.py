@@ -1,4 +1,4 @@
-"""The store on Redis or Valkey >= 6.2: streams, hashes and eight Lua scripts.
+"""The store on Redis or Valkey >= 6.2: streams, hashes and nine Lua scripts.
 
 Nothing is retried here: every call is safe to send again, and only the caller knows whether it still wants to.
 Safe for any number of threads.
@@ -42,6 +42,7 @@ from service.store.scripts import (
     pairs,
     seed_arguments,
 )
+from service.store.sharing.states import States
 from service.store.wire.link import Given, Link
 from service.store.wire.watch import told
 from service.store.wire.wire import Wire
@@ -74,6 +75,7 @@ class RedisStore:
         else:
             self._link = Given(url_or_client.connection_pool, replicas)
         self.journal = RedisJournal(lambda: self._wire, self._keys)
+        self.states = States(lambda: self._bulk, self._keys)
         self._poller = Poller(self._link, self._keys)
         self._put = Script.load("put")
         self._delete = Script.load("delete")

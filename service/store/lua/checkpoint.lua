@@ -11,17 +11,10 @@
 --       heal 1: what is stored is no good; replace it whole, wherever it stands, and trim nothing
 -- reply STORED | SAME | DIVERGED | STALE
 
-local CHUNK = 6000 -- arguments of one command, below what Lua's stack takes (about 7,900)
 local BESIDE, SAMPLES = 30, 16 -- bytes that an engine keeps beside an entry's own; entries whose size is looked at
 local id, base, digest, keep, heal = ARGV[1], ARGV[2], ARGV[5], ARGV[6], ARGV[7] == '1'
 local most, removals = tonumber(ARGV[8]), tonumber(ARGV[9])
 local log, key = KEYS[2], KEYS[3]
-
-local function chunked(command, from, to) -- the arguments ARGV[from..to], an even number a call
-  for at = from, to, CHUNK do
-    redis.call(command, key, unpack(ARGV, at, math.min(at + CHUNK - 1, to)))
-  end
-end
 
 -- Where a log of `most` bytes would begin, by the sizes of some entries that lie evenly in its time. Every checkpoint
 -- looks again, so that what was judged wrong by a little is put right by the next.
@@ -61,8 +54,8 @@ redis.call('HSET', key, 'id', id)
 if base == '' then redis.call('UNLINK', key) end
 redis.call('HSET', key, 'id', id, 'previous', previous or '', 'rows', ARGV[3], 'size', ARGV[4], 'digest', digest)
 redis.call('HSET', key, 'check', seal(table.concat({id, ARGV[3], ARGV[4], digest}, ':')))
-chunked('HDEL', 10, 9 + removals)
-chunked('HSET', 10 + removals, #ARGV)
+chunked('HDEL', key, 10, 9 + removals)
+chunked('HSET', key, 10 + removals, #ARGV)
 local needs = redis.call('HGET', KEYS[1], 'needs')
 if previous and not (needs and below(id, needs)) then
   local oldest = keep .. '-0'

@@ -9,7 +9,6 @@
 --       other       hash    checkpoints of other formats: they go
 -- reply OK | SAME (this very write was already made) | CONFLICT (something is there)
 
-local CHUNK = 6000 -- as in checkpoint.lua
 local version, record, epoch, digest = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[6]
 
 if redis.call('EXISTS', KEYS[1], KEYS[3]) > 0 then
@@ -29,7 +28,5 @@ if redis.call('EXISTS', KEYS[5]) == 1 then redis.call('RENAME', KEYS[5], KEYS[3]
 local id = redis.call('XADD', KEYS[3], '*', 'c', record, 'b', '1', 'k', seal('c;1;' .. record))
 local check = seal(table.concat({id, ARGV[4], ARGV[5], digest}, ':'))
 redis.call('HSET', KEYS[4], 'id', id, 'previous', '', 'rows', ARGV[4], 'size', ARGV[5], 'digest', digest, 'check', check)
-for at = 7, #ARGV, CHUNK do
-  redis.call('HSET', KEYS[4], unpack(ARGV, at, math.min(at + CHUNK - 1, #ARGV)))
-end
+chunked('HSET', KEYS[4], 7, #ARGV)
 return 'OK'
