@@ -11,27 +11,10 @@
 --       heal 1: what is stored is no good; replace it whole, wherever it stands, and trim nothing
 -- reply STORED | SAME | DIVERGED | STALE
 
-local BESIDE, SAMPLES = 30, 16 -- bytes that an engine keeps beside an entry's own; entries whose size is looked at
-local CHUNK = 6000 -- arguments of one command, below what Lua's stack takes (about 7,900)
 local LEAST = 10000 -- entries that may be trimmed at once
 local id, base, digest, keep, heal = ARGV[1], ARGV[2], ARGV[5], ARGV[6], ARGV[7] == '1'
 local most, removals = tonumber(ARGV[8]), tonumber(ARGV[9])
 local log, key = KEYS[2], KEYS[3]
-
--- Where a log of `most` bytes would begin, by the sizes of some entries that lie evenly in its time. Every checkpoint
--- looks again, so that what was judged wrong by a little is put right by the next.
-local function fitting()
-  local from = string.match(redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1][1], '^%d+')
-  local to, bytes = string.match(id, '^%d+'), 0
-  for i = 0, SAMPLES - 1 do
-    local at = string.format('%.0f-0', math.floor(from + (to - from) * i / SAMPLES))
-    bytes = bytes + BESIDE
-    for _, part in ipairs(redis.call('XRANGE', log, at, '+', 'COUNT', 1)[1][2]) do bytes = bytes + #part end
-local function chunked(command, from, to) -- the arguments ARGV[from..to], an even number a call
-  for at = from, to, CHUNK do
-    redis.call(command, key, unpack(ARGV, at, math.min(at + CHUNK - 1, to)))
-  end
-end
 
 -- How many bytes were written before the first entry from a time on; a version that did not count wrote none.
 local function before(time)

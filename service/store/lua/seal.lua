@@ -1,6 +1,5 @@
--- Begins every script: the checksum of what is written, as service/store/entries.py reads it, the order of stream ids, and
+-- Begins every script: how entries are written, with the checksum that service/store/entries.py reads, the order of ids, and
 -- commands with any number of arguments.
--- Begins every script: how entries are written, with the checksum that service/store/entries.py reads, and the order of ids.
 -- The checksum is there to find damage, not forgery: "1", its format, and 48 bits of SHA-1.
 
 local function seal(text) return '1' .. string.sub(redis.sha1hex(text), 1, 12) end
@@ -18,6 +17,8 @@ local function chunked(command, key, from, to) -- the arguments ARGV[from..to], 
   for at = from, to, CHUNK do
     redis.call(command, key, unpack(ARGV, at, math.min(at + CHUNK - 1, to)))
   end
+end
+
 local BESIDE = 44 -- bytes that an engine keeps beside an entry's own, and those of n
 
 local function weight(fields) -- the bytes of an entry

@@ -9,8 +9,6 @@
 --       other       hash    checkpoints of other formats: they go
 -- reply OK | SAME (this very write was already made) | CONFLICT (something is there)
 
-local version, record, epoch, digest = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[6]
-local CHUNK = 6000 -- as in checkpoint.lua
 local version, record, epoch, rows, size, digest = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[5], ARGV[6], ARGV[7]
 
 if redis.call('EXISTS', KEYS[1], KEYS[3]) > 0 then
@@ -27,14 +25,8 @@ redis.call('HSET', KEYS[1], 'version', version, 'record', record, 'epoch', strin
 redis.call('UNLINK', KEYS[2], KEYS[4], unpack(KEYS, 6))
 redis.call('HSET', KEYS[2], version, record)
 if redis.call('EXISTS', KEYS[5]) == 1 then redis.call('RENAME', KEYS[5], KEYS[3]) end
-local id = redis.call('XADD', KEYS[3], '*', 'c', record, 'b', '1', 'k', seal('c;1;' .. record))
-local check = seal(table.concat({id, ARGV[4], ARGV[5], digest}, ':'))
-redis.call('HSET', KEYS[4], 'id', id, 'previous', '', 'rows', ARGV[4], 'size', ARGV[5], 'digest', digest, 'check', check)
-chunked('HSET', KEYS[4], 7, #ARGV)
 local id = write(KEYS[1], KEYS[3], 'c', record, 'b', '1', 'k', seal('c;1;' .. record))
 local check = seal(table.concat({id, rows, size, digest}, ':'))
 redis.call('HSET', KEYS[4], 'id', id, 'previous', '', 'rows', rows, 'size', size, 'digest', digest, 'check', check)
-for at = 8, #ARGV, CHUNK do
-  redis.call('HSET', KEYS[4], unpack(ARGV, at, math.min(at + CHUNK - 1, #ARGV)))
-end
+chunked('HSET', KEYS[4], 8, #ARGV)
 return 'OK'
