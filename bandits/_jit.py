@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import numba
 from numba import types
+from numba.extending import intrinsic
 
 from bandits._parts import Compiling, obstacle
 
@@ -44,7 +45,7 @@ INT = types.int64
 FLOAT = types.float64
 
 
-def jit(function: F) -> F:
+def jit(function: F, *, inside: bool = False) -> F:
     """Compile a part of kernels; like them it keeps the interpreter lock unless the kernel says otherwise.
 
     Called from Python, as tests do, it is compiled by itself.
@@ -53,12 +54,35 @@ def jit(function: F) -> F:
     if obstacle():
         return cast("F", alone)
     options: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    part: Any = numba.njit(error_model="numpy", **options)(function)
+    part: Any = numba.njit(error_model="numpy", forceinline=inside, **options)(function)
     part._compile_for_args = lambda *_: alone  # noqa: SLF001 - the dispatcher calls what it gets
     # Compiled for another one that is called from Python, it has no way in from there either: to let the dispatcher know it
     # would be to have the next such call jump to nowhere.
     part.add_overload = lambda compiled: part.overloads.update({tuple(compiled.signature.args): compiled})
     return cast("F", part)
+
+
+def inlined(function: F) -> F:
+    """Compile a part that every choice passes once: it becomes one with what calls it, without a call and its arguments."""
+    return jit(function, inside=True)
+
+
+def _uncounted(_: Any, array: Any) -> Any:
+    """The same array without a count of who holds it: its slices and the parts that it is given to need not count either.
+
+    Two atomic operations for each were a fifth of a choice. Only for what a part was given: its caller holds that meanwhile,
+    while a kernel's own array may be gone once its name is not used any more.
+    """
+
+    def made(context: Any, builder: Any, _: Any, args: Any) -> Any:
+        found = context.make_array(array)(context, builder, args[0])
+        found.meminfo, found.parent = found.meminfo.type(None), found.parent.type(None)
+        return found._getvalue()  # noqa: SLF001 - as Numba's own do
+
+    return array(array), made
+
+
+borrowed: Any = intrinsic(_uncounted)  # from an array to an array
 
 
 class Kernel(NamedTuple):

@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits._jit import jit
+from bandits._jit import inlined, jit
 
 POINTS = 32
 
@@ -30,27 +30,49 @@ def half_normal(points: int) -> NDArray[np.float64]:
     return grid
 
 
-@jit
+@inlined
 def shares(
-    centre: NDArray[np.float64], width: NDArray[np.float64], grid: NDArray[np.float64], out: NDArray[np.float64]
+    centre: NDArray[np.float64],
+    width: NDArray[np.float64],
+    grid: NDArray[np.float64],
+    best: NDArray[np.float64],
+    out: NDArray[np.float64],
 ) -> None:
     """Fill out (f8[n]) with the share of grid points at which each line centre + z width is highest, ties split.
 
-    Plain n x 32 comparisons: from 3 to 200 arms faster than passes of vector code, and ties are exact.
+    best (f8[grid.size]) is overwritten with the highest at each point. Loops over points are vector code.
     """
-    n, part = centre.size, 1.0 / grid.size
+    n, points, total = centre.size, grid.size, 0
+    best[:] = -np.inf
+    for k in range(n):
+        c, w = centre[k], width[k]
+        for i in range(points):
+            value = c + grid[i] * w
+            best[i] = max(best[i], value)
+    for k in range(n):
+        c, w, count = centre[k], width[k], 0
+        for i in range(points):
+            count += c + grid[i] * w == best[i]
+        out[k] = count / points
+        total += count
+    if total != points:
+        split(centre, width, grid, best, out)
+
+
+@jit
+def split(
+    centre: NDArray[np.float64],
+    width: NDArray[np.float64],
+    grid: NDArray[np.float64],
+    best: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None:
+    """The same where several are highest at some point."""
     out[:] = 0.0
-    for z in grid:
-        best, winner, ties = centre[0] + z * width[0], 0, 1
-        for k in range(1, n):
-            value = centre[k] + z * width[k]
-            if value > best:
-                best, winner, ties = value, k, 1
-            elif value == best:
-                ties += 1
-        if ties == 1:
-            out[winner] += part
-        else:
-            for k in range(n):
-                if centre[k] + z * width[k] == best:
-                    out[k] += part / ties
+    for i in range(grid.size):
+        ties = 0
+        for k in range(centre.size):
+            ties += centre[k] + grid[i] * width[k] == best[i]
+        for k in range(centre.size):
+            if centre[k] + grid[i] * width[k] == best[i]:
+                out[k] += 1.0 / (ties * grid.size)

@@ -15,7 +15,9 @@ from bandits._jit import (
     INTS_OUT,
     WORD,
     WORDS,
+    borrowed,
     entry,
+    inlined,
     jit,
 )
 from bandits.draw import race
@@ -23,9 +25,9 @@ from bandits.expansion import expand
 from bandits.layout import X_SCALE
 from bandits.linucb import shares
 from bandits.optimist import optimistic
-from bandits.posterior import ALPHA, ARMS, COLUMNS, FLOOR, GRID, HEADER, KIND, LAW, LEAST, MAINS, TERMS, Kind
+from bandits.posterior import ALPHA, ARMS, BLOCK, COLUMNS, FLOOR, GRID, HEADER, KIND, LAW, LEAST, MAINS, TERMS, Kind
 from bandits.revenue import product_shares
-from bandits.scores import scores
+from bandits.scores import blocks, scores
 from bandits.squarecb import inverse_gaps
 
 Floats = NDArray[np.float64]
@@ -36,25 +38,31 @@ LINUCB, LINTS = int(Kind.LINUCB), int(Kind.LINTS)
 SQUARECB, REVENUE, OPTIMIST = int(Kind.SQUARECB), int(Kind.REVENUE), int(Kind.OPTIMIST)
 
 CELL = 1.0 / X_SCALE  # what a feature's unit is worth
+SCORED = 3  # numbers of an arm that a pmf is made of, at the most
 
 
-@jit
-def features(packed: Floats, x: NDArray[np.int16]) -> Floats:
-    """What the scores are linear in, units of 1: x (i2[<= F], units of 2^-12), or its learning columns."""
-    mains, terms = int(packed[MAINS]), int(packed[TERMS])
+@inlined
+def room(packed: Floats) -> Floats:
+    """What a choice writes its intermediate results into: values of the columns, then what `masses` needs."""
+    arms, size = int(packed[ARMS]), BLOCK * blocks(packed)
+    return np.empty(size + size * arms + SCORED * arms + int(packed[GRID]))
+
+
+@inlined
+def features(packed: Floats, x: NDArray[np.int16], values: Floats) -> None:
+    """What the scores are linear in, units of 1: x (i2[<= F], units of 2^-12), or its learning columns; padded with 0."""
+    columns, mains, terms = int(packed[COLUMNS]), int(packed[MAINS]), int(packed[TERMS])
+    values[:] = 0.0
     if terms == 0:
-        values = np.empty(x.size)
-        for j in range(x.size):
+        for j in range(min(columns, x.size)):
             values[j] = CELL * x[j]
-        return values
+        return
     end = packed.size - int(packed[GRID])
     start = end - 4 * terms
-    z = np.zeros(int(packed[COLUMNS]), np.int64)
+    z = np.zeros(columns, np.int64)
     expand(x, 0, packed[start - mains : start], packed[start:end].reshape(terms, 4), z)
-    values = np.empty(z.size)
-    for j in range(z.size):
+    for j in range(columns):
         values[j] = CELL * z[j]
-    return values
 
 
 @jit
@@ -68,12 +76,10 @@ def among_betas(packed: Floats, arms: NDArray[np.int64], out: Floats) -> None:
 
 
 @jit
-def among_students(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> None:
-    """Fill out with the probability of each score at x to be the greatest."""
+def among_students(packed: Floats, centre: Floats, variance: Floats, arms: NDArray[np.int64], out: Floats) -> None:
+    """Fill out with the probability of each score to be the greatest."""
     total = int(packed[ARMS])
     law = HEADER + LAW * total
-    centre, variance = np.empty(total), np.empty(total)
-    scores(packed, x, centre, variance)
     belief = np.empty((6, arms.size))
     for i in range(arms.size):
         k = arms[i]
@@ -96,28 +102,23 @@ def weighted(packed: Floats, arms: NDArray[np.int64], out: Floats) -> None:
         out[i] = out[i] / total if total > 0.0 else 1.0 / arms.size
 
 
-@jit
-def indexed(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> None:
-    """Fill out with the LinUCB pmf."""
-    total, points = int(packed[ARMS]), int(packed[GRID])
-    scored = np.empty((2, total))
-    centre, width = scored[0], scored[1]
-    scores(packed, x, centre, width)
+@inlined
+def indexed(packed: Floats, centre: Floats, width: Floats, arms: NDArray[np.int64], best: Floats, out: Floats) -> None:
+    """Fill out with the LinUCB pmf; width comes as the variances."""
     alpha, least, n = packed[ALPHA], packed[LEAST], arms.size
     for i in range(n):  # ascending, so that compacting in place never overwrites what is still needed
         k = arms[i]
         centre[i], width[i] = max(centre[k], least), alpha * np.sqrt(max(width[k], 0.0))
-    shares(centre[:n], width[:n], packed[packed.size - points :], out)
+    shares(centre[:n], width[:n], packed[packed.size - int(packed[GRID]) :], best, out)
 
 
 @jit
-def hopeful(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> None:
+def hopeful(
+    packed: Floats, centre: Floats, variance: Floats, least: Floats, arms: NDArray[np.int64], out: Floats
+) -> None:
     """Fill out with the optimist's pmf; the first parameter of an arm is its least chance."""
     n = arms.size
     numbers = packed[packed.size - int(packed[GRID]) :]
-    scored = np.empty((3, int(packed[ARMS])))
-    centre, variance, least = scored[0], scored[1], scored[2]
-    scores(packed, x, centre, variance)
     for i in range(n):  # ascending, so that compacting in place never overwrites what is still needed
         k = arms[i]
         centre[i], variance[i] = max(centre[k], packed[LEAST]), max(variance[k], 0.0)
@@ -126,10 +127,8 @@ def hopeful(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> 
 
 
 @jit
-def gapped(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> None:
+def gapped(packed: Floats, centre: Floats, arms: NDArray[np.int64], out: Floats) -> None:
     """Fill out with the SquareCB pmf."""
-    centre, variance = np.empty(int(packed[ARMS])), np.empty(int(packed[ARMS]))
-    scores(packed, x, centre, variance)
     for i in range(arms.size):
         centre[i] = centre[arms[i]]
     inverse_gaps(centre[: arms.size], packed[ALPHA], out)
@@ -145,28 +144,46 @@ def tried(packed: Floats, arms: NDArray[np.int64], out: Floats) -> None:
         out[i] = rest * out[i] + packed[HEADER + total + arms[i]]
 
 
-@jit
-def masses(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> None:
-    """Fill out (f8[n]) with the floored pmf over `arms` at x (units of 1)."""
+@inlined
+def among_scores(packed: Floats, x: Floats, work: Floats, arms: NDArray[np.int64], out: Floats) -> None:
+    """Fill out with the pmf of what is believed about scores at x."""
+    kind, total = int(packed[KIND]), int(packed[ARMS])
+    start = x.size * total
+    centre, variance = work[start : start + total], work[start + total : start + 2 * total]
+    rest = work[start + 2 * total :]  # `room` has as much as is needed
+    scores(packed, x, work[:start], centre, variance)
+    if kind == LINUCB:
+        indexed(packed, centre, variance, arms, rest[: int(packed[GRID])], out)
+    elif kind == SQUARECB:
+        gapped(packed, centre, arms, out)
+    elif kind == OPTIMIST:
+        hopeful(packed, centre, variance, rest[:total], arms, out)
+        tried(packed, arms, out)
+    else:
+        among_students(packed, centre, variance, arms, out)
+
+
+@inlined
+def believed(packed: Floats, x: Floats, work: Floats, arms: NDArray[np.int64], out: Floats) -> None:
+    """Fill out (f8[n]) with the pmf without its floor."""
     kind, n = int(packed[KIND]), arms.size
     if n == 1 or kind == UNIFORM:
         out[:] = 1.0 / n
     elif kind == FIXED:
         weighted(packed, arms, out)
-    elif kind == LINUCB:
-        indexed(packed, x, arms, out)
-    elif kind == SQUARECB:
-        gapped(packed, x, arms, out)
-    elif kind == OPTIMIST:
-        hopeful(packed, x, arms, out)
-        tried(packed, arms, out)
     elif kind == REVENUE:
         product_shares(packed, arms, out)
     elif kind == BETA:
         among_betas(packed, arms, out)
     else:
-        among_students(packed, x, arms, out)
-    floor = packed[FLOOR]
+        among_scores(packed, x, work, arms, out)
+
+
+@inlined
+def masses(packed: Floats, x: Floats, work: Floats, arms: NDArray[np.int64], out: Floats) -> None:
+    """Fill out (f8[n]) with the floored pmf over `arms` at x (units of 1); work is overwritten."""
+    believed(borrowed(packed), borrowed(x), borrowed(work), borrowed(arms), borrowed(out))
+    n, floor = arms.size, packed[FLOOR]
     for i in range(n):
         out[i] = (1.0 - floor) * out[i] + floor / n
 
@@ -179,7 +196,9 @@ def decide(packed: Floats, x: NDArray[np.int16], arms: NDArray[np.int64], unit: 
     arm numbers, ascending and below K; unit and salt are below 2^64. Any array but out may be read-only. Any
     policy works; for a context-free one a cached pmf and draw() are faster.
     """
-    masses(packed, features(packed, x), arms, out)
+    size, work = BLOCK * blocks(packed), room(packed)
+    features(packed, x, work[:size])
+    masses(packed, work[:size], work[size:], arms, out)
     return race(out, arms, np.uint64(unit), np.uint64(salt))
 
 
@@ -198,12 +217,18 @@ def without_lock(
 
     One kernel, as all that makes a pmf would be in each.
     """
-    kind, many = int(packed[KIND]), units.size > 0
-    out = np.empty(arms.size) if many else found
+    kind, many, size, work = int(packed[KIND]), units.size > 0, BLOCK * blocks(packed), room(packed)
+    values, out = work[:size], np.empty(arms.size) if many else found
+    if not many:
+        known = min(int(packed[COLUMNS]), x.size)
+        values[:] = 0.0
+        for j in range(known):
+            values[j] = x[j]
     for i in range(max(units.size, 1)):
+        if many:
+            features(packed, rows[i], values)
         if i == 0 or kind in (LINUCB, LINTS, SQUARECB, OPTIMIST):
-            # one place that asks for a pmf, for one type of x: a writable one
-            masses(packed, features(packed, rows[i]) if many else x.copy(), arms, out)
+            masses(packed, values, work[size:], arms, out)
         if many:
             winner = race(out, arms, units[i], np.uint64(salt))
             chosen[i] = winner

@@ -68,19 +68,25 @@ class Posterior(NamedTuple):
 
 
 # Layout of `packed`: HEADER numbers; par[3,K]; dof[K], ln density at 0 [K], reach[K] (zeros where no score is a
-# Student t, see student.laws); theta[d,K]; upper triangle of cov, column-major [d(d+1)/2, K]; place[F], terms[T,4] where
-# there are products; grid[G]. The arms are innermost so that loops over them are vector code. F is 0 where there
-# are no products.
+# Student t, see student.laws); theta[d,K]; upper triangle of cov; place[F], terms[T,4] where there are products; grid[G].
+# The arms are innermost so that loops over them are vector code. F is 0 where there are no products.
+# theta and cov are padded with zeros to a whole number of BLOCKs of columns. Of the triangle block g, columns j of
+# BLOCK, has BLOCK rows of equal length: column j of cov down to i = BLOCK (g + 1), [BLOCK, BLOCK (g + 1), K]. What is above
+# the diagonal is there twice its size, as a quadratic form takes it twice; what is below is 0.
+BLOCK = 4
 KIND, ARMS, COLUMNS, GRID, ALPHA, FLOOR, MAINS, TERMS, LEAST, HEADER = range(10)
 LAW, THETA = 3, 6  # rows of K numbers after the header: where dof and its constants begin, and theta
 
 
 @functools.cache
-def _triangle(columns: int) -> NDArray[np.int64]:
-    """Places of the upper triangle in a flat [d, d], column by column."""
-    at = np.array([i * columns + j for j in range(columns) for i in range(j + 1)], np.int64)
-    at.flags.writeable = False
-    return at
+def _triangle(columns: int) -> tuple[NDArray[np.int64], Floats]:
+    """Places of the packed triangle in a flat [d, d], and what is there is multiplied by: 2, 1 or 0."""
+    wide = -(-columns // BLOCK) * BLOCK
+    pairs = [(i, j) for j in range(wide) for i in range((j // BLOCK + 1) * BLOCK)]
+    at = np.array([i * columns + j if i <= j < columns else 0 for i, j in pairs], np.int64)
+    times = np.array([0.0 if i > j or j >= columns else 1.0 + (i < j) for i, j in pairs])
+    at.flags.writeable = times.flags.writeable = False
+    return at, times
 
 
 def charged(post: Posterior, costs: Floats | None) -> Posterior:
@@ -131,8 +137,10 @@ def pack(
     place, terms = (design.place, design.terms) if design is not None else (np.zeros(0), np.zeros((0, 4)))
     sizes = [len(place), len(terms)]
     header = np.array([kind, arms, columns, grid.size, alpha, floor, *sizes, least], dtype=np.float64)
-    triangle = np.ascontiguousarray(cov.reshape(arms, -1)[:, _triangle(columns)].T)
-    parts = [header, par.T.ravel(), law.ravel(), theta.T.ravel(), triangle.ravel(), place, terms.ravel(), grid]
+    at, times = _triangle(columns)
+    triangle = (cov.reshape(arms, -1)[:, at] * times).T
+    slopes = np.pad(theta.T, ((0, -columns % BLOCK), (0, 0)))
+    parts = [header, par.T.ravel(), law.ravel(), slopes.ravel(), triangle.ravel(), place, terms.ravel(), grid]
     packed: Floats = np.concatenate(parts, dtype=np.float64)
     for array in (par, theta, cov, dof, grid):
         array.flags.writeable = False

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bandits._jit import jit
 from bandits.belief import LEAST_B, Arms, Settings, context_free
 from bandits.draw import uniform
-from bandits.posterior import ARMS, HEADER, LAW, THETA, Floats, Kind, Posterior, Sums
+from bandits.posterior import ARMS, BLOCK, HEADER, LAW, THETA, Floats, Kind, Posterior, Sums
 from bandits.prior import Priors, with_priors
 
 DRAWS = 4096
@@ -84,7 +84,7 @@ def gamma_draw(shape: float, salt: int, draw: int, number: int) -> float:
 def product_draws(packed: Floats, arms: NDArray[np.int64], out: NDArray[np.float64]) -> None:
     """Fill out (f8[n, DRAWS]) with the draws of each arm's chance x value - cost: the same numbers for the same arm."""
     total = int(packed[ARMS])
-    theta, cov = HEADER + THETA * total, HEADER + (THETA + 1) * total
+    theta, cov = HEADER + THETA * total, HEADER + (THETA + BLOCK) * total
     for i in range(arms.size):
         k = arms[i]
         shape = 0.5 * packed[HEADER + LAW * total + k]

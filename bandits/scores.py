@@ -1,46 +1,48 @@
-"""Centre and variance of every arm's score at x, from a packed posterior."""
+"""Centre and variance of every arm's score at x, from a packed posterior (its layout: posterior.py)."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits._jit import jit
-from bandits.posterior import ARMS, COLUMNS, HEADER, THETA
+from bandits._jit import inlined, jit
+from bandits.posterior import ARMS, BLOCK, COLUMNS, HEADER, THETA
 
 Floats = NDArray[np.float64]
 
-FEW = 16  # below so many arms a loop over arms alone is too short for vector code
+
+@inlined
+def blocks(packed: Floats) -> int:
+    """How many BLOCKs of columns there are; x of the scores is so long, padded with zeros."""
+    return (int(packed[COLUMNS]) + BLOCK - 1) // BLOCK
 
 
-@jit
-def scores(packed: Floats, x: Floats, centre: Floats, variance: Floats) -> None:
-    """Fill centre and variance (f8[K]) with theta_k.x and x' cov_k x; zeros of x cost nothing.
+@inlined
+def scores(packed: Floats, x: Floats, work: Floats, centre: Floats, variance: Floats) -> None:
+    """Fill centre and variance (f8[K]) with theta_k.x and x' cov_k x.
 
-    x shorter than the posterior's d counts as padded with zeros; columns beyond d are not known yet and ignored.
+    x is f8[BLOCK * blocks], columns beyond d are not read; work (f8[x.size * K] or longer) is overwritten.
     """
-    arms, columns = int(packed[ARMS]), int(packed[COLUMNS])
+    arms, groups, filled = int(packed[ARMS]), x.size // BLOCK, 0
     start = HEADER + THETA * arms
-    theta = packed[start : start + columns * arms]
-    cov = packed[start + columns * arms : start + columns * (columns + 3) // 2 * arms]
-    size, filled = min(columns, x.size), 0
-    for j in range(size):
+    theta = packed[start : start + x.size * arms]
+    start += x.size * arms
+    cov = packed[start : start + BLOCK * BLOCK * arms * groups * (groups + 1) // 2]
+    for j in range(x.size):
         filled += x[j] != 0.0
     centre[:] = 0.0
     variance[:] = 0.0
-    if arms < FEW and 2 * filled > size:
-        by_row(theta, cov, x, size, centre, variance)
+    if 2 * filled > x.size:
+        by_block(theta, cov, x, work, centre, variance)
     else:
-        by_pair(theta, cov, x, size, centre, variance)
+        by_pair(theta, cov, x, work, centre, variance)
 
 
 @jit
-def by_pair(theta: Floats, cov: Floats, x: Floats, size: int, centre: Floats, variance: Floats) -> None:
-    """Pair by pair of the columns that are not zero."""
-    arms = centre.size
-    index = np.empty(size, np.int64)
-    count = 0
-    for j in range(size):
+def by_pair(theta: Floats, cov: Floats, x: Floats, index: Floats, centre: Floats, variance: Floats) -> None:
+    """Pair by pair of the columns that are not zero, whose numbers fill `index`."""
+    arms, count = centre.size, 0
+    for j in range(x.size):
         value = x[j]
         if value == 0.0:
             continue
@@ -49,32 +51,37 @@ def by_pair(theta: Floats, cov: Floats, x: Floats, size: int, centre: Floats, va
         row = theta[j * arms : (j + 1) * arms]
         for k in range(arms):
             centre[k] += value * row[k]
+        length = (j // BLOCK + 1) * BLOCK * arms
+        start = (j // BLOCK) * (BLOCK // 2) * length + (j % BLOCK) * length
         for p in range(count):
-            i = index[p]
-            factor = value * x[i] if i == j else 2.0 * value * x[i]
-            start = (j * (j + 1) // 2 + i) * arms
-            row = cov[start : start + arms]
+            i = int(index[p])
+            factor = value * x[i]
+            row = cov[start + i * arms : start + (i + 1) * arms]
             for k in range(arms):
                 variance[k] += factor * row[k]
 
 
-@jit
-def by_row(theta: Floats, cov: Floats, x: Floats, size: int, centre: Floats, variance: Floats) -> None:
-    """Row by row, over columns and arms at once: a loop over a few arms alone is no vector code."""
-    arms = centre.size
-    moved = np.zeros(size * arms)  # for column i and arm k: the sum of x_j cov_kji over j >= i
-    start = 0
-    for j in range(size):
-        value, width = x[j], (j + 1) * arms
-        row = cov[start : start + width]
-        for at in range(width):
-            moved[at] += value * row[at]
-        start += width
-    start = 0
-    for j in range(size):
-        value, at = x[j], j * arms
-        start += at
+@inlined
+def by_block(theta: Floats, cov: Floats, x: Floats, moved: Floats, centre: Floats, variance: Floats) -> None:
+    """Four columns at a time, over rows and arms at once: a loop over a few arms alone is no vector code.
+
+    The order of the sums is written out, so it is the same in every kernel and on every machine.
+    """
+    arms, start = centre.size, 0
+    wide = BLOCK * arms
+    moved[: x.size * arms] = 0.0  # for row i and arm k: the sum of x_j cov_kij
+    for g in range(x.size // BLOCK):
+        a, b, c, d = x[BLOCK * g], x[BLOCK * g + 1], x[BLOCK * g + 2], x[BLOCK * g + 3]
+        length = wide * (g + 1)
+        one, two = cov[start : start + length], cov[start + length : start + 2 * length]
+        start += 2 * length
+        three, four = cov[start : start + length], cov[start + length : start + 2 * length]
+        start += 2 * length
+        for at in range(length):
+            moved[at] += (a * one[at] + b * two[at]) + (c * three[at] + d * four[at])
+    for g in range(x.size // BLOCK):
+        a, b, c, d = x[BLOCK * g], x[BLOCK * g + 1], x[BLOCK * g + 2], x[BLOCK * g + 3]
+        m, t = moved[g * wide : (g + 1) * wide], theta[g * wide : (g + 1) * wide]
         for k in range(arms):
-            centre[k] += value * theta[at + k]
-            variance[k] += value * (2.0 * moved[at + k] - value * cov[start + k])
-        start += arms
+            centre[k] += (a * t[k] + b * t[arms + k]) + (c * t[2 * arms + k] + d * t[3 * arms + k])
+            variance[k] += (a * m[k] + b * m[arms + k]) + (c * m[2 * arms + k] + d * m[3 * arms + k])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -66,8 +67,19 @@ class Selected(msgspec.Struct):
     decisions: list[Chosen]
 
 
+_WHOLE = msgspec.json.Decoder(Select)
 _REQUEST = msgspec.json.Decoder(_Select)
 _CHOICE = msgspec.json.Decoder(Name | Choice)
+_ENCODE = msgspec.json.Encoder().encode
+
+
+def _read(body: bytes) -> tuple[Select, Sequence[str | Choice | Element]]:
+    """The request and its experiments: read, or where anything is wrong still unread, each to be judged for itself."""
+    try:
+        asked = _WHOLE.decode(body)
+    except (ValueError, RecursionError):
+        return elements(_REQUEST, body, "experiments")
+    return asked, asked.experiments
 
 
 class Choices:
@@ -78,18 +90,18 @@ class Choices:
 
     def select(self, request: Request) -> Reply:
         """Raises InvalidError and UnavailableError for the request as a whole."""
-        asked, experiments = elements(_REQUEST, request.body, "experiments")
+        asked, experiments = _read(request.body)
         check_subject("subject", asked.subject)
         self._backend.working()
-        chosen = [self._one(place, raw, asked, request.key) for place, raw in enumerate(experiments)]
-        return Reply(200, msgspec.json.encode(Selected(chosen)))
+        chosen = [self._one(place, one, asked, request.key) for place, one in enumerate(experiments)]
+        return Reply(200, _ENCODE(Selected(chosen)))
 
-    def _one(self, place: int, raw: Element, asked: Select, key: Key) -> Chosen:
+    def _one(self, place: int, given: str | Choice | Element, asked: Select, key: Key) -> Chosen:
         try:
-            given = decode(_CHOICE, raw)
+            read = decode(_CHOICE, given) if isinstance(given, bytes | msgspec.Raw) else given
         except LeverError as error:
             return Chosen("", error=described(placed(error, f"experiments[{place}]")))
-        one = Choice(given) if isinstance(given, str) else given
+        one = Choice(read) if isinstance(read, str) else read
         try:
             if key.public and (one.arms or one.mode == "preview"):
                 raise DeniedError("a public key cannot name arms, nor preview them")

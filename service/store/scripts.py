@@ -262,10 +262,10 @@ def checkpoint_arguments(checkpoint: Checkpoint) -> list[str | int | bytes]:
     return arguments + _fields(checkpoint)
 
 
-def seed_arguments(version: int, record: bytes, seed: Seed) -> list[str | int | bytes]:
-    """Arguments of seed.lua."""
+def seed_arguments(version: int, record: bytes, seed: Seed, staged: int) -> list[str | int | bytes]:
+    """Arguments of seed.lua; `staged`: the bytes of the log that was staged."""
     of = seed.checkpoint
-    return [version, record, seed.epoch, of.rows, of.size, of.digest, *_fields(of)]
+    return [version, record, seed.epoch, staged, of.rows, of.size, of.digest, *_fields(of)]
 
 
 def _fields(checkpoint: Checkpoint) -> list[str | int | bytes]:

@@ -1,4 +1,4 @@
--- Begins every script: the checksum of what is written, as service/store/entries.py reads it, the order of stream ids, and
+-- Begins every script: how entries are written, with the checksum that service/store/entries.py reads, the order of ids, and
 -- commands with any number of arguments.
 -- The checksum is there to find damage, not forgery: "1", its format, and 48 bits of SHA-1.
 
@@ -17,4 +17,19 @@ local function chunked(command, key, from, to) -- the arguments ARGV[from..to], 
   for at = from, to, CHUNK do
     redis.call(command, key, unpack(ARGV, at, math.min(at + CHUNK - 1, to)))
   end
+end
+
+local BESIDE = 44 -- bytes that an engine keeps beside an entry's own, and those of n
+
+local function weight(fields) -- the bytes of an entry
+  local bytes = BESIDE
+  for _, part in ipairs(fields) do bytes = bytes + #part end
+  return bytes
+end
+
+-- Appends an entry; its id. Each has n, how many bytes were written to this log before it: so checkpoint.lua finds where to cut.
+local function write(config, log, ...)
+  local before = tonumber(redis.call('HGET', config, 'bytes') or 0)
+  redis.call('HSET', config, 'bytes', string.format('%.0f', before + weight({...})))
+  return redis.call('XADD', log, '*', 'n', string.format('%.0f', before), ...)
 end

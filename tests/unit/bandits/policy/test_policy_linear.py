@@ -177,7 +177,7 @@ def test_shares_against_a_loop_with_ties(seed: int) -> None:
     n = int(rng.integers(1, 30))
     centre, width = rng.integers(-3, 4, n) / 4.0, rng.integers(0, 4, n) / 4.0  # small grids, so that lines coincide
     out = np.empty(n)
-    shares(centre, width, half_normal(32), out)
+    shares(centre, width, half_normal(32), np.empty(32), out)
     assert out == pytest.approx(oracle.shares(centre, width, half_normal(32)), abs=1e-15)
 
 
