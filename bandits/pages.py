@@ -93,8 +93,9 @@ class Pages:
                 yield f"{prefix}/{key[0]}/{key[1]}", packed
 
     def restore(self, key: Key, value: bytes) -> None:
-        """Take in a packed page. ValueError where it is none."""
+        """Take in a packed page, in the place of what is there. ValueError where it is none."""
         _shape(value)
+        self._open.pop(key, None)
         self._rest[key] = value
 
 

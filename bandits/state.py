@@ -5,7 +5,7 @@ A (bucket, segment, arm) gets a block with its first row; `index` says where. Sa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -275,36 +275,51 @@ class State:
     @classmethod
     def restore(cls, rules: Rules, fields: Mapping[str, bytes]) -> State:
         """The state whose `fields()` these are. ValueError where they are not such fields."""
-        state = cls(rules)
-        takers = {kind: part.restore for part in (state.subjects, state.guarded, state.periods) for kind in part.KINDS}
-        own: list[tuple[str, list[int], bytes]] = []  # of this class: blocks and delays
-        for name, value in fields.items():
-            kind, *rest = name.split("/")
-            key = list(map(int, rest))
-            if kind in takers:
-                takers[kind](kind, tuple(key), value)
-            elif kind in ("c", "d"):
-                own.append((kind, key, value))
-            else:
-                raise ValueError(f"unknown field {name!r}")
-        state._restore(own)
-        return state
-
-    def _restore(self, fields: Sequence[tuple[str, list[int], bytes]]) -> None:
-        self._rearrange(_disjoint(Bucket(key[0], key[1]) for _, key, _ in fields))
-        at = {tuple(bucket): i for i, bucket in enumerate(self.buckets)}
-        places = [(at[key[0], key[1]], key[2], key[3]) for kind, key, _ in fields if kind == "c"]
+        state, named = cls(rules), _named(fields)
+        state._rearrange(_disjoint(Bucket(*key[:2]) for kind, key, _ in named if kind in ("c", "d")))
+        at = state._places()
+        places = [(at[key[:2]], *key[2:]) for kind, key, _ in named if kind == "c"]
         if places:
             period, segment, arm = (np.array(c, np.int64) for c in zip(*places, strict=True))
-            self._allocate(period, segment, arm)
+            state._allocate(period, segment, arm)
+        state._take(named)
+        return state
+
+    def renew(self, fields: Mapping[str, bytes]) -> bool:
+        """Take over those fields of another state that are not as here. False, and nothing is done, where a block is new."""
+        named, at = _named(fields), self._places()
+        for kind, key, _ in named:
+            if kind in ("c", "d") and key[:2] not in at:
+                return False
+            if kind == "c" and self.index[at[key[:2]], key[2], key[3]] < 0:
+                return False
+        self._take(named)
+        return True
+
+    def _places(self) -> dict[tuple[int, ...], int]:
+        return {(bucket.start, bucket.width): i for i, bucket in enumerate(self.buckets)}
+
+    def _take(self, fields: Iterable[tuple[str, tuple[int, ...], bytes]]) -> None:
+        takers = {kind: part.restore for part in (self.subjects, self.guarded, self.periods) for kind in part.KINDS}
+        at = self._places()
         for kind, key, value in fields:
-            if kind == "d":
-                fill(self.delays[at[key[0], key[1]], key[2]], value)
-                continue
-            row = int(self.index[at[key[0], key[1]], key[2], key[3]])
-            size = int(np.frombuffer(value, "<u4", 1)[0])
-            fill(self.counts[row], value[4 : 4 + 8 * size])
-            fill(self.learn[row], value[4 + 8 * size :])
+            if kind in takers:
+                takers[kind](kind, key, value)
+            elif kind == "d":
+                fill(self.delays[at[key[:2]], key[2]], value)
+            elif kind == "c":
+                row = int(self.index[at[key[:2]], key[2], key[3]])
+                size = int(np.frombuffer(value, "<u4", 1)[0])
+                fill(self.counts[row], value[4 : 4 + 8 * size])
+                fill(self.learn[row], value[4 + 8 * size :])
+            else:
+                raise ValueError(f"unknown field {kind!r}")
+
+
+def _named(fields: Mapping[str, bytes]) -> list[tuple[str, tuple[int, ...], bytes]]:
+    """Fields by their kind and the numbers of their name."""
+    parted = ((name.split("/"), value) for name, value in fields.items())
+    return [(parts[0], tuple(map(int, parts[1:])), value) for parts, value in parted]
 
 
 def _disjoint(buckets: Iterable[Bucket]) -> list[Bucket]:

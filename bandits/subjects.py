@@ -142,7 +142,7 @@ class Subjects:
         if kind == "s":
             fill(self.lift[key].reshape(-1), value)
         elif kind == "e":
-            fill(self.windows[key], value[:16])
+            fill(self.windows[key][:START], value[:16])
             fill(self.arms[key].reshape(-1), value[16:])
         else:
             self.since, self.since_ms, self.begun = (int(v) for v in np.frombuffer(value, "<i8"))
@@ -230,6 +230,7 @@ def cut(values: Ints) -> bytes:
 
 
 def fill(into: Ints, value: bytes) -> None:
-    """The inverse of `cut`."""
+    """The inverse of `cut`, whatever was there."""
     cells = np.frombuffer(value, "<i8")
     into[: len(cells)] = cells
+    into[len(cells) :] = 0

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from bandits.asides import Asides
+from bandits.asides import PREFIX, Asides
 from bandits.cells import POLICY
 from bandits.effect import crowding
 from bandits.policy import POLICIES
@@ -284,14 +284,30 @@ class Replica:
             self._state = State.restore(rules, fields)
         except (KeyError, IndexError, ValueError, struct.error) as error:
             raise CorruptError(f"the checkpoint of {self.uid} does not decode: {error!r}") from error
-        self._changed = set(range(self._state.rules.segments))
         self._kept.holds(checkpoint.id, digests)
-        self.cursor = checkpoint.id
-        self.rows = checkpoint.rows
-        self.touched = int(checkpoint.id.split("-")[0])
+        self._stand_at(checkpoint)
         if form == READ_FORMATS[0]:
             self._state.subjects.begun = self.touched
         if form != FORMAT:
             self._state.begin_periods(self.touched)
         self._state.settle(self.touched)
         self.asides.settle(self.touched)
+
+    def renew(self, checkpoint: Checkpoint, changed: Mapping[str, bytes]) -> bool:
+        """Go on to a state that differs from this one in the fields `changed`; false where it has to be restored whole."""
+        if any(name in ("config", "format") or name.startswith(f"{PREFIX}/") for name in changed):
+            return False
+        if not self.state.renew({name: value for name, value in changed.items() if name != FIELD}):
+            return False
+        if FIELD in changed:
+            self.reviews = Reviews(changed[FIELD])
+        self._stand_at(checkpoint)
+        self.state.settle(self.touched)
+        self.asides.settle(self.touched)
+        return True
+
+    def _stand_at(self, checkpoint: Checkpoint) -> None:
+        self._changed = set(range(self.state.rules.segments))
+        self.cursor = checkpoint.id
+        self.rows = checkpoint.rows
+        self.touched = int(checkpoint.id.split("-")[0])

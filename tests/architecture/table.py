@@ -79,7 +79,7 @@ PACKAGES: dict[str, frozenset[str]] = {
             "service.telemetry"
         ),
         "loadtest.capacity": (
-            "bandits loadtest.engines loadtest.rig loadtest.speed service.experiment service.learning service.logs service.server "
+            "bandits loadtest.engines loadtest.rig loadtest.speed service.experiment service.learning service.logs service.security service.server "
             "service.serving service.store service.telemetry"
         ),
         "loadtest.learning": (

@@ -17,6 +17,7 @@ from service.learning.fold.kept import Kept
 from service.learning.fold.past import StoredPast
 from service.learning.replica import Replica
 from service.learning.sharing.pace import Pace
+from service.learning.sharing.seen import Seen
 from service.store.contract import Loaded, Store
 from service.store.scripts import order
 from service.store.sharing.states import Offered, States
@@ -46,6 +47,7 @@ class Sharing:
         self._pace = pace
         self._owner = secrets.token_hex(8)
         self._offers: dict[str, _Offers] = {}  # by uid, of those that this server adds up for all
+        self._seen: dict[str, Seen] = {}  # by uid, of those that it loads
         self._after: dict[str, float] = {}  # by uid, before when nothing is looked at
         self._log = structlog.get_logger("lever.sharing")
         self.loading: set[str] = set()  # uids whose log need not be read
@@ -73,6 +75,7 @@ class Sharing:
     def stop(self, uid: str) -> None:
         """Neither offer nor load it: the log is read."""
         self._offers.pop(uid, None)
+        self._seen.pop(uid, None)
         self.loading.discard(uid)
 
     def forget(self, uid: str) -> None:
@@ -92,10 +95,13 @@ class Sharing:
         shared = self._states.load(uid)
         if shared is None or order(shared.state.id) <= order(replica.cursor):
             return replica
-        loaded = Replica(uid, Loaded(b"", shared.state), StoredPast(self._store, uid))
-        loaded.superseded(shared.stored)  # it cuts where all others do
+        seen = self._seen.get(uid)
+        if seen is None or not seen.renew(replica, shared.state):
+            replica = Replica(uid, Loaded(b"", shared.state), StoredPast(self._store, uid))
+            self._seen[uid] = Seen(replica, shared.state)
+        replica.superseded(shared.stored)  # it cuts where all others do
         self._metrics.states_loaded.hit((replica.experiment.name,))
-        return loaded
+        return replica
 
     def _offer(self, replica: Replica, offers: _Offers) -> None:
         begun = time.monotonic()
