@@ -25,9 +25,9 @@ from service.learning.gauges import Gauges
 from service.learning.publisher import Publisher
 from service.learning.quarantine import Quarantine
 from service.learning.replica import Replica
+from service.learning.rounds import polls
 from service.learning.sharing.pace import WINDOW_S, Pace
 from service.learning.sharing.sharing import Sharing
-from service.learning.rounds import polls
 from service.learning.snapshot_file import SnapshotFile
 from service.process.loop import Loop
 from service.serving.published import Published
@@ -37,9 +37,8 @@ from service.store.contract import Store
 from service.store.sharing.states import States
 from service.telemetry.metrics import Metrics
 
-QUIET_AT_ONCE = (
-    20  # checkpoints of logs that have been quiet, in one poll: after a start, of thousands, they all would be due
-)
+# Checkpoints of logs that have been quiet, in one poll: after a start, of thousands, they all would be due.
+QUIET_AT_ONCE = 20
 T = TypeVar("T")
 
 
@@ -78,7 +77,6 @@ class Feed:
         self._folding = threading.Lock()  # held while replicas and snapshots change
         self._reached: bool | None = None  # whether the last poll found the store; None: there was none yet
         self._begun = self._done = 0  # number of the newest poll that began, and of the newest that succeeded
-        self._wanted = 0  # number of the poll that somebody waits for
         self._whole = False  # whether the next one asks about every experiment
         self._stopped = False
         self._turn = threading.Condition()
@@ -145,7 +143,6 @@ class Feed:
         """Return once everything that the store has now is folded and published, or raise UnavailableError."""
         with self._turn:
             # The poll under way may have read before what we wait for; the one after it cannot have.
-            wanted = self._wanted = self._begun + 1
             wanted, self._whole = self._begun + 1, True
             self._polling.nudge()
             if not self._turn.wait_for(lambda: self._done >= wanted or self._stopped, timeout_s):
@@ -228,7 +225,6 @@ class Feed:
 
     def _read(self, *, whole: bool) -> bool:
         """One poll; true if there is more to read at once."""
-        poll = self._follower.poll(whole=self._done < self._wanted)
         poll = self._follower.poll(whole=whole)
         self._directory.away = False
         with self._folding:
@@ -237,9 +233,6 @@ class Feed:
             self._directory.parted = self._follower.away
             if not poll.more:
                 self._follower.share(poll.now)
-                self._look_after(poll.now)
-                self._publish()
-                self._gauges.current(self._current(), self._checkpoints.diverged)
                 seen = self._follower.seen()
                 self._look_after(seen, poll.now)
                 self._publish(seen)

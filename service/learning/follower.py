@@ -20,8 +20,8 @@ from service.learning.gauges import Gauges
 from service.learning.publisher import Publisher
 from service.learning.quarantine import Quarantine
 from service.learning.replica import Replica
-from service.learning.sharing.sharing import Sharing
 from service.learning.rounds import Asked, Rounds
+from service.learning.sharing.sharing import Sharing
 from service.serving.store_clock import StoreClock
 from service.store.contract import NOWHERE, START, Loaded, LostError, PartAwayError, Poll, Store
 from service.store.scripts import order
@@ -59,19 +59,17 @@ class Follower:
         self._told: frozenset[str] = frozenset()  # `away`, as it was last told
 
     def poll(self, *, whole: bool = False) -> Poll:
-        """What is new in the store; of what another server adds up only if `whole`. UnavailableError; then the next one starts anew."""
-        asked = time.monotonic_ns()
-        cursors = {} if self._session is None else {uid: replica.cursor for uid, replica in self.replicas.items()}
-        if self.sharing is not None and not whole:
-            for uid in self.sharing.loading:
-                cursors.pop(uid, None)
-        poll = self._store.poll(cursors, _ENTRIES)
-        self._clock.set(poll.now, asked, time.monotonic_ns())
-        """What is new in the store, or in the part of it whose turn it is. UnavailableError; then the next one starts anew."""
+        """What is new in the store, or in the part of it whose turn it is; of what another server adds up only if `whole`.
+
+        UnavailableError; then the next one starts anew.
+        """
         begun = time.monotonic_ns()
         everything = whole or bool(self.away) or self._session is None
         self._asked = self.rounds.next(self.replicas, whole=everything)
         cursors = {} if self._session is None else {uid: self.replicas[uid].cursor for uid in self._asked.uids}
+        if self.sharing is not None and not whole:
+            for uid in self.sharing.loading:
+                cursors.pop(uid, None)
         poll = self._store.poll(cursors, _ENTRIES, listed=self._asked.listed)
         self._clock.set(poll.now, begun, time.monotonic_ns())
         self._gauges.evicts(poll.eviction)
@@ -121,12 +119,15 @@ class Follower:
         """Offer what this server adds up for all, load what another one does. What is in dispute each goes on adding up."""
         if self.sharing is None:
             return
-        for uid, replica in list(self.replicas.items()):
-            if uid in self.away or not replica.begun or self._checkpoints.diverged(uid):
+        for uid in list(self._seen):
+            replica = self.replicas.get(uid)
+            if replica is None or uid in self.away or not replica.begun or self._checkpoints.diverged(uid):
                 self.sharing.stop(uid)
                 continue
             with self.contained(uid):
                 self.replicas[uid] = self.sharing.turn(replica, now_ms)
+            if uid in self.sharing.loading:
+                self.rounds.use(uid)
 
     def _begin(self, uid: str, session: int) -> None:
         if session == NOWHERE:
