@@ -35,6 +35,8 @@ TRIALS, SQUARES, TOTALS = range(3)  # of a side; totals of the metrics follow ea
 class Guarded:
     """The sums of one experiment; nothing is kept where it has no guardrails. Part of a State, as safe as it."""
 
+    KINDS = ("g",)  # what the names of its fields begin with
+
     def __init__(self, rules: Rules) -> None:
         self.cells = np.zeros(_shape(rules), np.int64)
         self.since = np.zeros(len(self.cells), np.int64)  # version of the configuration from which an arm counts
@@ -101,17 +103,13 @@ class Guarded:
                 out[f"g/{arm}/{side}"] = cut(self.cells[arm, side].ravel())
         return out
 
-    def restore(self, name: str, value: bytes) -> bool:
-        """Take in a field; false where it is none of these."""
-        kind, *rest = name.split("/")
-        if kind != "g":
-            return False
-        arm = int(rest[0])
-        if len(rest) == 1:
-            self.since[arm] = np.frombuffer(value, "<i8")[0]
+    def restore(self, kind: str, key: tuple[int, ...], value: bytes) -> None:
+        """Take in a field, of one of KINDS."""
+        arm, *side = key
+        if side:
+            fill(self.cells[arm, side[0]].reshape(-1), value)
         else:
-            fill(self.cells[arm, int(rest[1])].reshape(-1), value)
-        return True
+            self.since[arm] = np.frombuffer(value, "<i8")[0]
 
 
 def bits_dropped(limit: int) -> int:

@@ -16,6 +16,7 @@ Key = tuple[int, int]
 
 _HEAD = 8  # bytes: rows and columns, <u4 each
 _TYPES = {0: None, 1: "<i1", 2: "<i2", 4: "<i4", 8: "<i8"}
+_WIDTHS = frozenset(_TYPES)
 
 
 class Pages:
@@ -92,8 +93,9 @@ class Pages:
                 yield f"{prefix}/{key[0]}/{key[1]}", packed
 
     def restore(self, key: Key, value: bytes) -> None:
-        """Take in a packed page. ValueError where it is none."""
-        unpack(value)
+        """Take in a packed page, in the place of what is there. ValueError where it is none."""
+        _shape(value)
+        self._open.pop(key, None)
         self._rest[key] = value
 
 
@@ -111,18 +113,24 @@ def pack(page: Ints) -> bytes:
 
 def unpack(value: bytes) -> Ints:
     """The inverse of `pack`. ValueError where it cannot be."""
-    if len(value) < _HEAD:
-        raise ValueError("a page has no head")
-    rows, used = np.frombuffer(value, "<u4", 2).tolist()
-    widths = value[_HEAD : _HEAD + used]
-    if not set(widths) <= set(_TYPES) or len(value) != _HEAD + used + rows * sum(widths):
-        raise ValueError("a page is not as long as it says")
+    rows, used, widths = _shape(value)
     out, at = np.zeros((rows, used), np.int64), _HEAD + used
     for i, width in enumerate(widths):
         if width:
             out[:, i] = np.frombuffer(value, _TYPES[width], rows, at)
             at += rows * width
     return out
+
+
+def _shape(value: bytes) -> tuple[int, int, bytes]:
+    """Rows and columns of a packed page, and of each column how many bytes its numbers have. ValueError where it is none."""
+    if len(value) < _HEAD:
+        raise ValueError("a page has no head")
+    rows, used = int.from_bytes(value[:4], "little"), int.from_bytes(value[4:_HEAD], "little")
+    widths = value[_HEAD : _HEAD + used]
+    if not _WIDTHS.issuperset(widths) or len(value) != _HEAD + used + rows * sum(widths):
+        raise ValueError("a page is not as long as it says")
+    return rows, used, widths
 
 
 def _bytes(low: int, high: int) -> int:

@@ -58,6 +58,8 @@ class Past(NamedTuple):
 class Periods:
     """The sums of one experiment. Part of a State, as safe as it."""
 
+    KINDS = ("t", "l", "p")  # what the names of its fields begin with
+
     def __init__(self, rules: Rules) -> None:
         self.arms, self.days = Pages(), Pages()  # by (start, width); by (number of the era, start)
         self.eras = [_era(rules)._replace(version=0, begun_ms=0)]
@@ -222,15 +224,13 @@ class Periods:
             out["p"] = np.array([self.begun, *[n for era in self.eras for n in era]], "<i8").tobytes()
         return out
 
-    def restore(self, name: str, value: bytes) -> bool:
-        """Take in a field; false where it is none of these."""
-        kind, *rest = name.split("/")
+    def restore(self, kind: str, key: tuple[int, ...], value: bytes) -> None:
+        """Take in a field, of one of KINDS."""
         if kind == "p":
             self.begun, *numbers = np.frombuffer(value, "<i8").tolist()
             self.eras = [Era(*numbers[i : i + 3]) for i in range(0, len(numbers), 3)]
-        elif kind in ("t", "l"):
-            (self.arms if kind == "t" else self.days).restore((int(rest[0]), int(rest[1])), value)
-        return kind in ("t", "l", "p")
+        else:
+            (self.arms if kind == "t" else self.days).restore((key[0], key[1]), value)
 
 
 def _era(rules: Rules) -> Era:

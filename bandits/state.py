@@ -275,32 +275,51 @@ class State:
     @classmethod
     def restore(cls, rules: Rules, fields: Mapping[str, bytes]) -> State:
         """The state whose `fields()` these are. ValueError where they are not such fields."""
-        state = cls(rules)
-        keys = {name: [int(p) for p in name[2:].split("/")] for name in fields if name[:2] in ("c/", "d/")}
-        state._rearrange(_disjoint(Bucket(k[0], k[1]) for k in keys.values()))
-        at = {b: i for i, b in enumerate(state.buckets)}
-        places = [(at[Bucket(k[0], k[1])], k[2], k[3]) for name, k in keys.items() if name[0] == "c"]
+        state, named = cls(rules), _named(fields)
+        state._rearrange(_disjoint(Bucket(*key[:2]) for kind, key, _ in named if kind in ("c", "d")))
+        at = state._places()
+        places = [(at[key[:2]], *key[2:]) for kind, key, _ in named if kind == "c"]
         if places:
             period, segment, arm = (np.array(c, np.int64) for c in zip(*places, strict=True))
             state._allocate(period, segment, arm)
-        for name, value in fields.items():
-            state._restore_field(name, value, at)
+        state._take(named)
         return state
 
-    def _restore_field(self, name: str, value: bytes, at: Mapping[Bucket, int]) -> None:
-        if any(part.restore(name, value) for part in (self.subjects, self.guarded, self.periods)):
-            return
-        kind, *rest = name.split("/")
-        key = [int(p) for p in rest]
-        if kind == "c":
-            row = int(self.index[at[Bucket(key[0], key[1])], key[2], key[3]])
-            size = int(np.frombuffer(value, "<u4", 1)[0])
-            fill(self.counts[row], value[4 : 4 + 8 * size])
-            fill(self.learn[row], value[4 + 8 * size :])
-        elif kind == "d":
-            fill(self.delays[at[Bucket(key[0], key[1])], key[2]], value)
-        else:
-            raise ValueError(f"unknown field {name!r}")
+    def renew(self, fields: Mapping[str, bytes]) -> bool:
+        """Take over those fields of another state that are not as here. False, and nothing is done, where a block is new."""
+        named, at = _named(fields), self._places()
+        for kind, key, _ in named:
+            if kind in ("c", "d") and key[:2] not in at:
+                return False
+            if kind == "c" and self.index[at[key[:2]], key[2], key[3]] < 0:
+                return False
+        self._take(named)
+        return True
+
+    def _places(self) -> dict[tuple[int, ...], int]:
+        return {(bucket.start, bucket.width): i for i, bucket in enumerate(self.buckets)}
+
+    def _take(self, fields: Iterable[tuple[str, tuple[int, ...], bytes]]) -> None:
+        takers = {kind: part.restore for part in (self.subjects, self.guarded, self.periods) for kind in part.KINDS}
+        at = self._places()
+        for kind, key, value in fields:
+            if kind in takers:
+                takers[kind](kind, key, value)
+            elif kind == "d":
+                fill(self.delays[at[key[:2]], key[2]], value)
+            elif kind == "c":
+                row = int(self.index[at[key[:2]], key[2], key[3]])
+                size = int(np.frombuffer(value, "<u4", 1)[0])
+                fill(self.counts[row], value[4 : 4 + 8 * size])
+                fill(self.learn[row], value[4 + 8 * size :])
+            else:
+                raise ValueError(f"unknown field {kind!r}")
+
+
+def _named(fields: Mapping[str, bytes]) -> list[tuple[str, tuple[int, ...], bytes]]:
+    """Fields by their kind and the numbers of their name."""
+    parted = ((name.split("/"), value) for name, value in fields.items())
+    return [(parts[0], tuple(map(int, parts[1:])), value) for parts, value in parted]
 
 
 def _disjoint(buckets: Iterable[Bucket]) -> list[Bucket]:

@@ -49,6 +49,8 @@ class Drawn(NamedTuple):
 class Subjects:
     """The sums of one experiment. Part of a State, as safe as it."""
 
+    KINDS = ("s", "e", "h")  # what the names of its fields begin with
+
     def __init__(self, rules: Rules) -> None:
         self.lift = np.zeros((rules.segments, 2, 1 + rules.metrics, SUBJECT_BUCKETS), np.int64)
         self.arms = np.zeros((rules.segments, rules.arms, 2 * SIDE, ARM_BUCKETS), np.int64)
@@ -135,18 +137,15 @@ class Subjects:
             out["h"] = np.array([self.since, self.since_ms, self.begun], "<i8").tobytes()
         return out
 
-    def restore(self, name: str, value: bytes) -> bool:
-        """Take in a field; false where it is none of these."""
-        kind, *rest = name.split("/")
-        key = tuple(int(p) for p in rest)
+    def restore(self, kind: str, key: tuple[int, ...], value: bytes) -> None:
+        """Take in a field, of one of KINDS."""
         if kind == "s":
             fill(self.lift[key].reshape(-1), value)
         elif kind == "e":
-            fill(self.windows[key], value[:16])
+            fill(self.windows[key][:START], value[:16])
             fill(self.arms[key].reshape(-1), value[16:])
-        elif kind == "h":
+        else:
             self.since, self.since_ms, self.begun = (int(v) for v in np.frombuffer(value, "<i8"))
-        return kind in ("s", "e", "h")
 
 
 @jit
@@ -231,6 +230,7 @@ def cut(values: Ints) -> bytes:
 
 
 def fill(into: Ints, value: bytes) -> None:
-    """The inverse of `cut`."""
+    """The inverse of `cut`, whatever was there."""
     cells = np.frombuffer(value, "<i8")
     into[: len(cells)] = cells
+    into[len(cells) :] = 0

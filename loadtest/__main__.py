@@ -68,6 +68,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "loadtest.capacity.spread",
         "one experiment among up to 10,000 on a cluster: CPU of a start, a turn, a choice, a reward",
     ),
+    "sharing": (
+        "loadtest.capacity.sharing",
+        "a busy experiment that all servers add up, beside one that adds up for the others: CPU, and how old it gets",
+    ),
     "adding": (
         "loadtest.capacity.adding",
         "every server adding up every row, beside one that does and others that load: CPU, and where they cross",

@@ -51,7 +51,7 @@ def place(folder: Path, given: argparse.Namespace) -> Iterator[Place]:
     # Without it no replica takes over that was started while its primary was away.
     anyhow = ("--cluster-replica-validity-factor", "0") if given.behind else ()
     with cluster(binary, folder / "cluster", replicas=given.replicas, options=anyhow) as engines:
-        variables = {"LEVER_STORE_REPLICAS": str(given.copies)}
+        variables = {"LEVER_STORE_REPLICAS": str(given.copies), "LEVER_SHARE_FROM": str(given.share)}
         servers = [
             Server(folder / f"server-{i}", "--redis-url", engines.url, **variables) for i in range(given.servers)
         ]
@@ -93,6 +93,17 @@ def move_a_slot(at: Place, account: Account, uid: str) -> None:
     time.sleep(CALM_S)
 
 
+def kill_servers(at: Place, account: Account) -> None:
+    """Every server in turn: each adds up some of the experiments for the others, as it comes."""
+    for number, server in enumerate(at.servers):
+        account.phase = f"server {number + 1}"
+        time.sleep(CALM_S)
+        server.kill()
+        time.sleep(CALM_S)
+        server.start().ready()
+        _say(f"{account.phase}: back, longest wait so far {account.waited_s:.1f} s")
+
+
 def settle(at: Place, account: Account) -> tuple[Counter[str], list[str], bool]:
     """Missing and double, what else is wrong, and whether the servers agree."""
     time.sleep(IDLE_S)
@@ -112,11 +123,11 @@ def settle(at: Place, account: Account) -> tuple[Counter[str], list[str], bool]:
     return found, wrong, agree
 
 
-def _ends_lost(server: Server) -> int:
-    """How often a server noticed that a log had lost its end."""
+def _counted(server: Server, family: str) -> int:
+    """What a server has counted of a family since it was started."""
     with urllib.request.urlopen(f"http://{server.http}/metrics", timeout=10) as page:
         lines = page.read().decode().splitlines()
-    return sum(int(float(line.split()[-1])) for line in lines if line.startswith("lever_log_ends_lost_total{"))
+    return sum(int(float(line.split()[-1])) for line in lines if line.startswith(f"{family}{{"))
 
 
 def _say(line: str) -> None:
@@ -136,10 +147,15 @@ def run(given: argparse.Namespace) -> dict[str, object]:
         for _ in range(given.rounds):
             took += kill_in_turn(at, account, given.behind)
             move_a_slot(at, account, uid)
+            if given.share:
+                kill_servers(at, account)
         account.phase = "after"
         callers.stop()
         found, wrong, agree = settle(at, account)
-        ends = sum(_ends_lost(server) for server in at.servers)
+        ends, offered, loaded = (
+            sum(_counted(server, f"lever_{family}_total") for server in at.servers)
+            for family in ("log_ends_lost", "states_offered", "states_loaded")
+        )
     if given.copies and account.forgotten:
         wrong.append(f"{account.forgotten} rewards that were acknowledged were applied again")
     return {
@@ -148,6 +164,8 @@ def run(given: argparse.Namespace) -> dict[str, object]:
         "unavailable_s": round(account.waited_s, 2), "agree": agree, "servers": given.servers,
         "engines": 3 * (1 + given.replicas), "copies": given.copies, "primaries_killed": len(took),
         "taken_over_s": [round(one, 2) for one in took], "sent_again": account.again, "behind_s": given.behind,
+        "servers_killed": given.rounds * given.servers if given.share else 0,
+        "states_offered": offered, "states_loaded": loaded,
         "forgotten_and_counted_when_sent_again": account.forgotten, "log_ends_lost": ends, "wrong": wrong[:20],
     }  # fmt: skip
 
@@ -160,6 +178,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--copies", type=int, default=1, help="LEVER_STORE_REPLICAS of the servers")
     parser.add_argument(
         "--behind", type=float, default=0.0, help="seconds for which its replicas are away before a primary is killed"
+    )
+    parser.add_argument(
+        "--share", type=int, default=0, help="LEVER_SHARE_FROM of the servers, which are then killed in turn too"
     )
     parser.add_argument("--callers", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=1)

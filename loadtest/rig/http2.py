@@ -9,7 +9,10 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import urllib.parse
 from collections.abc import Iterator
+
+import grpc
 
 DATA, HEADERS, RESET, SETTINGS, PING, GOAWAY, WINDOW = 0, 1, 3, 4, 6, 7, 8
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
@@ -103,6 +106,31 @@ class Connection:
             self._out += frame(PING, ACK, 0, payload)
         elif kind == GOAWAY:
             raise ConnectionError(f"the server says goodbye: {payload[8:].decode('utf-8', 'replace')}")
+
+
+def ending(kind: int, payload: bytes) -> str:
+    """How a call ended of which these are the last frame's kind and payload: the name of a gRPC status and what it says.
+
+    Of a block of header fields only literals are read, which is all that grpc sends to who keeps no table.
+    """
+    if kind == RESET:
+        return f"reset by the server, error {int.from_bytes(payload, 'big')}"
+    status, message = (_literal(payload, name) for name in (b"grpc-status", b"grpc-message"))
+    known = next(
+        (code.name for code in grpc.StatusCode if str(code.value[0]) == status), f"status {status or 'unknown'}"
+    )
+    return f"{known}: {urllib.parse.unquote(message)}" if message else known
+
+
+def _literal(block: bytes, name: bytes) -> str:
+    """The value of a header field that is an HPACK literal with its name and without Huffman coding; else empty."""
+    before, _, after = block.partition(bytes([len(name)]) + name)
+    if len(before) == len(block) or not after:
+        return ""
+    size, at = after[0], 1
+    if size == 127:  # RFC 7541, 5.1; a value of 16,384 or more is not to be expected
+        size, at = 127 + (after[1] & 127) + (after[2] << 7 if after[1] & 128 else 0), 3 if after[1] & 128 else 2
+    return after[at : at + size].decode("ascii", "replace")
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import select
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from loadtest.rig.http2 import DATA, HEADERS, UNHELD, Connection, body
+from loadtest.rig.http2 import DATA, HEADERS, UNHELD, Connection, body, ending
 
 MOST_OPEN = 90  # calls on a connection; Lever's own bound is 100
 
@@ -39,11 +40,20 @@ class Answers:
 
     latencies: NDArray[np.float64]
     bodies: dict[int, bytes] = field(default_factory=dict)  # message of call i, where asked for
+    endings: Counter[str] = field(default_factory=Counter)  # how those ended that failed
 
     @property
     def failed(self) -> int:
         """Calls that were answered by an error, or not at all."""
         return int(np.isnan(self.latencies).sum())
+
+    def told(self) -> str:
+        """How many failed and why, for people."""
+        why = ", ".join(f"{count:,} {ending}" for ending, count in self.endings.most_common())
+        return (
+            f"{self.failed:,} of {len(self.latencies):,} calls failed: {why}. The slowest answer took"
+            f" {np.nanmax(self.latencies, initial=0.0):.2f} s"
+        )
 
 
 class Wire:
@@ -80,7 +90,10 @@ class Wire:
             if not readable and not free:
                 break
         for line in self._lines:
+            answers.endings[f"without an answer after {patience_s:.0f} s"] += len(line.open)
             line.open.clear()
+        answers.endings["never sent"] += total - sent
+        answers.endings = +answers.endings
         return answers
 
 
@@ -111,10 +124,14 @@ class _Line:
             elif ends:
                 number, meant = self.open.pop(stream, (-1, 0.0))
                 parts = self._answered.pop(stream, None)
-                if kind == HEADERS and parts is not None and number >= 0:  # an error has no message
+                if number < 0:
+                    continue  # of a schedule that was given up
+                if kind == HEADERS and parts is not None:  # an error has no message
                     answers.latencies[number] = time.perf_counter() - begun - meant
                     if keep:
                         answers.bodies[number] = b"".join(parts)[5:]
+                else:
+                    answers.endings[ending(kind, payload)] += 1
 
 
 def poisson(rng: np.random.Generator, rate: float, seconds: float) -> list[float]:

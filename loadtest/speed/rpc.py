@@ -235,7 +235,7 @@ def _open_loop(run: Run, target: Target, times: Sequence[float], rate: float) ->
             with flow if target.experiment else contextlib.nullcontext():
                 answers = wire.drive(times, [Call(SELECT, target.messages)] * len(times))
             if answers.failed:
-                raise h2load.DriverError(f"{target.name}: {answers.failed} of {len(times)} calls failed")
+                raise h2load.DriverError(f"{target.name}, {name}: {answers.told()}")
             ms = answers.latencies * 1000
             half = {f"half_p{q}_ms_{name}": float(np.percentile(ms, q)) for q in (50, 95, 99)}
             run.note(target.name, half_rate=rate, **half)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from time import perf_counter
 from urllib.parse import parse_qs
 
@@ -22,8 +21,10 @@ from service.http.backend import Backend
 from service.http.choices import Choices
 from service.http.cors import Cors
 from service.http.events import Batch, Collector, replied
+from service.http.heads import Heads
 from service.http.messages import Receive, Reply, Request, Scope, Send, refused
 from service.http.openapi import document
+from service.http.route import Route
 from service.security.api_keys import SCOPES, Access, Key
 from service.serving.group_commit import Answers, GroupCommit, Waiting
 from service.serving.rewarder import RewardAnswer
@@ -32,30 +33,9 @@ from service.telemetry.metrics import Metrics
 
 FLAGS = "/ofrep/v1/evaluate/flags"
 FLAG = FLAGS + "/"
-BODY_BYTES = 64 << 10
 EVENTS_BYTES = 2 << 20  # what bounded.py takes of any body
 RETRY_S = 1.0
 _ANYONE = Key("anyone", "", frozenset(SCOPES))
-
-Handler = Callable[[Request], Reply]
-Fail = Callable[[LeverError], Reply]
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A path's handler and what it asks of requests. `fail` renders errors.
-
-    `waits`: it is run on a thread; but for what `few` gives, whose events are counted together with others'.
-    """
-
-    name: str
-    method: str
-    handle: Handler
-    scope: str = ""
-    limit: int = BODY_BYTES
-    waits: bool = False
-    few: Callable[[Request], Batch | None] | None = None
-    fail: Fail = refused
 
 
 class TooLargeError(InvalidError):
@@ -81,6 +61,7 @@ class WebApp:
         self._shed = metrics.shed.hit
         metrics.shed.add(_POOL, 0)  # a rate needs the series before its first refusal
         self.faults = Faults(metrics, "http")
+        self.heads = Heads()
         self._log = structlog.get_logger("lever.web")
         self._group = GroupCommit(collector.count, waiting, self.faults.note)
         self._group.start()
@@ -96,6 +77,7 @@ class WebApp:
         }
         names = ("unknown", self._flag.name, *(route.name for route in self._routes.values()))
         self._seconds = {name: metrics.http_seconds.child((name,)) for name in names}
+        self._well = {name: (name, "200") for name in names}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -118,7 +100,7 @@ class WebApp:
             return self._flag, path[len(FLAG) :]
         return route, ""
 
-    def at_once(self, route: Route, tail: str, headers: dict[bytes, bytes], body: bytes | None) -> Reply:
+    def at_once(self, route: Route, tail: str, headers: Mapping[bytes, bytes], body: bytes | None) -> Reply:
         """Answer a request of the route's method that is here as a whole; `body` None: it was too large.
 
         For routes that do not wait. What fast_protocol.py calls instead of going through ASGI.
@@ -135,8 +117,9 @@ class WebApp:
             reply = route.handle(Request(tail, headers, body, key))
         except Exception as error:  # noqa: BLE001  # whatever it is, the caller gets a status and nothing else
             reply = self._refusal(route, tail, error)
-        self._count((route.name, str(reply.status)))
-        self._seconds[route.name](perf_counter() - begun)
+        name = route.name
+        self._count(self._well[name] if reply.status == 200 else (name, str(reply.status)))
+        self._seconds[name](perf_counter() - begun)
         return reply._replace(headers=reply.headers + extra) if extra else reply
 
     def close(self) -> None:
@@ -165,7 +148,7 @@ class WebApp:
             reply = reply._replace(body=b"")
         return reply._replace(headers=reply.headers + extra) if extra else reply
 
-    def _key(self, route: Route, headers: dict[bytes, bytes], query: bytes) -> Key:
+    def _key(self, route: Route, headers: Mapping[bytes, bytes], query: bytes) -> Key:
         """Who asks. Raises UnauthenticatedError, DeniedError."""
         if self._access is None or not route.scope:
             return _ANYONE
@@ -230,7 +213,7 @@ def _tell(told: asyncio.Future[Answers], answers: Answers) -> None:
         told.set_result(answers)
 
 
-def _credential(headers: dict[bytes, bytes]) -> str | None:
+def _credential(headers: Mapping[bytes, bytes]) -> str | None:
     """The `authorization` header, or what it would be where OFREP's other one is used."""
     given = headers.get(b"authorization")
     if given is not None:

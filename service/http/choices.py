@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -11,7 +12,7 @@ from service.errors import DeniedError, LeverError
 from service.http.backend import TOKEN_CHARS, Backend
 from service.http.messages import Element, Reply, Request, decode, described, elements, placed
 from service.security.api_keys import Key
-from service.serving.personalizer import Mode
+from service.serving.personalizer import NAMES, Mode
 from service.serving.subject import SUBJECT_BYTES, check_subject
 
 EXPERIMENTS = 32
@@ -66,8 +67,19 @@ class Selected(msgspec.Struct):
     decisions: list[Chosen]
 
 
+_WHOLE = msgspec.json.Decoder(Select)
 _REQUEST = msgspec.json.Decoder(_Select)
 _CHOICE = msgspec.json.Decoder(Name | Choice)
+_ENCODE = msgspec.json.Encoder().encode
+
+
+def _read(body: bytes) -> tuple[Select, Sequence[str | Choice | Element]]:
+    """The request and its experiments: read, or where anything is wrong still unread, each to be judged for itself."""
+    try:
+        asked = _WHOLE.decode(body)
+    except (ValueError, RecursionError):
+        return elements(_REQUEST, body, "experiments")
+    return asked, asked.experiments
 
 
 class Choices:
@@ -78,34 +90,32 @@ class Choices:
 
     def select(self, request: Request) -> Reply:
         """Raises InvalidError and UnavailableError for the request as a whole."""
-        asked, experiments = elements(_REQUEST, request.body, "experiments")
+        asked, experiments = _read(request.body)
         check_subject("subject", asked.subject)
         self._backend.working()
-        chosen = [self._one(place, raw, asked, request.key) for place, raw in enumerate(experiments)]
-        return Reply(200, msgspec.json.encode(Selected(chosen)))
+        chosen = [self._one(place, one, asked, request.key) for place, one in enumerate(experiments)]
+        return Reply(200, _ENCODE(Selected(chosen)))
 
-    def _one(self, place: int, raw: Element, asked: Select, key: Key) -> Chosen:
+    def _one(self, place: int, given: str | Choice | Element, asked: Select, key: Key) -> Chosen:
         try:
-            given = decode(_CHOICE, raw)
+            read = decode(_CHOICE, given) if isinstance(given, bytes | msgspec.Raw) else given
         except LeverError as error:
             return Chosen("", error=described(placed(error, f"experiments[{place}]")))
-        one = Choice(given) if isinstance(given, str) else given
+        name = read if isinstance(read, str) else read.experiment
         try:
-            if key.public and (one.arms or one.mode == "preview"):
-                raise DeniedError("a public key cannot name arms, nor preview them")
-            exp = self._backend.experiment(one.experiment, key)
-            decision = self._backend.choose(
-                exp,
-                asked.subject,
-                asked.context or {},
-                one.previous_decision_id or "",
-                bool(one.deferred),
-                _MODES[one.mode],
-                tuple(one.arms or ()),
-            )
+            wishes = () if isinstance(read, str) else _wishes(read, key)
+            exp = self._backend.experiment(name, key)
+            decision = self._backend.choose(exp, asked.subject, asked.context or {}, *wishes)
         except LeverError as error:
-            return Chosen(one.experiment, error=described(error))
+            return Chosen(name, error=described(error))
         return Chosen(
             exp.name, decision.decision_id, decision.arm, msgspec.Raw(decision.payload_json.encode()), decision.propensity, decision.segment,
-            decision.holdout, decision.stale, decision.version, decision.reason.name,
+            decision.holdout, decision.stale, decision.version, NAMES[decision.reason],
         )  # fmt: skip
+
+
+def _wishes(one: Choice, key: Key) -> tuple[str, bool, Mode, tuple[str, ...]]:
+    """What is asked beyond the experiment, as Backend.choose takes it. DeniedError."""
+    if key.public and (one.arms or one.mode == "preview"):
+        raise DeniedError("a public key cannot name arms, nor preview them")
+    return one.previous_decision_id or "", bool(one.deferred), _MODES[one.mode], tuple(one.arms or ())

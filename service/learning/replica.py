@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from bandits.asides import Asides
+from bandits.asides import PREFIX, Asides
 from bandits.cells import POLICY
 from bandits.effect import crowding
 from bandits.policy import POLICIES
@@ -19,6 +19,7 @@ from service.experiment.compiled import Experiment, read
 from service.learning.fold.aside import aside_of, exclusions_of
 from service.learning.fold.batches import batches, brings_trials, count
 from service.learning.fold.digests import digest, field_digest
+from service.learning.fold.kept import Kept
 from service.learning.fold.past import Past
 from service.learning.fold.rules import rules_of
 from service.learning.reviews import FIELD, OLD_FIELDS, Reviews, reviewed
@@ -52,7 +53,7 @@ class Replica:
         self._changed: set[int] = set()
         self.reviews = Reviews()
         self.asides = Asides()  # what is excluded
-        self._sent: dict[str, bytes] = {}  # digest of each field of the stored checkpoint
+        self._kept = Kept()  # the stored checkpoint
         if loaded.checkpoint is not None:
             self._restore(loaded.checkpoint)
 
@@ -99,7 +100,7 @@ class Replica:
                 self._fold_run(run)
                 run = []
                 self._advance(entry)
-                self.cut = self._next_checkpoint()
+                self.cut = self.step(self._kept)
         self._fold_run(run)
         if entries:
             self._advance(entries[-1])
@@ -107,7 +108,7 @@ class Replica:
     def idle(self, now_ms: int, idle_ms: int = 10_000) -> None:
         """Cut a checkpoint if the log has been quiet for this long and there is something new to keep."""
         if self.cut is None and self.due(now_ms, idle_ms):
-            self.cut = self._next_checkpoint()
+            self.cut = self.step(self._kept)
 
     def due(self, now_ms: int, idle_ms: int = 10_000) -> bool:
         """Whether a checkpoint is, or waits to be sent."""
@@ -228,26 +229,31 @@ class Replica:
     def sent(self, checkpoint: Checkpoint) -> None:
         """The store holds this checkpoint now (we wrote it, or another server wrote the same)."""
         self.stored = checkpoint
-        for name in checkpoint.removed:
-            self._sent.pop(name, None)
-        if checkpoint.base is None:
-            self._sent.clear()
-        self._sent.update({name: field_digest(value) for name, value in checkpoint.fields.items()})
+        self._kept.took(checkpoint)
         self.cut = None
+
+    def step(self, kept: Kept) -> Checkpoint:
+        """A checkpoint at the cursor, as what changes what is kept into it."""
+        keep = self.touched - self.experiment.keep_ms
+        whole = Checkpoint(
+            id=self.cursor, base=None, rows=self.rows, size=0, digest="", fields=self.fields(), keep=max(keep, 0),
+            most=self.experiment.keep_bytes,
+        )  # fmt: skip
+        return kept.step(whole)
 
     def whole(self) -> Checkpoint:
         """A checkpoint at the cursor that stands on nothing."""
-        return self._checkpoint(base=None)
+        return self.step(Kept())
 
     def heal(self) -> None:
         """What is stored is no good: one that replaces it whole is due."""
-        self._sent.clear()
+        self._kept.forget()
         self.cut = replace(self.whole(), heal=True)
 
     def superseded(self, stored: Checkpoint | None) -> None:
         """Another server's checkpoint is stored; the next one of ours starts from scratch."""
         self.stored = stored
-        self._sent.clear()
+        self._kept.forget()
         self.cut = None
 
     def _threshold(self) -> int:
@@ -255,21 +261,6 @@ class Replica:
         if stored is None:
             return CHECKPOINT_ROWS
         return stored.rows + max(CHECKPOINT_ROWS, stored.size // CHECKPOINT_SHARE)
-
-    def _next_checkpoint(self) -> Checkpoint:
-        return self._checkpoint(self.stored.id if self.stored is not None and self._sent else None)
-
-    def _checkpoint(self, base: str | None) -> Checkpoint:
-        fields = self.fields()
-        digests = {name: field_digest(value) for name, value in fields.items()}
-        changed = {n: v for n, v in fields.items() if base is None or self._sent.get(n) != digests[n]}
-        keep = self.touched - self.experiment.keep_ms
-        return Checkpoint(
-            id=self.cursor, base=base, rows=self.rows, size=sum(map(len, fields.values())),
-            digest=digest(digests), fields=changed,
-            removed=[n for n in self._sent if n not in fields] if base else [], keep=max(keep, 0),
-            most=self.experiment.keep_bytes,
-        )  # fmt: skip
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         fields = dict(checkpoint.fields)
@@ -293,14 +284,30 @@ class Replica:
             self._state = State.restore(rules, fields)
         except (KeyError, IndexError, ValueError, struct.error) as error:
             raise CorruptError(f"the checkpoint of {self.uid} does not decode: {error!r}") from error
-        self._changed = set(range(self._state.rules.segments))
-        self._sent = digests
-        self.cursor = checkpoint.id
-        self.rows = checkpoint.rows
-        self.touched = int(checkpoint.id.split("-")[0])
+        self._kept.holds(checkpoint.id, digests)
+        self._stand_at(checkpoint)
         if form == READ_FORMATS[0]:
             self._state.subjects.begun = self.touched
         if form != FORMAT:
             self._state.begin_periods(self.touched)
         self._state.settle(self.touched)
         self.asides.settle(self.touched)
+
+    def renew(self, checkpoint: Checkpoint, changed: Mapping[str, bytes]) -> bool:
+        """Go on to a state that differs from this one in the fields `changed`; false where it has to be restored whole."""
+        if any(name in ("config", "format") or name.startswith(f"{PREFIX}/") for name in changed):
+            return False
+        if not self.state.renew({name: value for name, value in changed.items() if name != FIELD}):
+            return False
+        if FIELD in changed:
+            self.reviews = Reviews(changed[FIELD])
+        self._stand_at(checkpoint)
+        self.state.settle(self.touched)
+        self.asides.settle(self.touched)
+        return True
+
+    def _stand_at(self, checkpoint: Checkpoint) -> None:
+        self._changed = set(range(self.state.rules.segments))
+        self.cursor = checkpoint.id
+        self.rows = checkpoint.rows
+        self.touched = int(checkpoint.id.split("-")[0])

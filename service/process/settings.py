@@ -158,6 +158,11 @@ class Settings:
     traces: float | None = _option(
         None, _share, "share of calls that are traced beside those whose caller traces them, 0 to 1; empty: no traces"
     )
+    share_from: int = _option(
+        0,
+        _number(0, 1_000_000_000),
+        "rows a second of an experiment from which one server adds up and the others load what it came to; 0: never",
+    )
     store_replicas: int = _option(
         0, _number(0, 16), "replicas of the store that must have a write before it is acknowledged"
     )

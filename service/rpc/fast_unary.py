@@ -45,7 +45,10 @@ _LOW = AHEAD - 8  # the core is asked for more calls once there are fewer: for s
 _PAUSE_S = 0.05  # before the core is asked again, where it refused
 _SOON_S = 0.001  # while answers are owed, they are looked for so often at least
 _TICK_S = 0.1  # how often unfinished calls are looked at
-_TURNS = 4  # so many events are taken in for one answer, while some wait
+_TURNS = 64  # so many events are taken in for one answer, at the most, while some wait
+_MANY = 16  # with more calls open, what is here is taken in before each answer
+_ROW = 4  # so many are answered in a row: what the handler needs is warm then
+_LINE = 64  # with so many in line, the core is asked for no more
 _FAULT = Ending(grpc.StatusCode.INTERNAL, "internal error")
 
 
@@ -102,7 +105,7 @@ class FastUnary:
         self._owed: set[Call] = set()  # taken calls that are not over
         self._nudge: Call | None = None  # a taken call that was ended elsewhere; its event is to come
         self._reading, self._writing = unfinished.reading, unfinished.writing
-        self._ending = False
+        self._ending = self._held = False  # the server shuts down; the core was not asked for more, as too many wait
         self._most, self._faults, self._unfinished, self._tick = waiting, faults, unfinished, tick
         self._due = 0.0  # by perf_counter; when unfinished calls are looked at next
         self._wake = 0.0  # the same by time()
@@ -117,8 +120,7 @@ class FastUnary:
 
     def start(self) -> None:
         """Take calls."""
-        for asked in self._asked:
-            self._ask(asked)
+        self._ask_all()
         self._thread.start()
 
     def _ask(self, asked: _Asked) -> None:
@@ -132,6 +134,11 @@ class FastUnary:
             self._ending = True
         except Exception as error:  # noqa: BLE001 - no fault may end the only thread, here and below
             self._faults.note(error)
+
+    def _ask_all(self) -> None:
+        self._held = False
+        for asked in self._asked:
+            self._ask(asked)
 
     def _run(self) -> None:
         """Take event after event. Ends when the server gave back what it was asked for."""
@@ -153,7 +160,10 @@ class FastUnary:
                         continue
                 if ready:
                     turns = 0
-                    self._answer(*ready.popleft())
+                    for _ in range(min(_ROW, len(ready))):
+                        self._answer(*ready.popleft())
+                    if self._held and len(ready) < _LINE:
+                        self._ask_all()
                 elif event.tag is None and (now := perf_counter()) > self._due:
                     self._look(now)
             except Exception as error:  # noqa: BLE001
@@ -166,8 +176,7 @@ class FastUnary:
     def _look(self, now: float) -> None:
         """Look after what is unfinished, and ask for what the core refused."""
         self._due, self._wake = now + _TICK_S, time() + _TICK_S
-        for asked in self._asked:
-            self._ask(asked)
+        self._ask_all()
         while self._dropped:
             self._owed.discard(call := self._dropped.popleft())
             self.less(call)
@@ -184,7 +193,9 @@ class FastUnary:
             self._ending = True
             return
         if asked.count < _LOW:
-            self._ask(asked)
+            self._held = len(self._ready) >= _LINE
+            if not self._held:
+                self._ask(asked)
         self._open += 1
         begun = perf_counter()
         if begun > self._due:
@@ -236,8 +247,9 @@ class FastUnary:
                 if method.later:
                     self._owed.add(call)
                 method.take(self, call, message)
-            # While many calls have no message yet, which of them wait is known once all that is here is taken in.
-            elif self._ready or len(self._reading) > self._most:
+            # A call counts against its connection's bound until the event of its end is taken in: behind others' events
+            # its caller, who has the answer, would be refused the next.
+            elif self._ready or self._open > _MANY:
                 self._line_up(call, message)
             else:
                 self.end(call, method.answer(message, call.metadata, call.deadline, call.begun))

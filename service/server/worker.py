@@ -79,6 +79,8 @@ def make(settings: Settings, url: str, metrics: Metrics, traces: Traces | None =
         offline=Apart(url), snapshot_file=SnapshotFile(settings.data_dir / f"snapshot-{mark}.bin"),
         agreement=agreement,
     )  # fmt: skip
+    if settings.share_from:
+        service.feed.share(store.states, settings.share_from)
     if traces is not None:
         service.feed.flush = traces.flush(service.feed.flush, service.feed.waiting)
     return replace(service, close=store.close)

@@ -171,7 +171,7 @@ class Checkpoint:
     `fields` has every field that changed since `base`, `removed` those that went; base None: `fields` is all
     there is. `rows` is the number of rows folded from the log's beginning, `size` the bytes of all fields,
     `digest` the SHA-256 over all of it. `keep` is the oldest entry time that must stay in the log, where it has no more
-    than about `most` bytes (0: any number). `heal` replaces whatever is stored, diverged or not, and trims nothing.
+    than `most` bytes (0: any number). `heal` replaces whatever is stored, diverged or not, and trims nothing.
     """
 
     id: str

@@ -17,7 +17,7 @@ from service.store.contract import Entry
 from service.store.rows import HEAD, TAIL, Rows, reward_dtype, trial_dtype
 
 SEALED = "1"  # the only format of a checksum so far
-_BESIDE = 30  # bytes that an engine keeps beside an entry's own
+_BESIDE = 44  # as in seal.lua
 _KINDS = (b"c", b"t", b"r", b"l")  # a configuration, trials, rewards, late rewards
 _STRIDE = re.compile(rb"[1-9]\d{0,6}")
 _TOTAL = rb"-?\d{1,16}:-?\d{1,16}:(?:[01]|-1)"  # no total has more digits: see claims.EXACT
@@ -84,11 +84,16 @@ def _sealed(kind: bytes, stride: bytes, told: bytes, data: bytes) -> bytes:
     return b"%b%b;%b;%b" % (kind, stride, told, data)
 
 
+def weight(fields: Mapping[bytes, bytes]) -> int:
+    """The bytes that an entry is counted with, as in seal.lua."""
+    return _BESIDE + sum(len(name) + len(value) for name, value in fields.items())
+
+
 def beyond(log: Sequence[Mapping[bytes, bytes]], most: int) -> int:
-    """How many of the oldest entries go so that the rest has about `most` bytes (0: any number), as in checkpoint.lua."""
+    """How many of the oldest entries go so that the rest has at most `most` bytes (0: any number), as in checkpoint.lua."""
     left = most
     for at in range(len(log) - 1, -1, -1) if most else ():
-        left -= _BESIDE + sum(len(name) + len(value) for name, value in log[at].items())
+        left -= weight(log[at])
         if left < 0:
             return at + 1
     return 0

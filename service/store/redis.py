@@ -1,4 +1,4 @@
-"""The store on Redis or Valkey >= 6.2: streams, hashes and eight Lua scripts.
+"""The store on Redis or Valkey >= 6.2: streams, hashes and nine Lua scripts.
 
 Nothing is retried here: every call is safe to send again, and only the caller knows whether it still wants to.
 Safe for any number of threads.
@@ -7,7 +7,7 @@ Safe for any number of threads.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import accumulate, chain
 from typing import Any
 
 import redis
@@ -27,7 +27,7 @@ from service.store.contract import (
     Seed,
 )
 from service.store.durability import engine_facts, together
-from service.store.entries import encode
+from service.store.entries import encode, weight
 from service.store.journal import RedisJournal
 from service.store.poller import Poller
 from service.store.scripts import (
@@ -42,6 +42,7 @@ from service.store.scripts import (
     pairs,
     seed_arguments,
 )
+from service.store.sharing.states import States
 from service.store.wire.link import Given, Link
 from service.store.wire.watch import told
 from service.store.wire.wire import Wire
@@ -74,6 +75,7 @@ class RedisStore:
         else:
             self._link = Given(url_or_client.connection_pool, replicas)
         self.journal = RedisJournal(lambda: self._wire, self._keys)
+        self.states = States(lambda: self._bulk, self._keys)
         self._poller = Poller(self._link, self._keys)
         self._put = Script.load("put")
         self._delete = Script.load("delete")
@@ -121,12 +123,18 @@ class RedisStore:
     def _bring_back(self, put: Put, record: bytes, seed: Seed) -> None:
         keys, staged = self._keys, self._keys.staged(put.uid)
         self._bulk.ask(("UNLINK", staged))
+        size = 0
         for at in range(0, len(seed.entries), STAGED):
-            part = seed.entries[at : at + STAGED]
-            self._bulk.ask(*(("XADD", staged, entry.id, *chain(*encode(entry).items())) for entry in part))
+            part = {entry.id: encode(entry) for entry in seed.entries[at : at + STAGED]}
+            before = accumulate(map(weight, part.values()), initial=size)
+            asked = [
+                ("XADD", staged, id_, "n", n, *chain(*part[id_].items())) for id_, n in zip(part, before, strict=False)
+            ]
+            self._bulk.ask(*asked)
+            size += sum(map(weight, part.values()))
         tagged = [keys.config(put.uid), keys.history(put.uid), keys.log(put.uid), keys.checkpoint(put.uid), staged]
         tagged += keys.other_checkpoints(put.uid)
-        answer = _text(self._bulk.run(self._seed, tagged, *seed_arguments(put.version, record, seed)))
+        answer = _text(self._bulk.run(self._seed, tagged, *seed_arguments(put.version, record, seed, size)))
         if answer == "CONFLICT":
             raise ConflictError(f"something of {put.name} ({put.uid}) is in the store already")
         self._register(put)

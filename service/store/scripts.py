@@ -108,6 +108,10 @@ class Keys:
         """Hash: the checkpoint, its fields named f:..."""
         return self._checkpoints(uid, self.form, self.form)[0]
 
+    def state(self, uid: str) -> str:
+        """Hash: the state that one server added up for the others, for as long as it does."""
+        return f"{self.checkpoint(uid)}:state"
+
     def older_checkpoints(self, uid: str) -> list[str]:
         """Those of formats before, the newest first."""
         return self._checkpoints(uid, _TOGETHER, self.form - 1)
@@ -123,7 +127,7 @@ class Keys:
     def all(self, uid: str) -> list[str]:
         """Every key of an experiment but its claims, which expire by themselves."""
         checkpoints = [self.checkpoint(uid), *self.other_checkpoints(uid)]
-        return [self.config(uid), self.history(uid), self.log(uid), self.watermarks(uid), *checkpoints]
+        return [self.config(uid), self.history(uid), self.log(uid), self.watermarks(uid), self.state(uid), *checkpoints]
 
     def staged(self, uid: str) -> str:
         """Stream: a log that is being brought back."""
@@ -258,10 +262,10 @@ def checkpoint_arguments(checkpoint: Checkpoint) -> list[str | int | bytes]:
     return arguments + _fields(checkpoint)
 
 
-def seed_arguments(version: int, record: bytes, seed: Seed) -> list[str | int | bytes]:
-    """Arguments of seed.lua."""
+def seed_arguments(version: int, record: bytes, seed: Seed, staged: int) -> list[str | int | bytes]:
+    """Arguments of seed.lua; `staged`: the bytes of the log that was staged."""
     of = seed.checkpoint
-    return [version, record, seed.epoch, of.rows, of.size, of.digest, *_fields(of)]
+    return [version, record, seed.epoch, staged, of.rows, of.size, of.digest, *_fields(of)]
 
 
 def _fields(checkpoint: Checkpoint) -> list[str | int | bytes]:
@@ -275,16 +279,21 @@ def decode_checkpoint(reply: Mapping[bytes, bytes]) -> Checkpoint | None:
     try:
         head = [reply[name] for name in _HEAD]
         fields = {name[2:].decode(): value for name, value in reply.items() if name.startswith(b"f:")}
-        found = Checkpoint(head[0].decode(), None, int(head[1]), int(head[2]), head[3].decode(), fields)
+        found = Checkpoint(entry_id(head[0]), None, int(head[1]), int(head[2]), head[3].decode(), fields)
     except (KeyError, ValueError) as error:
         raise CorruptError(f"the checkpoint's head does not decode: {error!r}") from error
-    if not _ID.fullmatch(head[0]):
-        raise CorruptError("the checkpoint's head does not decode: its id is none")
     unsealed(reply, b"check", b":".join(head), "the checkpoint's head")
     size = sum(map(len, fields.values()))
     if size != found.size:
         raise CorruptError(f"the checkpoint at {found.id} has {size} bytes of fields, not {found.size}")
     return found
+
+
+def entry_id(name: bytes) -> str:
+    """The id of a log entry. CorruptError where it is none."""
+    if not _ID.fullmatch(name):
+        raise CorruptError(f"{name[:40]!r} is no id of a log entry")
+    return name.decode()
 
 
 def order(name: str) -> tuple[int, int]:

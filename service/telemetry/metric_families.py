@@ -69,6 +69,10 @@ _ALL = (
     Family("lever_lost", "gauge", "1 where the store forgot an experiment that is served.", ("experiment",)),
     Family("lever_unreadable", "gauge", "1 where an experiment's data in the store is damaged.", ("experiment",)),
     Family("lever_log_ends_lost_total", "counter", "Times the store lost the end of a log.", ("experiment",)),
+    Family(
+        "lever_states_offered_total", "counter", "States that this server added up for the others.", ("experiment",)
+    ),
+    Family("lever_states_loaded_total", "counter", "States loaded that another server added up.", ("experiment",)),
     Family("lever_store_evicts", "gauge", "1 where the store's policy lets it evict records."),
     Family("lever_build_info", "gauge", "Always 1; the version is in the label.", ("version",)),
     Family("lever_worker_ready", "gauge", "1 while the worker answers choices.", ("worker",)),

@@ -208,6 +208,8 @@ class Metrics:
         self.guardrail_paused = Gauge("lever_guardrail_paused")
         self.divergence = Gauge("lever_divergence")
         self.log_ends_lost = Counter("lever_log_ends_lost_total")
+        self.states_offered = Counter("lever_states_offered_total")
+        self.states_loaded = Counter("lever_states_loaded_total")
         self.store_evicts = Gauge("lever_store_evicts")
         self.lost = Gauge("lever_lost")
         self.unreadable = Gauge("lever_unreadable")

@@ -28,7 +28,7 @@ PACKAGES: dict[str, frozenset[str]] = {
             "bandits service.errors service.experiment service.process service.serving service.store service.telemetry"
         ),
         "service.analysis": (
-            "bandits service.errors service.experiment service.learning service.serving service.store service.telemetry service.text"
+            "bandits service.errors service.experiment service.learning service.process service.serving service.store service.telemetry service.text"
         ),
         "service.management": (
             "bandits service.analysis service.errors service.experiment service.learning service.pb service.process "
@@ -79,7 +79,7 @@ PACKAGES: dict[str, frozenset[str]] = {
             "service.telemetry"
         ),
         "loadtest.capacity": (
-            "bandits loadtest.engines loadtest.rig loadtest.speed service.experiment service.learning service.logs service.server "
+            "bandits loadtest.engines loadtest.rig loadtest.speed service.experiment service.learning service.logs service.security service.server "
             "service.serving service.store service.telemetry"
         ),
         "loadtest.learning": (

@@ -11,10 +11,13 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
+from loadtest.rig.http2 import RESET, ending
+from loadtest.rig.timed_calls import Call, Wire
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
 from service.rpc.server import Limits
 from service.telemetry.metrics import MAX_SERIES, Counter, Gauge, Metrics
+from tests.rig.calls import SELECT, port_of
 from tests.rig.standin import Standin, served
 
 HOLD = pb.SelectRequest(experiment="hold", subject="ann")
@@ -110,3 +113,30 @@ def test_gauges_beyond_the_limit_are_one() -> None:
         gauge.remove((gone,))
     gauge.set(1.0, ("late",))
     assert (("late",), [1.0]) in gauge.samples()
+
+
+@pytest.mark.parametrize("connections", [1, 3])
+def test_no_call_is_refused_to_who_keeps_within_what_a_connection_may_have(connections: int) -> None:
+    """The core counts a call until we have forgotten it, long after its caller has the answer and sends the next."""
+    select = Call(SELECT, [pb.SelectRequest(experiment="hero", subject="ann").SerializeToString()])
+    with served(Standin(), Limits(connection=100)) as (channel, _):
+        wire = Wire(port_of(channel), connections)  # which has 90 open on each, for as long as there are so many left
+        answers = wire.drive([0.0] * 1000, [select] * 1000)
+        wire.close()
+    assert answers.failed == 0, answers.told()
+
+
+def test_a_schedule_says_how_its_calls_failed() -> None:
+    with served(Standin()) as (channel, _):
+        wire = Wire(port_of(channel), connections=2)
+        kinds = [Call(SELECT, [pb.SelectRequest(experiment=name, subject="ann").SerializeToString()])
+                 for name in ("hero", "missing", "away")]  # fmt: skip
+        answers = wire.drive([0.0] * 5, [*kinds, *kinds[1:]])
+        wire.close()
+    assert answers.failed == 4
+    assert answers.endings == {
+        "NOT_FOUND: experiment 'missing' does not exist": 2,
+        "UNAVAILABLE: the store does not answer": 2,
+    }
+    assert answers.told().startswith("4 of 5 calls failed: 2 ")
+    assert ending(RESET, b"\0\0\0\7") == "reset by the server, error 7"

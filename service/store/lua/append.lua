@@ -29,7 +29,7 @@ for at = 1, #rows, stride do
 end
 if dropped > 0 then rows = table.concat(kept) end
 
-if #rows > 0 then redis.call('XADD', KEYS[2], '*', 't', rows, 's', ARGV[3], 'k', seal('t' .. ARGV[3] .. ';;' .. rows)) end
+if #rows > 0 then write(KEYS[1], KEYS[2], 't', rows, 's', ARGV[3], 'k', seal('t' .. ARGV[3] .. ';;' .. rows)) end
 redis.call('HSET', KEYS[3], ARGV[1], string.format('%s:%.0f', ARGV[2], now))
 if not mark then -- a server has started: a good moment to forget those that are gone
   local marks = redis.call('HGETALL', KEYS[3])

@@ -7,45 +7,46 @@
 --                           digest, if ever two readers differed), and the state as fields named "f:..."
 --       older       hash    checkpoints of formats before: each goes once the log no longer goes on from it
 -- args  base "" replaces everything; it may be used when nothing, or an older checkpoint, is stored
---       most: about so many bytes of log at the most, keep_ms or not; 0: any number
+--       most: so many bytes of log at the most, keep_ms or not; 0: any number
 --       heal 1: what is stored is no good; replace it whole, wherever it stands, and trim nothing
 -- reply STORED | SAME | DIVERGED | STALE
 
-local CHUNK = 6000 -- arguments of one command, below what Lua's stack takes (about 7,900)
-local BESIDE, SAMPLES = 30, 16 -- bytes that an engine keeps beside an entry's own; entries whose size is looked at
+local LEAST = 10000 -- entries that may be trimmed at once
 local id, base, digest, keep, heal = ARGV[1], ARGV[2], ARGV[5], ARGV[6], ARGV[7] == '1'
 local most, removals = tonumber(ARGV[8]), tonumber(ARGV[9])
 local log, key = KEYS[2], KEYS[3]
 
-local function chunked(command, from, to) -- the arguments ARGV[from..to], an even number a call
-  for at = from, to, CHUNK do
-    redis.call(command, key, unpack(ARGV, at, math.min(at + CHUNK - 1, to)))
+-- How many bytes were written before the first entry from a time on; a version that did not count wrote none.
+local function before(time)
+  local fields = redis.call('XRANGE', log, string.format('%.0f-0', time), '+', 'COUNT', 1)[1][2]
+  for i = 1, #fields, 2 do
+    if fields[i] == 'n' then return tonumber(fields[i + 1]) end
   end
+  return 0
 end
 
--- Where a log of `most` bytes would begin, by the sizes of some entries that lie evenly in its time. Every checkpoint
--- looks again, so that what was judged wrong by a little is put right by the next.
-local function fitting()
-  local from = string.match(redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1][1], '^%d+')
-  local to, bytes = string.match(id, '^%d+'), 0
-  for i = 0, SAMPLES - 1 do
-    local at = string.format('%.0f-0', math.floor(from + (to - from) * i / SAMPLES))
-    bytes = bytes + BESIDE
-    for _, part in ipairs(redis.call('XRANGE', log, at, '+', 'COUNT', 1)[1][2]) do bytes = bytes + #part end
+-- Where the newest `most` bytes of the log begin, to the millisecond; where `last` does, if that is earlier.
+local function fitting(last)
+  local gone = tonumber(redis.call('HGET', KEYS[1], 'bytes') or 0) - most
+  if gone <= 0 then return '0-0' end
+  local from = tonumber(string.match(redis.call('XRANGE', log, '-', '+', 'COUNT', 1)[1][1], '^%d+'))
+  local to = tonumber(string.match(last, '^%d+'))
+  while from < to do
+    local half = math.floor((from + to) / 2)
+    if before(half) < gone then from = half + 1 else to = half end
   end
-  local all = redis.call('XLEN', log) * bytes / SAMPLES
-  if all <= most then return '0-0' end
-  return string.format('%.0f-0', math.floor(to - (to - from) * most / all))
+  return string.format('%.0f-0', from)
 end
 
 if redis.call('EXISTS', KEYS[1]) == 0 then return 'LOST' end
 if #redis.call('XRANGE', log, id, id) == 0 then return 'STALE' end
-local previous
+local previous, entries
 if heal then
   if redis.call('TYPE', key).ok ~= 'hash' then redis.call('UNLINK', key) end
 else
-  local stored = redis.call('HMGET', key, 'id', 'digest', 'diverged')
+  local stored = redis.call('HMGET', key, 'id', 'digest', 'diverged', 'rows')
   previous = stored[1]
+  entries = math.max(0, tonumber(ARGV[3]) - tonumber(stored[4] or 0)) -- that came since, at the most
   if stored[3] then return 'DIVERGED' end
   if previous == id then
     if stored[2] == digest then return 'SAME' end
@@ -61,15 +62,16 @@ redis.call('HSET', key, 'id', id)
 if base == '' then redis.call('UNLINK', key) end
 redis.call('HSET', key, 'id', id, 'previous', previous or '', 'rows', ARGV[3], 'size', ARGV[4], 'digest', digest)
 redis.call('HSET', key, 'check', seal(table.concat({id, ARGV[3], ARGV[4], digest}, ':')))
-chunked('HDEL', 10, 9 + removals)
-chunked('HSET', 10 + removals, #ARGV)
+chunked('HDEL', key, 10, 9 + removals)
+chunked('HSET', key, 10 + removals, #ARGV)
 local needs = redis.call('HGET', KEYS[1], 'needs')
 if previous and not (needs and below(id, needs)) then
   local oldest = keep .. '-0'
-  local cut = most > 0 and fitting() or oldest
+  local cut = most > 0 and fitting(previous) or oldest
   if below(oldest, cut) then oldest = cut end
-  -- "~" trims whole nodes and a bounded number of them: never more than asked, never for long.
-  redis.call('XTRIM', log, 'MINID', '~', below(previous, oldest) and previous or oldest)
+  -- "~" trims whole nodes and a bounded number of entries: never more than asked, never for long, yet faster than they come.
+  local limit = string.format('%.0f', LEAST + 2 * entries)
+  redis.call('XTRIM', log, 'MINID', '~', below(previous, oldest) and previous or oldest, 'LIMIT', limit)
   for i = 4, #KEYS do
     local at = redis.call('HGET', KEYS[i], 'id')
     if at and #redis.call('XRANGE', log, at, at) == 0 then redis.call('UNLINK', KEYS[i]) end

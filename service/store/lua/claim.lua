@@ -311,10 +311,10 @@ for _, one in ipairs(gone) do redis.call('HDEL', one[1], one[2]) end
 if #applied > 0 then
   local data, told = rows_of(applied, moved), table.concat(totals, ',')
   local check = seal('r' .. ARGV[1] .. ';' .. told .. ';' .. data)
-  redis.call('XADD', KEYS[2], '*', 'r', data, 's', ARGV[1], 'o', told, 'k', check)
+  write(KEYS[1], KEYS[2], 'r', data, 's', ARGV[1], 'o', told, 'k', check)
 end
 if #late > 0 then
   local data = rows_of(late)
-  redis.call('XADD', KEYS[2], '*', 'l', data, 's', ARGV[1], 'k', seal('l' .. ARGV[1] .. ';;' .. data))
+  write(KEYS[1], KEYS[2], 'l', data, 's', ARGV[1], 'k', seal('l' .. ARGV[1] .. ';;' .. data))
 end
 return outcomes

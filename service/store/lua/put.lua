@@ -2,7 +2,7 @@
 --
 -- call  EVALSHA sha 3  config history log  version expected record history_length since
 -- keys  config   hash    version, record, `deleting` once a deletion has begun, and `needs`: the last entry that needs
---                        what the log had before it
+--                        what the log had before it; bytes, as written to the log so far
 --       history  hash    version -> record, the newest ones
 --       log      stream  c record, k checksum
 -- reply OK | SAME (this very write was already made) | LOST (an update of nothing) | CONFLICT <stored version>
@@ -33,6 +33,6 @@ if excess > 0 then
   table.sort(versions, function(a, b) return tonumber(a) < tonumber(b) end)
   for i = 1, excess do redis.call('HDEL', KEYS[2], versions[i]) end
 end
-local id = redis.call('XADD', KEYS[3], '*', 'c', record, 'k', seal('c;;' .. record))
+local id = write(KEYS[1], KEYS[3], 'c', record, 'k', seal('c;;' .. record))
 if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'needs', id) end
 return 'OK'

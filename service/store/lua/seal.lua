@@ -1,4 +1,5 @@
--- Begins every script: the checksum of what is written, as service/store/entries.py reads it, and the order of stream ids.
+-- Begins every script: how entries are written, with the checksum that service/store/entries.py reads, the order of ids, and
+-- commands with any number of arguments.
 -- The checksum is there to find damage, not forgery: "1", its format, and 48 bits of SHA-1.
 
 local function seal(text) return '1' .. string.sub(redis.sha1hex(text), 1, 12) end
@@ -8,4 +9,27 @@ local function below(a, b) -- whether stream id a comes before b
   local b_time, b_number = string.match(b, '^(%d+)%-(%d+)$')
   a_time, b_time = tonumber(a_time), tonumber(b_time)
   return a_time < b_time or (a_time == b_time and tonumber(a_number) < tonumber(b_number))
+end
+
+local CHUNK = 6000 -- arguments of one command, below what Lua's stack takes (about 7,900)
+
+local function chunked(command, key, from, to) -- the arguments ARGV[from..to], an even number a call
+  for at = from, to, CHUNK do
+    redis.call(command, key, unpack(ARGV, at, math.min(at + CHUNK - 1, to)))
+  end
+end
+
+local BESIDE = 44 -- bytes that an engine keeps beside an entry's own, and those of n
+
+local function weight(fields) -- the bytes of an entry
+  local bytes = BESIDE
+  for _, part in ipairs(fields) do bytes = bytes + #part end
+  return bytes
+end
+
+-- Appends an entry; its id. Each has n, how many bytes were written to this log before it: so checkpoint.lua finds where to cut.
+local function write(config, log, ...)
+  local before = tonumber(redis.call('HGET', config, 'bytes') or 0)
+  redis.call('HSET', config, 'bytes', string.format('%.0f', before + weight({...})))
+  return redis.call('XADD', log, '*', 'n', string.format('%.0f', before), ...)
 end

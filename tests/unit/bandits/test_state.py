@@ -67,6 +67,30 @@ def test_fields_restore_to_the_same_state_and_go_on_alike() -> None:
     assert copy.fields() == state.fields()
 
 
+def test_a_state_takes_over_what_is_new_of_another_or_stays_as_it_is() -> None:
+    renewed = 0
+    for seed in range(2):
+        rows = [replace(row, time=row.time % 8_000) for row in make_rows(seed, 160)]
+        state = State(RULES)
+        add(state, rows[:120])
+        copy = State.restore(RULES, state.fields())
+        for at in range(120, 160, 4):
+            part = State(RULES)
+            add(part, rows[at : at + 4])
+            for sign in (1, -1):  # sums that fall back to zero are written shorter
+                state.add(State.restore(RULES, part.fields()), sign)
+                before, wanted = copy.fields(), state.fields()
+                changed = {name: value for name, value in wanted.items() if before.get(name) != value}
+                if before.keys() <= wanted.keys() and copy.renew(changed):
+                    renewed += 1
+                    assert copy.fields() == wanted
+                else:
+                    assert copy.fields() == before
+                    assert before.keys() != wanted.keys()
+                    copy = State.restore(RULES, wanted)
+    assert renewed > 10
+
+
 def test_fields_that_are_none_are_refused() -> None:
     with pytest.raises(ValueError, match="unknown field"):
         State.restore(RULES, {"q/1": b""})

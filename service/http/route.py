@@ -1,0 +1,32 @@
+"""A path of the web port: its handler, and what it asks of requests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from service.errors import LeverError
+from service.http.events import Batch
+from service.http.messages import Reply, Request, refused
+
+BODY_BYTES = 64 << 10
+
+Handler = Callable[[Request], Reply]
+Fail = Callable[[LeverError], Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A path's handler and what it asks of requests. `fail` renders errors.
+
+    `waits`: it is run on a thread; but for what `few` gives, whose events are counted together with others'.
+    """
+
+    name: str
+    method: str
+    handle: Handler
+    scope: str = ""
+    limit: int = BODY_BYTES
+    waits: bool = False
+    few: Callable[[Request], Batch | None] | None = None
+    fail: Fail = refused

@@ -1,0 +1,1 @@
+"""States that one server adds up and the others load."""
