@@ -43,8 +43,9 @@ def shares(
     best (f8[grid.size]) is overwritten with the highest at each point. Loops over points are vector code.
     """
     n, points, total = centre.size, grid.size, 0
-    best[:] = -np.inf
-    for k in range(n):
+    for i in range(points):
+        best[i] = centre[0] + grid[i] * width[0]
+    for k in range(1, n):
         c, w = centre[k], width[k]
         for i in range(points):
             value = c + grid[i] * w

@@ -28,7 +28,7 @@ from bandits.linucb import shares
 from bandits.optimist import optimistic
 from bandits.posterior import ALPHA, ARMS, BLOCK, COLUMNS, GRID, HEADER, KIND, LAW, LEAST, MAINS, TERMS, Kind
 from bandits.revenue import product_odds
-from bandits.scores import blocks, scores
+from bandits.scores import blocks, scores, slopes
 from bandits.squarecb import inverse_gaps
 
 Floats = NDArray[np.float64]
@@ -47,7 +47,7 @@ SCORED = 3  # numbers of an arm that a pmf is made of, at the most
 def room(packed: Floats) -> Floats:
     """What a choice writes its intermediate results into: values of the columns, then what `masses` needs."""
     arms, size = int(packed[ARMS]), BLOCK * blocks(packed)
-    return np.empty(size + size * arms + SCORED * arms + int(packed[GRID]))
+    return np.empty(size + size * arms + slopes(arms) + SCORED * arms + int(packed[GRID]))
 
 
 @inlined
@@ -129,7 +129,7 @@ def tried(packed: Floats, arms: NDArray[np.int64], out: Floats) -> None:
 def among_scores(packed: Floats, x: Floats, work: Floats, arms: NDArray[np.int64], out: Floats) -> None:
     """Fill out with the pmf of what is believed about scores at x."""
     kind, total = int(packed[KIND]), int(packed[ARMS])
-    start = x.size * total
+    start = x.size * total + slopes(total)
     centre, variance = work[start : start + total], work[start + total : start + 2 * total]
     rest = work[start + 2 * total :]  # `room` has as much as is needed
     scores(packed, x, work[:start], centre, variance)

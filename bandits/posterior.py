@@ -68,14 +68,14 @@ class Posterior(NamedTuple):
 
 
 # Layout of `packed`: HEADER numbers; par[3,K]; dof[K], ln density at 0 [K], reach[K] (zeros where no score is a
-# Student t, see student.laws); theta[d,K]; upper triangle of cov; place[F], terms[T,4] where there are products; grid[G].
+# Student t, see student.laws); what scores are made of; place[F], terms[T,4] where there are products; grid[G].
 # The arms are innermost so that loops over them are vector code. F is 0 where there are no products.
-# theta and cov are padded with zeros to a whole number of BLOCKs of columns. Of the triangle block g, columns j of
-# BLOCK, has BLOCK rows of equal length: column j of cov down to i = BLOCK (g + 1), [BLOCK, BLOCK (g + 1), K]. What is above
-# the diagonal is there twice its size, as a quadratic form takes it twice; what is below is 0.
+# Scores: columns, padded with zeros to a whole number of BLOCKs, each with a row: theta's coefficients of it, [K] padded to a
+# multiple of BLOCK, and what it is multiplied with in a quadratic form, [i, K] for the columns i up to the end of its block: cov
+# doubled before itself, as the form takes it twice, as it is for itself, 0 behind. Rows of a block are of equal length.
 BLOCK = 4
 KIND, ARMS, COLUMNS, GRID, ALPHA, FLOOR, MAINS, TERMS, LEAST, HEADER = range(10)
-LAW, THETA = 3, 6  # rows of K numbers after the header: where dof and its constants begin, and theta
+LAW, SCORES = 3, 6  # rows of K numbers after the header: where dof and its constants begin, and what scores are made of
 
 
 @functools.cache
@@ -87,6 +87,20 @@ def _triangle(columns: int) -> tuple[NDArray[np.int64], Floats]:
     times = np.array([0.0 if i > j or j >= columns else 1.0 + (i < j) for i, j in pairs])
     at.flags.writeable = times.flags.writeable = False
     return at, times
+
+
+def _rows(theta: Floats, cov: Floats) -> list[Floats]:
+    """What scores are made of, block by block."""
+    arms, columns = theta.shape
+    at, times = _triangle(columns)
+    triangle = (cov.reshape(arms, -1)[:, at] * times).T
+    slopes = np.pad(theta.T, ((0, -columns % BLOCK), (0, -arms % BLOCK)))
+    found, begin = [], 0
+    for g in range(0, columns, BLOCK):
+        end = begin + BLOCK * (g + BLOCK)
+        found.append(np.hstack([slopes[g : g + BLOCK], triangle[begin:end].reshape(BLOCK, -1)]).ravel())
+        begin = end
+    return found
 
 
 def charged(post: Posterior, costs: Floats | None) -> Posterior:
@@ -137,10 +151,7 @@ def pack(
     place, terms = (design.place, design.terms) if design is not None else (np.zeros(0), np.zeros((0, 4)))
     sizes = [len(place), len(terms)]
     header = np.array([kind, arms, columns, grid.size, alpha, floor, *sizes, least], dtype=np.float64)
-    at, times = _triangle(columns)
-    triangle = (cov.reshape(arms, -1)[:, at] * times).T
-    slopes = np.pad(theta.T, ((0, -columns % BLOCK), (0, 0)))
-    parts = [header, par.T.ravel(), law.ravel(), slopes.ravel(), triangle.ravel(), place, terms.ravel(), grid]
+    parts = [header, par.T.ravel(), law.ravel(), *_rows(theta, cov), place, terms.ravel(), grid]
     packed: Floats = np.concatenate(parts, dtype=np.float64)
     for array in (par, theta, cov, dof, grid):
         array.flags.writeable = False

@@ -20,7 +20,7 @@ from bandits._jit import FLOATS, FLOATS_OUT, INTS, entry, jit
 from bandits.belief import LEAST_B, Arms, Settings, context_free
 from bandits.context_free import floored
 from bandits.draw import uniform
-from bandits.posterior import ARMS, BLOCK, HEADER, LAW, THETA, Floats, Kind, Posterior, Sums
+from bandits.posterior import ARMS, BLOCK, HEADER, LAW, SCORES, Floats, Kind, Posterior, Sums
 from bandits.prior import Priors, with_priors
 
 DRAWS = 4096
@@ -85,7 +85,8 @@ def gamma_draw(shape: float, salt: int, draw: int, number: int) -> float:
 def product_draws(packed: Floats, arms: NDArray[np.int64], out: NDArray[np.float64]) -> None:
     """Fill out (f8[n, DRAWS]) with the draws of each arm's chance x value - cost: the same numbers for the same arm."""
     total = int(packed[ARMS])
-    theta, cov = HEADER + THETA * total, HEADER + (THETA + BLOCK) * total
+    theta = HEADER + SCORES * total
+    cov = theta + (total + BLOCK - 1) // BLOCK * BLOCK
     for i in range(arms.size):
         k = arms[i]
         shape = 0.5 * packed[HEADER + LAW * total + k]

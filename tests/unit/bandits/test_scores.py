@@ -35,7 +35,7 @@ def test_scores_are_the_products(arms: int, columns: int, zeros: float, seed: in
     x = random.uniform(-1.0, 1.0, -(-columns // BLOCK) * BLOCK)
     x *= random.random(x.size) >= zeros
     centre, variance = np.empty(arms), np.empty(arms)
-    scores(post.packed, x, np.empty(x.size * arms), centre, variance)
+    scores(post.packed, x, np.empty((x.size + BLOCK) * (arms + BLOCK)), centre, variance)
     x = x[:columns]
     assert centre == pytest.approx(post.theta @ x, rel=1e-9, abs=1e-9)
     assert variance == pytest.approx(np.einsum("i,kij,j->k", x, post.cov, x), rel=1e-9, abs=1e-9)
