@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits import betas, students
+from bandits import students
 from bandits._jit import (
     CELLS,
     CELLS2,
@@ -20,22 +20,24 @@ from bandits._jit import (
     inlined,
     jit,
 )
-from bandits.draw import race
+from bandits.context_free import among_betas, floored, weighted
+from bandits.draw import draw_many, race
 from bandits.expansion import expand
 from bandits.layout import X_SCALE
 from bandits.linucb import shares
 from bandits.optimist import optimistic
-from bandits.posterior import ALPHA, ARMS, BLOCK, COLUMNS, FLOOR, GRID, HEADER, KIND, LAW, LEAST, MAINS, TERMS, Kind
-from bandits.revenue import product_shares
+from bandits.posterior import ALPHA, ARMS, BLOCK, COLUMNS, GRID, HEADER, KIND, LAW, LEAST, MAINS, TERMS, Kind
+from bandits.revenue import product_odds
 from bandits.scores import blocks, scores
 from bandits.squarecb import inverse_gaps
 
 Floats = NDArray[np.float64]
 
 # Kernels want plain ints.
-UNIFORM, FIXED, BETA = int(Kind.UNIFORM), int(Kind.FIXED), int(Kind.BETA)
 LINUCB, LINTS = int(Kind.LINUCB), int(Kind.LINTS)
 SQUARECB, REVENUE, OPTIMIST = int(Kind.SQUARECB), int(Kind.REVENUE), int(Kind.OPTIMIST)
+ALONE = (int(Kind.UNIFORM), int(Kind.FIXED), int(Kind.BETA), REVENUE)  # of which no pmf is made from scores
+ONCE = (*ALONE, int(Kind.NIG))  # whose pmf is the same at every x
 
 CELL = 1.0 / X_SCALE  # what a feature's unit is worth
 SCORED = 3  # numbers of an arm that a pmf is made of, at the most
@@ -66,16 +68,6 @@ def features(packed: Floats, x: NDArray[np.int16], values: Floats) -> None:
 
 
 @jit
-def among_betas(packed: Floats, arms: NDArray[np.int64], out: Floats) -> None:
-    """Fill out with the probability of each Beta to be the greatest."""
-    shapes = np.empty((arms.size, 2))
-    for i in range(arms.size):
-        shapes[i, 0] = packed[HEADER + arms[i]]
-        shapes[i, 1] = packed[HEADER + int(packed[ARMS]) + arms[i]]
-    betas.greatest(shapes, out)
-
-
-@jit
 def among_students(packed: Floats, centre: Floats, variance: Floats, arms: NDArray[np.int64], out: Floats) -> None:
     """Fill out with the probability of each score to be the greatest."""
     total = int(packed[ARMS])
@@ -89,17 +81,6 @@ def among_students(packed: Floats, centre: Floats, variance: Floats, arms: NDArr
         belief[students.NORM, i] = packed[law + total + k]
         belief[students.REACH, i] = packed[law + 2 * total + k]
     students.greatest(belief, out)
-
-
-@jit
-def weighted(packed: Floats, arms: NDArray[np.int64], out: Floats) -> None:
-    """Fill out with the arms' fixed weights, normalised; equal where all are zero."""
-    total = 0.0
-    for i in range(arms.size):
-        out[i] = packed[HEADER + arms[i]]
-        total += out[i]
-    for i in range(arms.size):
-        out[i] = out[i] / total if total > 0.0 else 1.0 / arms.size
 
 
 @inlined
@@ -164,28 +145,13 @@ def among_scores(packed: Floats, x: Floats, work: Floats, arms: NDArray[np.int64
 
 
 @inlined
-def believed(packed: Floats, x: Floats, work: Floats, arms: NDArray[np.int64], out: Floats) -> None:
-    """Fill out (f8[n]) with the pmf without its floor."""
-    kind, n = int(packed[KIND]), arms.size
-    if n == 1 or kind == UNIFORM:
-        out[:] = 1.0 / n
-    elif kind == FIXED:
-        weighted(packed, arms, out)
-    elif kind == REVENUE:
-        product_shares(packed, arms, out)
-    elif kind == BETA:
-        among_betas(packed, arms, out)
-    else:
-        among_scores(packed, x, work, arms, out)
-
-
-@inlined
 def masses(packed: Floats, x: Floats, work: Floats, arms: NDArray[np.int64], out: Floats) -> None:
     """Fill out (f8[n]) with the floored pmf over `arms` at x (units of 1); work is overwritten."""
-    believed(borrowed(packed), borrowed(x), borrowed(work), borrowed(arms), borrowed(out))
-    n, floor = arms.size, packed[FLOOR]
-    for i in range(n):
-        out[i] = (1.0 - floor) * out[i] + floor / n
+    if arms.size == 1:
+        out[0] = 1.0
+    else:
+        among_scores(borrowed(packed), borrowed(x), borrowed(work), borrowed(arms), borrowed(out))
+        floored(packed, out)
 
 
 @entry(FLOATS, CELLS, INTS, WORD, WORD, FLOATS_OUT)
@@ -193,9 +159,11 @@ def decide(packed: Floats, x: NDArray[np.int16], arms: NDArray[np.int64], unit: 
     """Choose: fill out (f8[n]) with the floored pmf and return the POSITION in `arms` of the drawn arm.
 
     `packed` is Posterior.packed, x is i2[<= d] in units of 2^-12 with x[0] = X_SCALE, arms are i8[n], n >= 1, eligible
-    arm numbers, ascending and below K; unit and salt are below 2^64. Any array but out may be read-only. Any
-    policy works; for a context-free one a cached pmf and draw() are faster.
+    arm numbers, ascending and below K; unit and salt are below 2^64. Any array but out may be read-only.
+    ValueError for a kind of ALONE, whose pmf no context moves: that is kept, and draw() draws from it.
     """
+    if int(packed[KIND]) in ALONE:
+        raise ValueError("no context moves this pmf: fill and draw")
     size, work = BLOCK * blocks(packed), room(packed)
     features(packed, x, work[:size])
     masses(packed, work[:size], work[size:], arms, out)
@@ -213,11 +181,11 @@ def without_lock(
     found: Floats,
     x: Floats,
 ) -> None:
-    """What decide_rows does (found: propensities) and, where there are no units, fill (found: the pmf).
+    """Of what is believed about scores, what decide_rows does (found: propensities) and, where there are no units, fill.
 
     One kernel, as all that makes a pmf would be in each.
     """
-    kind, many, size, work = int(packed[KIND]), units.size > 0, BLOCK * blocks(packed), room(packed)
+    many, size, work = units.size > 0, BLOCK * blocks(packed), room(packed)
     values, out = work[:size], np.empty(arms.size) if many else found
     if not many:
         known = min(int(packed[COLUMNS]), x.size)
@@ -227,8 +195,7 @@ def without_lock(
     for i in range(max(units.size, 1)):
         if many:
             features(packed, rows[i], values)
-        if i == 0 or kind in (LINUCB, LINTS, SQUARECB, OPTIMIST):
-            masses(packed, values, work[size:], arms, out)
+        masses(packed, values, work[size:], arms, out)
         if many:
             winner = race(out, arms, units[i], np.uint64(salt))
             chosen[i] = winner
@@ -249,11 +216,22 @@ def decide_rows(
     chosen: NDArray[np.int64],
     propensity: Floats,
 ) -> None:
-    """decide() for each row of i2[N,d]; a context-free pmf is computed once. See policy.decide_batch."""
-    if units.size:
+    """decide() for each row of i2[N,d]; a pmf that no context moves is computed once. See policy.decide_batch."""
+    if packed[KIND] in ONCE:
+        out = np.empty(arms.size)
+        fill(packed, np.ones(1), arms, out)
+        draw_many(out, arms, units, salt, chosen, propensity)
+    elif units.size:
         without_lock(packed, rows, arms, units, salt, chosen, propensity, NOTHING)
 
 
 def fill(packed: Floats, x: Floats, arms: NDArray[np.int64], out: Floats) -> None:
     """The pmf alone, for refreshes: fill out (f8[n]) at x, f8[d] in units of 1."""
-    without_lock(packed, NO_ROWS, arms, NO_UNITS, 0, NO_CHOICES, out, x)
+    if packed[KIND] == Kind.BETA:
+        among_betas(packed, arms, out)
+    elif packed[KIND] == REVENUE:
+        product_odds(packed, arms, out)
+    elif packed[KIND] in ALONE:
+        weighted(packed, arms, out)
+    else:
+        without_lock(packed, NO_ROWS, arms, NO_UNITS, 0, NO_CHOICES, out, x)

@@ -16,8 +16,9 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits._jit import jit
+from bandits._jit import FLOATS, FLOATS_OUT, INTS, entry, jit
 from bandits.belief import LEAST_B, Arms, Settings, context_free
+from bandits.context_free import floored
 from bandits.draw import uniform
 from bandits.posterior import ARMS, BLOCK, HEADER, LAW, THETA, Floats, Kind, Posterior, Sums
 from bandits.prior import Priors, with_priors
@@ -114,3 +115,10 @@ def product_shares(packed: Floats, arms: NDArray[np.int64], out: NDArray[np.floa
                 out[i] += 1.0 / (ties * DRAWS)
         greatest += best / DRAWS
     return greatest
+
+
+@entry(FLOATS, INTS, FLOATS_OUT, nogil=True)
+def product_odds(packed: Floats, arms: NDArray[np.int64], out: NDArray[np.float64]) -> None:
+    """Fill out (f8[n]) with the floored pmf over `arms` of REVENUE."""
+    product_shares(packed, arms, out)
+    floored(packed, out)

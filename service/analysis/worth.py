@@ -14,7 +14,7 @@ import structlog
 from service.analysis.lift import Lift, whole
 from service.errors import LeverError
 from service.learning.feed import Feed
-from service.learning.loop import Loop
+from service.process.loop import Loop
 from service.serving.published import Published
 from service.serving.snapshot import Snapshot
 from service.telemetry.metric_families import LabelValues

@@ -77,6 +77,7 @@ class WebApp:
         }
         names = ("unknown", self._flag.name, *(route.name for route in self._routes.values()))
         self._seconds = {name: metrics.http_seconds.child((name,)) for name in names}
+        self._well = {name: (name, "200") for name in names}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -116,8 +117,9 @@ class WebApp:
             reply = route.handle(Request(tail, headers, body, key))
         except Exception as error:  # noqa: BLE001  # whatever it is, the caller gets a status and nothing else
             reply = self._refusal(route, tail, error)
-        self._count((route.name, str(reply.status)))
-        self._seconds[route.name](perf_counter() - begun)
+        name = route.name
+        self._count(self._well[name] if reply.status == 200 else (name, str(reply.status)))
+        self._seconds[name](perf_counter() - begun)
         return reply._replace(headers=reply.headers + extra) if extra else reply
 
     def close(self) -> None:

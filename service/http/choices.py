@@ -12,7 +12,7 @@ from service.errors import DeniedError, LeverError
 from service.http.backend import TOKEN_CHARS, Backend
 from service.http.messages import Element, Reply, Request, decode, described, elements, placed
 from service.security.api_keys import Key
-from service.serving.personalizer import Mode
+from service.serving.personalizer import NAMES, Mode
 from service.serving.subject import SUBJECT_BYTES, check_subject
 
 EXPERIMENTS = 32
@@ -101,23 +101,21 @@ class Choices:
             read = decode(_CHOICE, given) if isinstance(given, bytes | msgspec.Raw) else given
         except LeverError as error:
             return Chosen("", error=described(placed(error, f"experiments[{place}]")))
-        one = Choice(read) if isinstance(read, str) else read
+        name = read if isinstance(read, str) else read.experiment
         try:
-            if key.public and (one.arms or one.mode == "preview"):
-                raise DeniedError("a public key cannot name arms, nor preview them")
-            exp = self._backend.experiment(one.experiment, key)
-            decision = self._backend.choose(
-                exp,
-                asked.subject,
-                asked.context or {},
-                one.previous_decision_id or "",
-                bool(one.deferred),
-                _MODES[one.mode],
-                tuple(one.arms or ()),
-            )
+            wishes = () if isinstance(read, str) else _wishes(read, key)
+            exp = self._backend.experiment(name, key)
+            decision = self._backend.choose(exp, asked.subject, asked.context or {}, *wishes)
         except LeverError as error:
-            return Chosen(one.experiment, error=described(error))
+            return Chosen(name, error=described(error))
         return Chosen(
             exp.name, decision.decision_id, decision.arm, msgspec.Raw(decision.payload_json.encode()), decision.propensity, decision.segment,
-            decision.holdout, decision.stale, decision.version, decision.reason.name,
+            decision.holdout, decision.stale, decision.version, NAMES[decision.reason],
         )  # fmt: skip
+
+
+def _wishes(one: Choice, key: Key) -> tuple[str, bool, Mode, tuple[str, ...]]:
+    """What is asked beyond the experiment, as Backend.choose takes it. DeniedError."""
+    if key.public and (one.arms or one.mode == "preview"):
+        raise DeniedError("a public key cannot name arms, nor preview them")
+    return one.previous_decision_id or "", bool(one.deferred), _MODES[one.mode], tuple(one.arms or ())

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -22,13 +22,14 @@ from service.learning.checkpoints import Checkpoints
 from service.learning.flusher import Flusher
 from service.learning.follower import Follower
 from service.learning.gauges import Gauges
-from service.learning.loop import Loop
 from service.learning.publisher import Publisher
 from service.learning.quarantine import Quarantine
 from service.learning.replica import Replica
+from service.learning.rounds import polls
 from service.learning.sharing.pace import WINDOW_S, Pace
 from service.learning.sharing.sharing import Sharing
 from service.learning.snapshot_file import SnapshotFile
+from service.process.loop import Loop
 from service.serving.published import Published
 from service.serving.snapshot import Snapshot
 from service.serving.store_clock import StoreClock
@@ -36,6 +37,8 @@ from service.store.contract import Store
 from service.store.sharing.states import States
 from service.telemetry.metrics import Metrics
 
+# Checkpoints of logs that have been quiet, in one poll: after a start, of thousands, they all would be due.
+QUIET_AT_ONCE = 20
 T = TypeVar("T")
 
 
@@ -67,14 +70,14 @@ class Feed:
         self._quarantine = Quarantine(directory, self._gauges, agreement.reaffirm)
         self._follower = Follower(store, clock, self._publisher, self._quarantine, self._checkpoints, self._gauges)
         self._snapshot_file = snapshot_file or SnapshotFile(None)
-        self.flush = Flusher(store, directory, metrics).flush  # sends every waiting chunk
+        self.flush = Flusher(store, directory, metrics, self._follower.rounds.use).flush  # sends every waiting chunk
         self._poll_s, self._flush_s = poll_ms / 1000, flush_ms / 1000
         self._polling = Loop("lever-poll", self._poll, self._poll_s)
         self._flushing = Loop("lever-flush", self._flush, self._flush_s)
         self._folding = threading.Lock()  # held while replicas and snapshots change
         self._reached: bool | None = None  # whether the last poll found the store; None: there was none yet
         self._begun = self._done = 0  # number of the newest poll that began, and of the newest that succeeded
-        self._wanted = 0  # number of the poll that somebody waits for
+        self._whole = False  # whether the next one asks about every experiment
         self._stopped = False
         self._turn = threading.Condition()
 
@@ -85,7 +88,7 @@ class Feed:
         for replica in self._snapshot_file.load():
             self.replicas[replica.uid] = replica
             self._gauges.restored(replica, self._clock.now_ms())
-        self._publish()
+        self._publish(list(self.replicas))
         self._polling.start()
         self._flushing.start()
 
@@ -140,16 +143,16 @@ class Feed:
         """Return once everything that the store has now is folded and published, or raise UnavailableError."""
         with self._turn:
             # The poll under way may have read before what we wait for; the one after it cannot have.
-            wanted = self._wanted = self._begun + 1
+            wanted, self._whole = self._begun + 1, True
             self._polling.nudge()
             if not self._turn.wait_for(lambda: self._done >= wanted or self._stopped, timeout_s):
                 raise UnavailableError("the store does not answer")
 
     def spread(self, timeout_s: float) -> None:
-        """`refresh` after a write, and a poll's time more, in which the other workers come to have it too."""
+        """`refresh` after a write, and the time of a round more, in which the other workers come to have it too."""
         self.refresh(timeout_s)
         with self._turn:
-            self._turn.wait_for(lambda: self._stopped, self._poll_s)
+            self._turn.wait_for(lambda: self._stopped, self._poll_s * polls(len(self.replicas)))
 
     def flushed(self, timeout_s: float) -> None:
         """Return once every trial decided so far is in the store, or raise UnavailableError."""
@@ -191,10 +194,11 @@ class Feed:
         """Read until nothing is left to read, and publish; false while the store is away."""
         with self._turn:
             self._begun += 1
+            whole, self._whole = self._whole, False
         try:
             if not self._agreed():
                 return False
-            while self._read():
+            while self._read(whole=whole):
                 pass
         except UnavailableError as error:
             self._store_away(error)
@@ -219,9 +223,9 @@ class Feed:
     def _flush(self) -> bool:
         return self._met and self.flush()
 
-    def _read(self) -> bool:
+    def _read(self, *, whole: bool) -> bool:
         """One poll; true if there is more to read at once."""
-        poll = self._follower.poll(whole=self._done < self._wanted)
+        poll = self._follower.poll(whole=whole)
         self._directory.away = False
         with self._folding:
             if self._follower.take(poll):
@@ -229,29 +233,34 @@ class Feed:
             self._directory.parted = self._follower.away
             if not poll.more:
                 self._follower.share(poll.now)
-                self._look_after(poll.now)
-                self._publish()
-                self._gauges.current(self._current(), self._checkpoints.diverged)
+                seen = self._follower.seen()
+                self._look_after(seen, poll.now)
+                self._publish(seen)
+                self._gauges.current(self._current(seen), self._checkpoints.diverged)
                 self._snapshot_file.save(self._replicas())
         return poll.more
 
-    def _look_after(self, now_ms: int) -> None:
-        """Checkpoints: cut where the log is quiet, sent, audited."""
-        for replica in self._current():
+    def _look_after(self, uids: Sequence[str], now_ms: int) -> None:
+        """Checkpoints: cut where the log is quiet, a few at a time, sent, audited."""
+        left = QUIET_AT_ONCE
+        for replica in self._current(uids):
             uid = replica.uid
             if not (replica.due(now_ms) or self._checkpoints.due(uid)):
                 continue
             with self._follower.contained(uid):
-                replica.idle(now_ms)
+                if replica.cut is None and left:
+                    replica.idle(now_ms)
+                    left -= replica.cut is not None
                 self._checkpoints.send(replica)
                 if self._checkpoints.audit(replica):
                     self._follower.load(uid)
 
-    def _publish(self) -> None:
-        """Derive what changed, and swap."""
+    def _publish(self, uids: Sequence[str]) -> None:
+        """Derive what changed of these, and swap."""
         now_ms = self._clock.now_ms()
-        for uid, replica in list(self.replicas.items()):
-            if self._publisher.due(replica, now_ms):
+        for uid in uids:
+            replica = self.replicas.get(uid)
+            if replica is not None and self._publisher.due(replica, now_ms):
                 with self._follower.contained(uid):
                     self._publisher.derive(replica, now_ms)
         self._publisher.swap(self._quarantine.lost)
@@ -271,10 +280,10 @@ class Feed:
         self._directory.stale = False
         self._metrics.store_up.set(1)
 
-    def _current(self) -> list[Replica]:
-        """Those of which the last poll brought all that the store has."""
-        away = self._follower.away
-        return [replica for uid, replica in self.replicas.items() if uid not in away]
+    def _current(self, uids: Sequence[str]) -> list[Replica]:
+        """Those of these of which the last poll brought all that the store has."""
+        away, replicas = self._follower.away, self.replicas
+        return [replicas[uid] for uid in uids if uid in replicas and uid not in away]
 
     def _replicas(self) -> list[Replica]:
         """All that is left here, also of what the store has lost."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 
 import structlog
 
@@ -17,10 +18,12 @@ from service.telemetry.metrics import Metrics
 class Flusher:
     """One writer of the store's watermarks. Used by one thread at a time."""
 
-    def __init__(self, store: Store, directory: Published, metrics: Metrics) -> None:
+    def __init__(self, store: Store, directory: Published, metrics: Metrics, told: Callable[[str], None]) -> None:
+        """`told` hears of each experiment that is sent something of."""
         self._store = store
         self._directory = directory
         self._metrics = metrics
+        self._told = told
         self._writer = secrets.token_hex(8)
         self._log = structlog.get_logger("lever.feed")
 
@@ -33,6 +36,7 @@ class Flusher:
             snapshot = self._directory.by_uid.get(uid)
             if snapshot is None:
                 continue
+            self._told(uid)
             try:
                 self._send(snapshot.experiment, buffer)
             except UnreachableError:  # nobody is there: the others would wait for the time-out too

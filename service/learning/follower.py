@@ -20,6 +20,7 @@ from service.learning.gauges import Gauges
 from service.learning.publisher import Publisher
 from service.learning.quarantine import Quarantine
 from service.learning.replica import Replica
+from service.learning.rounds import Asked, Rounds
 from service.learning.sharing.sharing import Sharing
 from service.serving.store_clock import StoreClock
 from service.store.contract import NOWHERE, START, Loaded, LostError, PartAwayError, Poll, Store
@@ -47,6 +48,9 @@ class Follower:
         self._checkpoints = checkpoints
         self._gauges = gauges
         self._log = structlog.get_logger("lever.feed")
+        self.rounds = Rounds()
+        self._asked = Asked((), listed=True)  # in the last poll
+        self._seen: dict[str, None] = {}  # asked about since `seen` was
         self.replicas: dict[str, Replica] = {}
         self.away: frozenset[str] = frozenset()  # those whose part of the store is away, as of the last poll
         self.sharing: Sharing | None = None  # of what one server adds up for all, if that is wanted
@@ -55,28 +59,43 @@ class Follower:
         self._told: frozenset[str] = frozenset()  # `away`, as it was last told
 
     def poll(self, *, whole: bool = False) -> Poll:
-        """What is new in the store; of what another server adds up only if `whole`. UnavailableError; then the next one starts anew."""
-        asked = time.monotonic_ns()
-        cursors = {} if self._session is None else {uid: replica.cursor for uid, replica in self.replicas.items()}
+        """What is new in the store, or in the part of it whose turn it is; of what another server adds up only if `whole`.
+
+        UnavailableError; then the next one starts anew.
+        """
+        begun = time.monotonic_ns()
+        everything = whole or bool(self.away) or self._session is None
+        self._asked = self.rounds.next(self.replicas, whole=everything)
+        cursors = {} if self._session is None else {uid: self.replicas[uid].cursor for uid in self._asked.uids}
         if self.sharing is not None and not whole:
             for uid in self.sharing.loading:
                 cursors.pop(uid, None)
-        poll = self._store.poll(cursors, _ENTRIES)
-        self._clock.set(poll.now, asked, time.monotonic_ns())
+        poll = self._store.poll(cursors, _ENTRIES, listed=self._asked.listed)
+        self._clock.set(poll.now, begun, time.monotonic_ns())
         self._gauges.evicts(poll.eviction)
+        for uid in poll.entries:
+            self.rounds.use(uid)
         return poll
+
+    def seen(self) -> list[str]:
+        """What was asked about, or loaded, since this was called last, as far as it is read here."""
+        seen, self._seen = self._seen, {}
+        return [uid for uid in seen if uid in self.replicas]
 
     def take(self, poll: Poll) -> bool:
         """Bring the replicas to where the store is; whether everything had to be loaded. UnavailableError."""
-        known = set(poll.registry.values())
-        self.away = poll.away
+        anew = poll.session != self._session
+        listed = anew or self._asked.listed
+        known = set(poll.registry.values() if listed else self._asked.uids)
+        self.away = poll.away  # all were asked if any was
+        self._seen.update(dict.fromkeys(self._asked.uids))
         self._quarantine.listed(poll.registry)
         for uid, why in poll.damaged.items():
             self._shut(uid, CorruptError(why))
-        anew = poll.session != self._session
         if not anew:
             self._fold(poll)
-        self._drop_unlisted(known)
+        if listed:
+            self._drop_unlisted(known)
         for uid in known - poll.damaged.keys() - poll.away:
             if anew or (self._moved(uid, poll) and not self._quarantine.waits(uid)):
                 self._begin(uid, poll.session_of(uid))
@@ -100,12 +119,15 @@ class Follower:
         """Offer what this server adds up for all, load what another one does. What is in dispute each goes on adding up."""
         if self.sharing is None:
             return
-        for uid, replica in list(self.replicas.items()):
-            if uid in self.away or not replica.begun or self._checkpoints.diverged(uid):
+        for uid in list(self._seen):
+            replica = self.replicas.get(uid)
+            if replica is None or uid in self.away or not replica.begun or self._checkpoints.diverged(uid):
                 self.sharing.stop(uid)
                 continue
             with self.contained(uid):
                 self.replicas[uid] = self.sharing.turn(replica, now_ms)
+            if uid in self.sharing.loading:
+                self.rounds.use(uid)
 
     def _begin(self, uid: str, session: int) -> None:
         if session == NOWHERE:
@@ -175,6 +197,7 @@ class Follower:
             self._quarantine.release(uid)
             self._gauges.loaded(replica, diverged=self._checkpoints.diverged(uid))
             self.replicas[uid] = replica
+            self._seen[uid] = None
 
     def _end_lost(self, before: Replica, now: Replica) -> bool:
         """Whether the log no longer has what was read of it, and was not only trimmed."""

@@ -22,7 +22,7 @@ class Gauges:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        self._due = 0.0
+        self._due: dict[str, float] = {}  # by name: when it is to be marked again
         self._evicts = False
         self._log = structlog.get_logger("lever.feed")
 
@@ -44,14 +44,12 @@ class Gauges:
                 metrics.trials_dropped.add((name, cause), 0)
 
     def current(self, replicas: Iterable[Replica], diverged: Callable[[str], bool]) -> None:
-        """Everything that the store has of them is published. Marked twice a second: ages need it no finer."""
+        """Everything that the store has of them is published. Marked twice a second at the most: ages need it no finer."""
         now = time.monotonic()
-        if now < self._due:
-            return
-        self._due = now + MARK_S
         for replica in replicas:
-            if replica.begun:
-                key, stored = (replica.experiment.name,), replica.stored
+            if replica.begun and now >= self._due.get(name := replica.experiment.name, 0.0):
+                self._due[name] = now + MARK_S
+                key, stored = (name,), replica.stored
                 self._metrics.snapshot_age.mark(key)
                 self._metrics.log_entries.set(max(replica.rows - (stored.rows if stored else 0), 0), key)
                 if replica.cut is None and not diverged(replica.uid):
@@ -93,3 +91,4 @@ class Gauges:
             self.tell(name, lost=0, unreadable=0)
         else:
             self._metrics.forget(name)
+            self._due.pop(name, None)

@@ -13,8 +13,8 @@ from service.experiment.compiled import Experiment, build
 from service.experiment.guardrails import Pause
 from service.experiment.parse import parse
 from service.learning.feed import Feed
-from service.learning.loop import Loop
 from service.management.pausing import paused_text
+from service.process.loop import Loop
 from service.serving.store_clock import StoreClock
 from service.store.contract import Event, Put, Store
 

@@ -35,7 +35,7 @@ from service.management.log_rows import messages
 from service.management.protocols import Offline
 from service.management.warm_start import Warmed, Way, undo, warm_start
 from service.process.child import die_with
-from service.process.priority import give_way
+from service.process.priority import stand_behind
 from service.store.contract import Store
 from service.text.csv_format import Format
 
@@ -253,7 +253,7 @@ def main() -> None:
     """Entry point of the child."""
     task = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=Task)
     die_with(task.parent)
-    give_way()
+    stand_behind()
     out = sys.stdout.buffer
     out.write(msgspec.msgpack.encode(perform(task, out)))
 

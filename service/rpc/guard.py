@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import grpc
 import structlog
-from google.protobuf.message import DecodeError
 
-from service.errors import ExhaustedError, InvalidError, LeverError
+from service.errors import ExhaustedError, LeverError
 from service.rpc import admission
 from service.rpc.calls import MESSAGE_S, Call, Metadata, Method
 from service.rpc.pools import Gate, Pool
+from service.rpc.requests.reading import MALFORMED, malformed, reader
 from service.rpc.status import Ending, request_id
 from service.rpc.streams import Streams
 from service.serving.group_commit import Answers, GroupCommit, Late, Waiting
@@ -47,7 +47,6 @@ class Gone(Exception):  # noqa: N818  # nobody's error
 
 _GONE = Ending(grpc.StatusCode.CANCELLED, "the caller went away")
 _LATE = Ending(grpc.StatusCode.DEADLINE_EXCEEDED, "the deadline passed before the work began")
-MALFORMED = object()  # stands for a request that does not decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +103,10 @@ class Guard:
         rpc = Rpc(self._metrics, "unary", service, method)
         behaviour: Callable[[Any, Any], Any] = _given(handler.unary_unary)
         start, end = rpc.start, rpc.end
-        decode, encode = _reader(_given(handler.request_deserializer)), _given(handler.response_serializer)
+        decode, encode = (
+            reader(_given(handler.request_deserializer), at_once=at_once),
+            _given(handler.response_serializer),
+        )
 
         def answer(data: bytes, metadata: Metadata, deadline: float, begun: float) -> bytes | Ending:
             start()
@@ -113,7 +115,7 @@ class Guard:
                     raise Late  # noqa: TRY301  # on the hot path
                 request = decode(data)
                 if request is MALFORMED:
-                    _malformed()
+                    raise malformed()  # noqa: TRY301  # as above
                 made: bytes = encode(behaviour(request, None if at_once else Told(metadata)))
             except Exception as error:  # noqa: BLE001  # as for every other call
                 ending = self._ending(error, metadata)
@@ -132,7 +134,7 @@ class Guard:
         """The same for a method of one event, which is counted in a group; `pool` is where it would run without."""
         rpc = Rpc(self._metrics, "unary", service, method)
         start, end = rpc.start, rpc.end
-        decode, encode = _reader(_given(handler.request_deserializer)), _given(handler.response_serializer)
+        decode, encode = reader(_given(handler.request_deserializer), at_once=True), _given(handler.response_serializer)
         read, respond, put = single.read, single.respond, group.put
 
         def take(queue: FastUnary, call: Call, data: bytes) -> None:
@@ -151,7 +153,7 @@ class Guard:
             try:
                 request = decode(data)
                 if request is MALFORMED:
-                    _malformed()
+                    raise malformed()  # noqa: TRY301  # as above
                 event = read(request)
             except Exception as error:  # noqa: BLE001  # as above
                 done(error)
@@ -222,7 +224,7 @@ class Guard:
                 if not gate.open:
                     gate.check()
                 if request is MALFORMED:
-                    _malformed()
+                    raise malformed()  # noqa: TRY301  # as above
                 if not context.time_remaining():  # infinite where the caller set no deadline
                     raise Late  # noqa: TRY301  # on the hot path
                 # Takes a lock: only where calls wait is it worth asking whether anyone still wants this one.
@@ -287,14 +289,10 @@ def _still_wanted(context: grpc.ServicerContext) -> None:
         raise Gone
 
 
-def _malformed() -> NoReturn:
-    raise InvalidError.field("request", "is not a message of this method")
-
-
 def _decoded(requests: Iterable[Any]) -> Iterator[Any]:
     for request in requests:
         if request is MALFORMED:
-            _malformed()
+            raise malformed()
         yield request
 
 
@@ -304,25 +302,13 @@ def _answering(behaviour: Callable[[Any, grpc.ServicerContext], Any]) -> Streami
     def answers(requests: Iterator[Any], context: grpc.ServicerContext) -> Iterator[Any]:
         request = next(requests, MALFORMED)
         if request is MALFORMED:
-            _malformed()
+            raise malformed()
         with closing(behaviour(request, context)) as made:
             for answer in made:
                 yield answer
                 _still_wanted(context)
 
     return answers
-
-
-def _reader(decode: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """Decodes requests; grpc would answer INTERNAL to one that does not decode, as if the fault were ours."""
-
-    def read(data: bytes) -> Any:
-        try:
-            return decode(data)
-        except DecodeError:
-            return MALFORMED
-
-    return read
 
 
 def _given(behaviour: T | None) -> T:
@@ -338,5 +324,5 @@ def _handler(
     """`encoded`: the behaviour's answers are bytes already."""
     behaviour.experimental_thread_pool = pool  # where grpc looks for it
     encode = None if encoded else like.response_serializer
-    handler: Handler[Any, Any] = make(behaviour, _reader(_given(like.request_deserializer)), encode)
+    handler: Handler[Any, Any] = make(behaviour, reader(_given(like.request_deserializer)), encode)
     return handler

@@ -11,12 +11,12 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import grpc
-from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from service.errors import ExhaustedError, InvalidError, NotFoundError
+from service.errors import ExhaustedError, NotFoundError
 from service.rpc import fast_unary
 from service.rpc.calls import Call
+from service.rpc.requests.reading import MALFORMED, malformed, reader
 from service.rpc.status import Ending
 
 if TYPE_CHECKING:
@@ -27,7 +27,8 @@ MOST = 256
 PATIENCE_S = 5.0  # what a watcher was told is read by then
 
 _FULL = Ending.of(ExhaustedError(f"{MOST} watches are open, which is the most", "TOO_MANY_WATCHES", 1.0))
-_MALFORMED = Ending.of(InvalidError.field("request", "is not a message of this method"))
+_MALFORMED = Ending.of(malformed())
+_read = reader(health_pb2.HealthCheckRequest.FromString, at_once=True)
 
 
 class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc]  # as above
@@ -89,9 +90,8 @@ class Watches:
     def take(self, queue: FastUnary, call: Call, message: bytes) -> None:
         """A watch begins: the status now."""
         self._queue = queue
-        try:
-            service = health_pb2.HealthCheckRequest.FromString(message).service
-        except DecodeError:
+        request = _read(message)
+        if request is MALFORMED:
             queue.end(call, _MALFORMED)
             return
         if len(self._open) >= MOST:
@@ -99,7 +99,7 @@ class Watches:
             queue.end(call, _FULL)
             return
         call.left -= 1  # there is no answer that ends it
-        watch = self._open[call] = _Watch(service)
+        watch = self._open[call] = _Watch(request.service)
         self._say(call, watch, perf_counter())
 
     def gone(self, call: Call) -> None:

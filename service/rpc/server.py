@@ -30,6 +30,7 @@ from service.rpc.health import Health
 from service.rpc.personalization import SINGLES, PersonalizationServicer
 from service.rpc.pools import Gate, Pool
 from service.rpc.queues import Queues
+from service.rpc.requests.reading import MESSAGE_BYTES
 from service.rpc.streams import Streams
 from service.security.api_keys import Access
 from service.serving.group_commit import GroupCommit
@@ -37,7 +38,6 @@ from service.serving.use_cases import UseCases
 from service.telemetry.faults import Faults
 from service.telemetry.metrics import Metrics
 
-MESSAGE_BYTES = 32 << 20
 PERSONALIZATION = "lever.v1.PersonalizationService"
 EXPERIMENTS = "lever.v1.ExperimentService"
 STORE = "lever.store"  # the store's own health name
@@ -58,6 +58,8 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_connection_idle_ms", 120_000),
     # Of a call that is not admitted yet 64 kB are taken in, and no more on fast connections.
     ("grpc.http2.bdp_probe", 0),
+    # It would unpack without end, and on a thread that reads connections: we do, within bounds.
+    ("grpc.per_message_decompression", 0),
     # The core handles what several connections sent one after the other on a thread, and reads ever more at once from those that
     # send much (memory that stays, too): so a flood kept others waiting for two to three times as long.
     ("grpc.experimental.tcp_max_read_buffer_size", 64 << 10),

@@ -26,7 +26,7 @@ from rich.progress import Progress
 from bandits.warmup import Kernel, kernels, kernels_of_choices, waits, warm, warm_choices
 from service.process.child import die_with
 from service.process.kernel_cache import Share, forget_old, use_kernel_cache
-from service.process.priority import give_way
+from service.process.priority import give_way, stand_behind
 
 LOOK_S = 0.05  # how often a process looks whether another one is done
 BEHIND = "behind"  # what a process has in hand that compiles behind those who serve
@@ -162,7 +162,7 @@ def main() -> int:
     use_kernel_cache()
     if "--behind" in sys.argv:  # a process that serves
         die_with(int(sys.argv[-1]))
-        give_way()
+        stand_behind()
     if len(sys.argv) > 1:
         _compile_all(lambda *_: None)
         return 0

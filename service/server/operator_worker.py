@@ -19,8 +19,7 @@ from service.http.protocol import protocol
 from service.process import child
 from service.process.settings import is_loopback
 from service.security.api_keys import Access
-from service.telemetry.dumps import FRAME
-from service.telemetry.exposition import Dump, Exposition
+from service.telemetry.exposition import FRAME, Dump, Exposition
 
 DUMP_BYTES = 64 << 20
 

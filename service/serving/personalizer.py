@@ -28,6 +28,7 @@ from service.serving.token import NONCE, WHAT, Namer, Opened, TokenKeys, from_te
 from service.telemetry.metrics import Metrics
 
 _CONSTANT = X_SCALE.to_bytes(2, "little")  # column 0
+_INT16 = np.dtype(np.int16)  # made once
 
 
 class Mode(enum.IntEnum):
@@ -51,11 +52,15 @@ class Reason(enum.IntEnum):
     REPEATED = 8
 
 
-_NAMES = tuple(Reason(n).name if n else "" for n in range(len(Reason) + 1))  # an enum's own `name` is slow
+NAMES = tuple(Reason(n).name if n else "" for n in range(len(Reason) + 1))  # an enum's own `name` is slow
+# And so is a member by its name: a tenth of a microsecond each.
+_PREVIEW, _NO_COUNT, _POLICY = Mode.PREVIEW, Mode.UNCOUNTED, Reason.POLICY
 
 
 class Decision(NamedTuple):
-    """One choice, as it is answered. A tuple, as Draw is: making a frozen dataclass costs three times as much."""
+    """One choice, as it is answered. A tuple, as Draw is: making a frozen dataclass costs three times as much; calling the class,
+    not `tuple.__new__`, twice.
+    """
 
     decision_id: str
     arm: str
@@ -112,7 +117,7 @@ class Personalizer:
         if encoded.clipped or encoded.unknown:
             self.count_features(exp.name, encoded.clipped, encoded.unknown)
         segment = exp.segments.match(context)
-        if mode == Mode.PREVIEW:
+        if mode == _PREVIEW:
             return self._preview(snapshot, subject, subset, segment, encoded.x, now)
         who = self.hasher.identify(subject, exp.uid)
         if not exp.live(now):
@@ -127,7 +132,7 @@ class Personalizer:
         flags = DEFERRED if deferred else 0
         if exp.sticky_ms is not None:
             flags |= STICKY
-        if mode == Mode.UNCOUNTED:
+        if mode == _NO_COUNT:
             flags |= UNCOUNTED
         chosen = self._choose(snapshot, segment, who, encoded.x, subset, unit, flags)
         return self._finish(snapshot, who, segment, encoded.x, chosen, now, name, unit)
@@ -166,7 +171,7 @@ class Personalizer:
         else:
             p = slot.pmf_of(arms)
             at = draw(p, arms, unit, exp.salt)
-        return Draw(int(arms[at]), float(p[at]), flags, Reason.POLICY)
+        return tuple.__new__(Draw, (int(arms[at]), float(p[at]), flags, _POLICY))
 
     def _preview(
         self, snapshot: Snapshot, subject: str, subset: frozenset[int] | None, segment: int, x: bytes, now: int
@@ -195,12 +200,12 @@ class Personalizer:
         if not flags & (UNCOUNTED | DEFERRED):
             self.directory.buffer(exp).add(nonce + what)
         arm = exp.arms[chosen.arm]
-        reason = Reason.UNCOUNTED if flags & UNCOUNTED and chosen.reason == Reason.POLICY else chosen.reason
-        self._decided((exp.name, arm.id, _NAMES[reason]))
-        return Decision(
+        reason = Reason.UNCOUNTED if flags & UNCOUNTED and chosen.reason == _POLICY else chosen.reason
+        self._decided((exp.name, arm.id, NAMES[reason]))
+        return tuple.__new__(Decision, (
             to_text(self.keys.seal(nonce, whose(exp.uid, exp.horizon_ms)(who.subject) + what)), arm.id, arm.payload_json, chosen.propensity,
             exp.segments.ids[segment], bool(flags & HOLDOUT), self.directory.outdated(exp.uid), exp.version, reason,
-        )  # fmt: skip
+        ))  # fmt: skip
 
     def _repeat(
         self,
@@ -260,7 +265,7 @@ def inactive(snapshot: Snapshot, segment: int) -> Draw:
 
 def full_vector(x: bytes) -> NDArray[np.int16]:
     """Encoded features with the constant in front, [columns], read-only."""
-    return np.frombuffer(_CONSTANT + x, np.int16)
+    return np.frombuffer(_CONSTANT + x, _INT16)
 
 
 def same_situation(token: Opened, exp: Experiment, who: Identity, deferred: bool, mode: Mode, now: int) -> bool:

@@ -51,7 +51,7 @@ class Hasher:
         """The subject's numbers in this experiment."""
         salted = self._salted(uid).copy()
         salted.update(subject.encode())
-        return Identity(*_DIGEST.unpack(salted.digest()))
+        return tuple.__new__(Identity, _DIGEST.unpack(salted.digest()))
 
     def identify_many(self, subjects: Sequence[str], uid: str) -> NDArray[np.void]:
         """The same for many subjects, as columns `subject`, `holdout`, `bucket`."""

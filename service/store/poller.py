@@ -89,6 +89,7 @@ class Poller:
         self._asked: dict[
             str, tuple[list[str], Packed]
         ] = {}  # by the first uid of a group: where it was read from, and how
+        self._eviction = ""  # the worst policy among all engines
         self._ahead_ms = 0  # the store's clock before our monotonic one
 
     def poll(self, cursors: Mapping[str, str], limit: int, *, listed: bool) -> Poll:
@@ -119,6 +120,8 @@ class Poller:
                 found.away.update(uid for group in questions[line].groups for uid in group)
         registry, wrong = self._listed(lines, first, questions, found, listed)
         rewound = self._rewound(found, cursors)
+        if listed:
+            self._eviction = max((self._watch(line).eviction for line in questions), key=_evicts, default="")
         return Poll(
             now=_monotonic_ms() + self._ahead_ms,
             registry=registry,
@@ -127,14 +130,14 @@ class Poller:
             session=session,
             damaged=wrong | found.damaged,
             rewound=rewound,
-            eviction=max((self._watch(line).eviction for line in questions), key=_evicts, default=""),
+            eviction=self._eviction,
             sessions=found.sessions if lines.parted else None,
             away=frozenset(found.away),
         )
 
     def _reading(self, cursors: Mapping[str, str], limit: int) -> Callable[[Sequence[str]], Command]:
         """What asks for a group. Most logs have nothing new from one poll to the next: then it is what was asked before."""
-        if len(self._asked) > 2 * len(cursors):
+        if len(self._asked) > 2 * max(len(cursors), len(self._registry[0]) if self._registry else 0):
             self._asked.clear()
 
         def read(group: Sequence[str]) -> Command:

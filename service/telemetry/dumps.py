@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import struct
 import threading
 import time
 from pathlib import Path
@@ -11,10 +10,9 @@ from pathlib import Path
 import msgspec
 
 from service.process.priority import give_way
-from service.telemetry.exposition import Dump
+from service.telemetry.exposition import FRAME, Dump
 from service.telemetry.metrics import Metrics
 
-FRAME = struct.Struct("<I")
 EVERY_S = 1.0
 STARTING = "starting"  # what a worker says first, and begins with until it asks for its store
 

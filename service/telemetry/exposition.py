@@ -6,6 +6,7 @@ scraped. Counters of a worker that died are kept as a base, so that a restart ne
 
 from __future__ import annotations
 
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import CollectorRegistry
 
 from service.telemetry.metric_families import FAMILIES, Family, LabelValues, Samples
+
+FRAME = struct.Struct("<I")  # the length of a dump on a worker's line
 
 
 class Dump(msgspec.Struct, array_like=True):

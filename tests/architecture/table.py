@@ -28,7 +28,7 @@ PACKAGES: dict[str, frozenset[str]] = {
             "bandits service.errors service.experiment service.process service.serving service.store service.telemetry"
         ),
         "service.analysis": (
-            "bandits service.errors service.experiment service.learning service.serving service.store service.telemetry service.text"
+            "bandits service.errors service.experiment service.learning service.process service.serving service.store service.telemetry service.text"
         ),
         "service.management": (
             "bandits service.analysis service.errors service.experiment service.learning service.pb service.process "

@@ -148,15 +148,15 @@ def test_a_log_has_so_many_bytes_at_the_most(store: Store) -> None:
 
 def test_a_write_that_needs_the_log_holds_it_until_a_checkpoint_has_taken_it_in(store: Store) -> None:
     create(store, "u")
-    ids = fill(store, 3000)
-    store.checkpoint("u", fold(ids[1000], None, {"a": b"1"}))
+    ids = fill(store, 300)
+    store.checkpoint("u", fold(ids[100], None, {"a": b"1"}))
     store.put(Put("u", "u", 2, 1, b"next", since=ids[5]))
-    more = fill(store, 2000, start=3001)
-    assert store.checkpoint("u", replace(fold(ids[2000], ids[1000], {"a": b"2"}), keep=now(store))) is STORED
+    more = fill(store, 200, start=301)
+    assert store.checkpoint("u", replace(fold(ids[200], ids[100], {"a": b"2"}), keep=now(store))) is STORED
     assert log(store, "u")[0].id == ids[0]
-    assert store.checkpoint("u", replace(fold(more[4000], ids[2000], {"a": b"3"}), keep=now(store))) is STORED
+    assert store.checkpoint("u", replace(fold(more[400], ids[200], {"a": b"3"}), keep=now(store))) is STORED
     first = log(store, "u")[0].id
-    assert order(ids[5]) < order(first) <= order(ids[2000])
+    assert order(ids[5]) < order(first) <= order(ids[200])
     with pytest.raises(ConflictError):
         store.put(Put("u", "u", 3, 2, b"third", since=ids[5]))
     assert store.load("u").record == b"next"

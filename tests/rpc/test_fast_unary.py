@@ -214,18 +214,6 @@ def test_a_tag_that_raises_does_not_end_the_thread(monkeypatch: pytest.MonkeyPat
     assert metrics.fast_path_faults.samples() == [(("grpc",), [1.0])]
 
 
-def test_a_request_may_be_compressed_and_large() -> None:
-    standin = Standin()
-    with served(standin) as (channel, _):
-        stub = PersonalizationServiceStub(channel)
-        request = pb.SelectRequest(experiment="hero", subject="ann")
-        for number in range(256):
-            request.context[f"feature{number}"].text = "x" * 1000
-        call = stub.Select(request, timeout=20, compression=grpc.Compression.Gzip)
-        assert call.arm == "calm"
-    assert len(standin.asked[0][2]) == 256
-
-
 def test_a_gate_that_is_shut_says_why() -> None:
     with served(Standin()) as (channel, server):
         server.set_ready(ready=False, why="still warming")

@@ -123,9 +123,9 @@ def test_a_refresh_returns_after_a_poll_that_began_after_it_was_asked(
     server.feed.flushed(60.0)
     polled, poll = [0], store.poll
 
-    def counted(cursors: dict[str, str], limit: int = 1000) -> Poll:
+    def counted(cursors: dict[str, str], limit: int = 1000, *, listed: bool = True) -> Poll:
         polled[0] += 1
-        return poll(cursors, limit)
+        return poll(cursors, limit, listed=listed)
 
     monkeypatch.setattr(store, "poll", counted)
     for _ in range(20):

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from bandits.draw import draw, draw_many
+from bandits.pmf import ALONE
 from bandits.policy import POLICIES, decide, decide_batch, probabilities
 from tests.oracles import policy as oracle
 
@@ -95,5 +96,18 @@ def test_batch_is_decide_row_by_row(name: str) -> None:
     chosen, propensity, out = np.empty(200, np.int64), np.empty(200), np.empty(3)
     decide_batch(post, cells[:200], arms, units, 2**64 - 5, chosen, propensity)
     for i in range(200):
-        assert decide(post.packed, cells[i], arms, int(units[i]), 2**64 - 5, out) == chosen[i]
+        unit = int(units[i])
+        if post.kind in ALONE:
+            out = probabilities(post, cells[i] / 4096.0, arms)
+            assert draw(out, arms, unit, 2**64 - 5) == chosen[i]
+        else:
+            assert decide(post.packed, cells[i], arms, unit, 2**64 - 5, out) == chosen[i]
         assert out[chosen[i]] == propensity[i]
+
+
+@pytest.mark.parametrize("name", ["beta", "fixed", "revenue", "uniform"])
+def test_a_pmf_that_no_context_moves_is_not_decided(name: str) -> None:
+    sums, cells = oracle.world(13, arms=5, trials=200)
+    post = POLICIES[name].derive(sums, {}, np.arange(5))
+    with pytest.raises(ValueError, match="no context"):
+        decide(post.packed, cells[0], np.arange(5), 1, 2, np.empty(5))

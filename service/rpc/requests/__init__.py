@@ -1,0 +1,1 @@
+"""What callers ask, made of its bytes."""
