@@ -74,7 +74,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     ),
     "adding": (
         "loadtest.capacity.adding",
-        "every server adding up every row, beside one that does and others that load: CPU, and where they cross",
+        "what it costs a server to read the rows of all and to add them up",
     ),
     "scale": ("loadtest.speed.scale", "cost of a decision, start and memory as everything grows"),
 }

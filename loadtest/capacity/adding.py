@@ -1,8 +1,7 @@
-"""`python -m loadtest adding`: what it costs every server to add up every row, beside loading what one process came to.
+"""`python -m loadtest adding`: what it costs a server to read the rows of all and to add them up.
 
-Each server reads the rows of all and adds them up. The other way were one process that adds up and stores the state, and
-servers that load it as often as they poll. Both are done here with the code that servers run, over a real engine, and
-counted in CPU of this process; from that follows from how many rows a second, and from how many servers, loading is cheaper.
+The code that servers run, over a real engine, counted in CPU of this process. `python -m loadtest sharing` does it in real time, beside
+servers that load what one has added up.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,11 +30,8 @@ ROWS, PAST = 200_000, 20_000
 A_POLL = 20  # entries of one poll: those of 20 servers, ten times a second
 ENTRIES = (10, 50, 500)  # rows of one flush
 SHAPES = ((10, 0), (10, 16), (10, 62), (100, 16))  # arms, columns
-FRESH_S = 0.3  # as old as what servers choose by may be
 FLUSHES = 10  # a second and server
-LOADS = 20
 DAYS_MS = 30 * 86_400_000
-SERVERS = 20
 PER_SERVER = 7000  # decisions a second of one worker (docs/capacity.md)
 
 
@@ -76,14 +72,6 @@ def followed(store: Store, uid: str, loaded: Loaded) -> tuple[Replica, float, fl
             return replica, read, added
 
 
-def spent(work: Callable[[], object]) -> float:
-    """CPU milliseconds of one time."""
-    begun = time.process_time()
-    for _ in range(LOADS):
-        work()
-    return (time.process_time() - begun) / LOADS * 1000
-
-
 def measure(store: Store, arms: int, columns: int) -> dict[str, float]:
     """One shape of experiment."""
     found: dict[str, float] = {"arms": arms, "columns": columns}
@@ -99,33 +87,8 @@ def measure(store: Store, arms: int, columns: int) -> dict[str, float]:
         found |= {
             f"read_us_{an_entry}": round(read * 1e6 / ROWS, 3), f"add_us_{an_entry}": round(added * 1e6 / ROWS, 3),
         }  # fmt: skip
-    whole = replica.whole()
-    store.checkpoint(uid, whole)
-    found |= {
-        "state_mb": round(whole.size / 1e6, 3),
-        "store_ms": round(spent(replica.whole), 3),
-        "load_ms": round(spent(lambda: Replica(uid, Loaded(record, store.load(uid).checkpoint))), 3),
-    }
-    return found | crossing(found)
-
-
-def crossing(found: dict[str, float]) -> dict[str, float]:
-    """From how many rows a second loading is cheaper, and what it would save where servers are busy with one experiment."""
-    few, many = (found[f"read_us_{rows}"] + found[f"add_us_{rows}"] for rows in (ENTRIES[0], ENTRIES[-1]))
-    entry_us = (few - many) * ENTRIES[0]
-    load_us, store_us = (found[f"{what}_ms"] * 1000 / FRESH_S for what in ("load", "store"))  # a second
-
-    def each(servers: int) -> float:
-        return servers * (FLUSHES * entry_us + PER_SERVER * many)
-
-    def saved(servers: int) -> float:
-        return servers * each(servers) - (each(servers) + store_us + servers * load_us)
-
-    return {
-        "entry_us": round(entry_us, 2), "row_us": round(many, 3), "rows_s": round(load_us / many),
-        "pays_from_servers": next((n for n in range(2, 1000) if saved(n) > 0), 1000),
-        "adding_up_cores": round(SERVERS * each(SERVERS) / 1e6, 3), "saved_cores": round(saved(SERVERS) / 1e6, 3),
-    }  # fmt: skip
+    found["state_mb"] = round(replica.whole().size / 1e6, 3)
+    return found
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -145,7 +108,6 @@ def main(arguments: Sequence[str]) -> int:
             store.close()
         finally:
             engine.kill()
-    found = {"servers": SERVERS, "decisions_s_of_each": PER_SERVER, "fresh_s": FRESH_S, "shapes": shapes}
     if given.out is not None:
-        save(given.out, {"command": "python -m loadtest adding", "machine": machine(), **found})
+        save(given.out, {"command": "python -m loadtest adding", "machine": machine(), "shapes": shapes})
     return 0

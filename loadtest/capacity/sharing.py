@@ -1,8 +1,8 @@
 """`python -m loadtest sharing`: what a busy experiment costs each server where all add up, and where one does and others load.
 
-Rows come in as those of so many servers do, each flushing ten times a second, in real time. Three services of this process
-follow them with the code that servers run: one that adds up for itself, and two that share, one of which adds up for the
-other. Every server reads the same, so what many cost follows from these three. CPU is counted, and how old each one's
+Rows come in as those of so many servers do, each flushing ten times a second, in real time. Four services of this process
+follow them with the code that servers run: one that adds up for itself, and three that share, of which one adds up for the
+others, one adds up to compare, and one loads. Every server reads the same, so what many cost follows from these. CPU is counted, and how old each one's
 snapshot is before its turn.
 """
 
@@ -33,8 +33,8 @@ from service.store.embedded import find_binary
 from service.store.redis import RedisStore
 from service.telemetry.metrics import Metrics
 
-SERVERS = (4, 6, 8, 12, 16)
-WARM_S, SECONDS = 3.0, 6.0
+SERVERS = (4, 8, 16)
+WARM_S, SECONDS = 2.5, 5.0
 TURN_S = 0.1  # between two polls
 
 
@@ -108,25 +108,25 @@ def measure(url: str, store: RedisStore, shape: tuple[int, int], servers: int) -
     record = compiled(parse(text), text, uid, int(time.time() * 1000), None)
     store.put(Put(uid, "adding", 1, 0, record))
     fill(store, uid, arms, columns, 500, DAYS_MS)  # so that the state has all of its time buckets
-    plain, adds, loads = followers = [Follower.at(url, share) for share in (False, True, True)]
+    plain, _, _, loads = followers = [Follower.at(url, share) for share in (False, True, True, True)]
     traffic = Traffic(store, uid, arms, columns, servers)
     run(WARM_S, traffic, followers, uid)
     for follower in followers:
         follower.begin()
     took = run(SECONDS, traffic, followers, uid)
     bits = {follower.service.feed.replicas[uid].whole().digest for follower in followers if _last(follower, uid)}
-    all_add, adder, loader = (follower.cpu_s / took * 1000 for follower in followers)
-    shared = adder + (servers - 1) * loader
+    all_add, adder, witness, loader = (follower.cpu_s / took * 1000 for follower in followers)
+    shared = adder + witness + (servers - 2) * loader
     found = {
         "arms": arms, "columns": columns, "servers": servers, "rows_s": servers * PER_SERVER,
-        "ticks_s": round(len(plain.ages_ms) / took, 1), "adds_up_ms": round(all_add, 1), "adds_for_all_ms": round(adder, 1),
+        "ticks_s": round(len(plain.ages_ms) / took, 1), "adds_up_ms": round(all_add, 1), "adds_for_all_ms": round(adder, 1), "compares_ms": round(witness, 1),
         "loads_ms": round(loader, 1), "loads_s": round(_loads(loads) / (took + WARM_S), 1),
         "cost_of_all_adding": round(shared / (servers * all_add), 2),
         "age_ms": round(float(np.median(plain.ages_ms))), "age_loaded_ms": round(float(np.median(loads.ages_ms))),
         "age_loaded_max_ms": round(max(loads.ages_ms)), "same_bits": float(len(bits) == 1),
     }  # fmt: skip
     store.put(Put(uid, "adding", 1, 1, None))
-    for follower in (plain, adds, loads):
+    for follower in followers:
         follower.store.close()
     return found
 
@@ -147,6 +147,7 @@ def main(arguments: Sequence[str]) -> int:
     """Print a line of JSON for each shape of experiment and number of servers; exit code 1 where states differ."""
     parser = argparse.ArgumentParser(prog="python -m loadtest sharing", description=__doc__)
     parser.add_argument("--servers", type=int, nargs="*", default=SERVERS)
+    parser.add_argument("--shapes", nargs="*", default=[f"{a}x{c}" for a, c in SHAPES], help="ARMSxCOLUMNS")
     parser.add_argument("--out", type=Path, help="file for it")
     given = parser.parse_args(arguments)
     logs.configure("error", "false")
@@ -156,9 +157,9 @@ def main(arguments: Sequence[str]) -> int:
             engine.start()
             url = f"redis://127.0.0.1:{engine.port}"
             store, found = RedisStore(url, timeout=60.0), []
-            for shape in SHAPES:
+            for arms, columns in (map(int, shape.split("x")) for shape in given.shapes):
                 for servers in given.servers:
-                    found.append(measure(url, store, shape, servers))
+                    found.append(measure(url, store, (arms, columns), servers))
                     emit(found[-1])
             store.close()
         finally:

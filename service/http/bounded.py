@@ -123,12 +123,16 @@ class Bounded(HttpToolsProtocol):
             self._stop(414)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A whole one; trailers too."""
+        """A whole one; trailers too. What uvicorn does with it is done here, as there are many."""
         self._head += len(name) + len(value)
-        if self._head > HEADER_BYTES or len(self.headers) >= HEADERS:
+        headers = self.headers
+        if self._head > HEADER_BYTES or len(headers) >= HEADERS:
             self._stop(431)
-        super().on_header(name, value)
-        if self.headers[-1][0] == b"content-length" and (len(value) > 18 or int(value) > BODY_BYTES):
+        name = name.lower()
+        headers.append((name, value))
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        elif name == b"content-length" and (len(value) > 18 or int(value) > BODY_BYTES):
             self._stop(413)
 
     def on_headers_complete(self) -> None:

@@ -11,6 +11,7 @@ here is one request's: before the answer it goes uvicorn's way, later it gets th
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,7 @@ from service.http.heads import END, LONGEST
 from service.http.messages import JSON, Reply
 from service.http.route import Route
 
+_ODD = re.compile(rb"[%?#\x80-\xff]|://")  # in a URL that is more than a path
 _FAULT = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n"
 _PLAIN = {
     status: line + b"content-type: " + JSON + b"\r\ncontent-length: %d\r\n\r\n" for status, line in STATUS_LINE.items()
@@ -130,8 +132,7 @@ class FastProtocol(Bounded):
             and not parser.should_upgrade()
             and not self.expect_100_continue
             and self._unencumbered()
-            and self.url.isascii()
-            and not any(mark in self.url for mark in (b"%", b"?", b"#", b"://"))
+            and _ODD.search(self.url) is None
         )
 
     def _unencumbered(self) -> bool:

@@ -112,6 +112,10 @@ class Keys:
         """Hash: the state that one server added up for the others, for as long as it does."""
         return f"{self.checkpoint(uid)}:state"
 
+    def witness(self, uid: str) -> str:
+        """String: the server that adds up too, and compares."""
+        return f"{self.checkpoint(uid)}:witness"
+
     def older_checkpoints(self, uid: str) -> list[str]:
         """Those of formats before, the newest first."""
         return self._checkpoints(uid, _TOGETHER, self.form - 1)
@@ -127,7 +131,15 @@ class Keys:
     def all(self, uid: str) -> list[str]:
         """Every key of an experiment but its claims, which expire by themselves."""
         checkpoints = [self.checkpoint(uid), *self.other_checkpoints(uid)]
-        return [self.config(uid), self.history(uid), self.log(uid), self.watermarks(uid), self.state(uid), *checkpoints]
+        return [
+            self.config(uid),
+            self.history(uid),
+            self.log(uid),
+            self.watermarks(uid),
+            self.state(uid),
+            self.witness(uid),
+            *checkpoints,
+        ]
 
     def staged(self, uid: str) -> str:
         """Stream: a log that is being brought back."""

@@ -56,6 +56,13 @@ def test_one_owner_at_a_time_and_each_step_stands_on_the_one_before(store: Redis
     assert (shared.state.id, shared.state.rows) == (last, 3)
 
 
+def test_one_witness_at_a_time(store: RedisStore) -> None:
+    soon = States(lambda: store._bulk, store._keys, lease_ms=50)
+    assert [soon.witness("u", one) for one in ("mine", "another", "mine")] == [True, False, True]
+    eventually(lambda: store.states.witness("u", "another"))
+    assert not soon.witness("u", "mine")
+
+
 def test_what_no_log_leads_to_is_not_kept(store: RedisStore) -> None:
     first, _ = ids(store)
     for uid, at in (("u", "1-1"), ("nobody", first)):

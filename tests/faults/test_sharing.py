@@ -49,8 +49,9 @@ def test_any_order_of_loading_and_adding_up_ends_in_the_same_bits(ground: Ground
     rng = random.Random(seed)
     plain = ground.service()
     (uid,) = plain.feed.replicas
-    servers = [sharer(ground) for _ in range(3)]
-    states = servers[0][1]._keys.state(uid)
+    servers = [sharer(ground) for _ in range(4)]
+    keys = servers[0][1]._keys
+    states = keys.state(uid)
     version = 1
     for _ in range(60):
         match rng.randrange(10):
@@ -68,7 +69,7 @@ def test_any_order_of_loading_and_adding_up_ends_in_the_same_bits(ground: Ground
                 plain.experiments.exclude("hero", Excluded(now - 30, now + 60_000, ("b",)))
             case 5:  # whose it was has been away for too long
                 with ground.raw as raw:
-                    raw.delete(states)
+                    raw.delete(rng.choice([states, keys.witness(uid)]))
             case 6:  # damaged
                 with ground.raw as raw:
                     name = rng.choice(["f:config", "digest", "id"])
@@ -80,7 +81,7 @@ def test_any_order_of_loading_and_adding_up_ends_in_the_same_bits(ground: Ground
     for server, _ in servers * 2:
         server.feed.turn()
     ground.proved()
-    assert [bits(server, uid) for server, _ in servers] == [bits(plain, uid)] * 3
+    assert [bits(server, uid) for server, _ in servers] == [bits(plain, uid)] * 4
     assert sum(count(server, "lever_states_loaded_total") for server, _ in servers) > 0
     for _, store in servers:
         store.close()
@@ -90,12 +91,13 @@ def test_a_state_takes_along_where_checkpoints_are_cut(ground: Ground) -> None:
     plain = ground.service()
     ground.with_checkpoint(plain)
     (uid,) = plain.feed.replicas
-    first, other = sharer(ground)[0], sharer(ground)[0]
-    for each in (first, other):
+    first, second, other = servers = [sharer(ground)[0] for _ in range(3)]
+    for each in servers:
         each.feed.turn()
     ground.click(plain, ground.tokens[40:])
-    for each in (first, other):
+    for each in servers:
         each.feed.turn()
+    assert count(second, "lever_states_loaded_total") == 0
     assert count(other, "lever_states_loaded_total") == 1
     kept, told = first.feed.replicas[uid].stored, other.feed.replicas[uid].stored
     assert kept is not None
@@ -127,7 +129,7 @@ def test_what_is_not_busy_is_added_up_by_everybody(ground: Ground) -> None:
 def test_a_lost_end_of_the_log_is_in_no_state_after_its_owner_has_noticed(ground: Ground) -> None:
     plain = ground.service()
     (uid,) = plain.feed.replicas
-    servers = [sharer(ground)[0] for _ in range(2)]
+    servers = [sharer(ground)[0] for _ in range(3)]
     ground.choose(plain, 20)
     ground.settle()
     for each in servers * 2:
@@ -139,23 +141,42 @@ def test_a_lost_end_of_the_log_is_in_no_state_after_its_owner_has_noticed(ground
     ground.settle()
     for each in servers * 2:
         each.feed.turn()
-    assert [each.feed.replicas[uid].rows for each in servers] == [7, 7]
+    assert [each.feed.replicas[uid].rows for each in servers] == [7, 7, 7]
     ground.proved()
 
 
-def test_servers_whose_states_differ_share_none(ground: Ground) -> None:
+def test_a_second_server_adds_up_and_compares_and_what_is_in_dispute_is_not_shared(ground: Ground) -> None:
     plain = ground.service()
     (uid,) = plain.feed.replicas
-    servers = [sharer(ground)[0] for _ in range(2)]
-    for each in servers:
-        each.feed.turn()
-        each.feed._checkpoints._diverged.add(uid)
+    first, witness, other = servers = [sharer(ground)[0] for _ in range(3)]
     ground.choose(plain, 20)
     ground.settle()
     for each in servers:
         each.feed.turn()
-    assert [each.feed.replicas[uid].rows for each in servers] == [20, 20]
-    assert [count(each, "lever_states_loaded_total") for each in servers] == [0, 0]
+    state = first.feed.replicas[uid].state
+    state.counts[state.index.max(), 0] += 1  # broken memory
+    ground.choose(plain, 20)
+    ground.settle()
+    for each in servers:
+        each.feed.turn()
+    loaded = [count(each, "lever_states_loaded_total") for each in servers]
+    assert loaded[:2] == [0, 0]
+    assert loaded[2] > 0
+    assert bits(first, uid) == bits(other, uid) != bits(witness, uid) == bits(plain, uid)
+    for each in (first, witness):
+        each.feed.replicas[uid].cut = each.feed.replicas[uid].whole()
+        each.feed.turn()
+    assert [count(each, "lever_divergence") for each in servers] == [0, 1, 0]
+    for each in servers:  # within a minute each of them looks
+        each.feed._checkpoints._alarm(each.feed.replicas[uid])
+    offered = count(first, "lever_states_offered_total")
+    ground.choose(plain, 20)
+    ground.settle()
+    for each in servers:
+        each.feed.turn()
+    assert [each.feed.replicas[uid].rows for each in servers] == [60, 60, 60]
+    assert count(first, "lever_states_offered_total") == offered
+    assert count(other, "lever_states_loaded_total") == loaded[2]
 
 
 def test_who_adds_up_may_go_and_who_loads_may_write(ground: Ground) -> None:
@@ -171,9 +192,9 @@ def test_who_adds_up_may_go_and_who_loads_may_write(ground: Ground) -> None:
 
     (owner,) = eventually(lambda: busy(servers, "lever_states_offered_total", 3))
     left = [each for each in servers if each is not owner]
-    eventually(lambda: len(busy(left, "lever_states_loaded_total", 2)) == 2)
-    made, _ = left[0].experiments.put(EXTRA.format(name="hero"), 1)
-    assert left[0].directory.named("hero").experiment.version == made.version == 2
+    loader = eventually(lambda: busy(left, "lever_states_loaded_total", 2))[0]
+    made, _ = loader.experiments.put(EXTRA.format(name="hero"), 1)
+    assert loader.directory.named("hero").experiment.version == made.version == 2
     owner.stop()
     ground.world.services.remove(owner)
     ground.choose(plain, 5)

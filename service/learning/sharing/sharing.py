@@ -1,7 +1,7 @@
 """Who adds up a busy experiment, and who loads what came of it.
 
-Whoever finds no state of it kept offers its own, and goes on adding up and offering; the others load that, and read nothing
-of the log. Where there is none any more, or it is old, or no good, each reads the log again from where it is: states are
+Whoever finds no state of it kept offers its own, and goes on adding up and offering. A second one, the witness, adds up too, so
+that checkpoints are compared. The others load what is offered, and read nothing of the log. Where there is none any more, or it is old, or no good, each reads the log again from where it is: states are
 exact sums, the same however they were come by.
 """
 
@@ -86,8 +86,8 @@ class Sharing:
 
     def _follow(self, replica: Replica, at: str, now_ms: int) -> Replica:
         uid, (time_ms, number) = replica.uid, order(at)
-        if now_ms - time_ms > OLD_MS:
-            self.loading.discard(uid)
+        if now_ms - time_ms > OLD_MS or self._states.witness(uid, self._owner):
+            self.stop(uid)
             return replica
         self.loading.add(uid)
         if (time_ms, number) <= order(replica.cursor):

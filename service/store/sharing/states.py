@@ -57,6 +57,15 @@ class States:
         ((owner, at),) = self._wired().ask(("HMGET", self._keys.state(uid), "owner", "id"))
         return None if owner is None else (owner.decode(errors="replace"), entry_id(at or b""))
 
+    def witness(self, uid: str, owner: str) -> bool:
+        """Whether this server is the one that adds up beside the state's owner. Two may be for a moment."""
+        key, asked = self._keys.witness(uid), ("PX", self._lease_ms)
+        _, found = self._wired().ask(("SET", key, owner, "NX", *asked), ("GET", key))
+        if found != owner.encode():
+            return False
+        self._wired().ask(("SET", key, owner, *asked))
+        return True
+
     def load(self, uid: str) -> Shared | None:
         """The kept state. CorruptError where it is none; its fields prove themselves when they are restored."""
         (reply,) = self._wired().ask(("HGETALL", self._keys.state(uid)))

@@ -51,3 +51,13 @@ def test_bounds_of_the_state_are_those_that_experiments_are_held_to() -> None:
     for arms, segments, columns, metrics, megabytes in rows:
         need = state_bytes(int(arms), int(segments), int(columns) + 1, int(metrics)) / 2**20
         assert f"{need:.1f}" == megabytes
+
+
+def test_what_sharing_costs_is_what_was_measured() -> None:
+    found = measured("sharing")["found"]
+    assert all(one["same_bits"] for one in found)
+    for one in found:
+        shape = f"| {one['arms']} arms, {one['columns'] or 'no'} columns | {one['servers']} | {one['rows_s']:,} |"
+        costs = " | ".join(f"{one[name]:.0f} ms" for name in ("adds_up_ms", "adds_for_all_ms", "loads_ms"))
+        age = f"{one['age_loaded_ms']} ms, {one['age_loaded_max_ms']} at the most"
+        assert f"{shape} {costs} | {one['cost_of_all_adding']:.2f} | {age} |" in TEXT
