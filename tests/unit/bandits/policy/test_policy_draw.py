@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -31,6 +33,19 @@ def test_draw_against_python_integers() -> None:
         salt = unit ^ 0xABCDEF
         assert draw(P, ARMS, unit, salt) == oracle.draw(P, ARMS.tolist(), unit, salt)
     assert draw(P, ARMS, 2**64 - 1, 2**64 - 1) == oracle.draw(P, ARMS.tolist(), 2**64 - 1, 2**64 - 1)
+
+
+@settings(deadline=None)
+@given(
+    weights=st.lists(st.one_of(st.just(0.0), st.floats(1e-12, 1.0), st.just(1e-300)), min_size=1, max_size=30),
+    unit=st.integers(0, 2**64 - 1),
+    salt=st.integers(0, 2**64 - 1),
+)
+def test_an_arm_that_is_passed_over_could_not_win(weights: list[float], unit: int, salt: int) -> None:
+    p = np.array(weights)
+    p /= max(p.sum(), 1e-300)
+    arms = np.arange(len(p))
+    assert draw(p, arms, unit, salt) == oracle.draw(p, arms.tolist(), unit, salt)
 
 
 @pytest.mark.parametrize("salt", [0, 1, 2**63, 12345678901234567890])
@@ -95,10 +110,11 @@ def test_batch_is_decide_row_by_row(name: str) -> None:
     units = np.random.default_rng(1).integers(0, 2**64, 200, dtype=np.uint64)
     chosen, propensity, out = np.empty(200, np.int64), np.empty(200), np.empty(3)
     decide_batch(post, cells[:200], arms, units, 2**64 - 5, chosen, propensity)
+    if post.kind in ALONE:
+        out = probabilities(post, cells[0] / 4096.0, arms)
     for i in range(200):
         unit = int(units[i])
         if post.kind in ALONE:
-            out = probabilities(post, cells[i] / 4096.0, arms)
             assert draw(out, arms, unit, 2**64 - 5) == chosen[i]
         else:
             assert decide(post.packed, cells[i], arms, unit, 2**64 - 5, out) == chosen[i]
