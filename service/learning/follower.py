@@ -8,7 +8,7 @@ others go on.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 import structlog
@@ -50,6 +50,7 @@ class Follower:
         self._log = structlog.get_logger("lever.feed")
         self.rounds = Rounds()
         self._asked = Asked((), listed=True)  # in the last poll
+        self._read: Collection[str] = ()  # those of which it asked the store
         self._seen: dict[str, None] = {}  # asked about since `seen` was
         self.replicas: dict[str, Replica] = {}
         self.away: frozenset[str] = frozenset()  # those whose part of the store is away, as of the last poll
@@ -70,6 +71,7 @@ class Follower:
         if self.sharing is not None and not whole:
             for uid in self.sharing.loading:
                 cursors.pop(uid, None)
+        self._read = cursors.keys()
         poll = self._store.poll(cursors, _ENTRIES, listed=self._asked.listed)
         self._clock.set(poll.now, begun, time.monotonic_ns())
         self._gauges.evicts(poll.eviction)
@@ -86,7 +88,7 @@ class Follower:
         """Bring the replicas to where the store is; whether everything had to be loaded. UnavailableError."""
         anew = poll.session != self._session
         listed = anew or self._asked.listed
-        known = set(poll.registry.values() if listed else self._asked.uids)
+        known = set(poll.registry.values() if listed else self._read)
         self.away = poll.away  # all were asked if any was
         self._seen.update(dict.fromkeys(self._asked.uids))
         self._quarantine.listed(poll.registry)

@@ -15,6 +15,7 @@ import pytest
 
 from loadtest.engines.cluster import Cluster, Member, cluster, slot_of
 from service.errors import UnavailableError
+from service.learning import rounds
 from service.management.verify import Examination
 from service.server.assemble import Service
 from service.serving.rewarder import RewardEvent
@@ -27,6 +28,12 @@ from tests.rig.stage import Stage, choose
 from tests.rig.waiting import eventually
 
 NAMES = [f"hero{i}" for i in range(6)]
+
+
+@pytest.fixture(autouse=True)
+def _asked_about_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So few experiments are polled as hundreds are: in several parts."""
+    monkeypatch.setattr(rounds, "LEAST", 2)
 
 
 @dataclass

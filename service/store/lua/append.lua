@@ -10,7 +10,7 @@
 local DAY = 86400000
 local TIME_OFFSET = 16 -- of the time field in a row (service/store/rows.py), int64
 
-local known = redis.call('HMGET', KEYS[1], 'version', 'epoch')
+local known = redis.call('HMGET', KEYS[1], 'version', 'epoch', 'bytes')
 if not known[1] then return 'LOST' end
 redis.call('XLEN', KEYS[2]) -- fails here, before any write, if it is no stream
 local mark = redis.call('HGET', KEYS[3], ARGV[1])
@@ -29,7 +29,7 @@ for at = 1, #rows, stride do
 end
 if dropped > 0 then rows = table.concat(kept) end
 
-if #rows > 0 then write(KEYS[1], KEYS[2], 't', rows, 's', ARGV[3], 'k', seal('t' .. ARGV[3] .. ';;' .. rows)) end
+if #rows > 0 then write(KEYS[1], KEYS[2], known[3], 't', rows, 's', ARGV[3], 'k', seal('t' .. ARGV[3] .. ';;' .. rows)) end
 redis.call('HSET', KEYS[3], ARGV[1], string.format('%s:%.0f', ARGV[2], now))
 if not mark then -- a server has started: a good moment to forget those that are gone
   local marks = redis.call('HGETALL', KEYS[3])

@@ -30,7 +30,7 @@ local METRIC = 49 -- of a row, uint16
 local TIME = 17 -- of the decision in a row (service/store/rows.py), int64, counted from 1
 local GRAIN = 600000 -- expiries are rounded up to 10 minutes, so that a busy shard is not extended at every claim
 
-local known = redis.call('HMGET', KEYS[1], 'version', 'epoch')
+local known = redis.call('HMGET', KEYS[1], 'version', 'epoch', 'bytes')
 if not known[1] then return 'LOST' end
 local epoch = tonumber(known[2] or 0)
 redis.call('XLEN', KEYS[2]) -- fails here if it is no stream
@@ -311,10 +311,11 @@ for _, one in ipairs(gone) do redis.call('HDEL', one[1], one[2]) end
 if #applied > 0 then
   local data, told = rows_of(applied, moved), table.concat(totals, ',')
   local check = seal('r' .. ARGV[1] .. ';' .. told .. ';' .. data)
-  write(KEYS[1], KEYS[2], 'r', data, 's', ARGV[1], 'o', told, 'k', check)
+  local _, bytes = write(KEYS[1], KEYS[2], known[3], 'r', data, 's', ARGV[1], 'o', told, 'k', check)
+  known[3] = bytes
 end
 if #late > 0 then
   local data = rows_of(late)
-  write(KEYS[1], KEYS[2], 'l', data, 's', ARGV[1], 'k', seal('l' .. ARGV[1] .. ';;' .. data))
+  write(KEYS[1], KEYS[2], known[3], 'l', data, 's', ARGV[1], 'k', seal('l' .. ARGV[1] .. ';;' .. data))
 end
 return outcomes

@@ -8,7 +8,7 @@
 -- reply OK | SAME (this very write was already made) | LOST (an update of nothing) | CONFLICT <stored version>
 
 local version, expected, record = ARGV[1], ARGV[2], ARGV[3]
-local stored = redis.call('HMGET', KEYS[1], 'version', 'record', 'deleting')
+local stored = redis.call('HMGET', KEYS[1], 'version', 'record', 'deleting', 'bytes')
 if not stored[1] then
   if expected ~= '0' then return 'LOST' end
 elseif stored[3] then
@@ -33,6 +33,6 @@ if excess > 0 then
   table.sort(versions, function(a, b) return tonumber(a) < tonumber(b) end)
   for i = 1, excess do redis.call('HDEL', KEYS[2], versions[i]) end
 end
-local id = write(KEYS[1], KEYS[3], 'c', record, 'k', seal('c;;' .. record))
+local id = write(KEYS[1], KEYS[3], stored[4], 'c', record, 'k', seal('c;;' .. record))
 if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'needs', id) end
 return 'OK'

@@ -27,9 +27,11 @@ local function weight(fields) -- the bytes of an entry
   return bytes
 end
 
--- Appends an entry; its id. Each has n, how many bytes were written to this log before it: so checkpoint.lua finds where to cut.
-local function write(config, log, ...)
-  local before = tonumber(redis.call('HGET', config, 'bytes') or 0)
-  redis.call('HSET', config, 'bytes', string.format('%.0f', before + weight({...})))
-  return redis.call('XADD', log, '*', 'n', string.format('%.0f', before), ...)
+-- Appends an entry to a log that had so many bytes written to it; its id, and how many it has had now. Each entry has that
+-- number as n: so checkpoint.lua finds where to cut.
+local function write(config, log, before, ...)
+  before = tonumber(before or 0)
+  local after = before + weight({...})
+  redis.call('HSET', config, 'bytes', string.format('%.0f', after))
+  return redis.call('XADD', log, '*', 'n', string.format('%.0f', before), ...), after
 end
