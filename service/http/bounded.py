@@ -27,6 +27,7 @@ ANSWER_S = 30.0  # an answer that is not read
 DRAIN_S = 2.0  # after a refusal
 MOST = 2048  # connections of a process
 _LOOK_S = 1.0
+_KEPT = 64 << 10  # bytes of answers that wait for the end of a turn of the loop
 _NEVER = float("inf")
 
 
@@ -35,7 +36,10 @@ class Refusal(Exception):  # noqa: N818  # passes through the parser, nobody's e
 
 
 class Connections:
-    """The connections of one port: its clock, and who waits for bytes of the client, the longest first."""
+    """The connections of one port: its clock, who waits for bytes of the client, the longest first, and what is to be sent.
+
+    Answers of one turn of the loop are sent together at its end: a caller of several connections, as a proxy is, is woken once.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, state: ServerState) -> None:
         self._loop = loop
@@ -43,6 +47,8 @@ class Connections:
         self.now = loop.time()  # as of the last look
         self.waiting: dict[Bounded, None] = {}
         self.most = min(MOST, descriptors.limit() // 2)
+        self._answers: list[tuple[Bounded, bytes]] = []
+        self._bytes = 0  # of these
         loop.call_later(_LOOK_S, self._look)
 
     @classmethod
@@ -57,6 +63,24 @@ class Connections:
         """One connection too many: that which waits the longest ends; where all are at work, the newest."""
         oldest = next(iter(self.waiting), newest)
         oldest.cut()
+
+    def send(self, connection: Bounded, answer: bytes) -> None:
+        """Send it at the end of this turn of the loop, or with all the others at once where they become many bytes."""
+        if not self._answers:
+            self._loop.call_soon(self.flush)
+        self._answers.append((connection, answer))
+        self._bytes += len(answer)
+        if self._bytes > _KEPT:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what waits. To be called before anything else is sent on a connection, or it is closed."""
+        answers, self._answers, self._bytes = self._answers, [], 0
+        for connection, answer in answers:
+            try:
+                connection.transport.write(answer)
+            except (OSError, RuntimeError):  # the other side is gone
+                connection.cut()
 
     def _look(self) -> None:
         self.now = self._loop.time()
@@ -195,9 +219,20 @@ class Bounded(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """The parser gave up, by itself or as it was told to."""
+        self._all.flush()
         if not self._refused:
             super().send_400_response(msg)
             self._due = self._all.now + DRAIN_S
+
+    def eof_received(self) -> None:
+        """The client sends no more."""
+        self._all.flush()
+        super().eof_received()
+
+    def shutdown(self) -> None:
+        """The port closes."""
+        self._all.flush()
+        super().shutdown()
 
     def look(self, now: float) -> None:
         """End it if it is late."""
@@ -221,6 +256,7 @@ class Bounded(HttpToolsProtocol):
 
     def refuse(self, status: int) -> None:
         """Say why unless an answer has begun, read no more, and let it drain for a moment."""
+        self._all.flush()
         self._refused = status
         self._due = self._all.now + DRAIN_S
         self._all.waiting[self] = None

@@ -114,7 +114,7 @@ class FastProtocol(Bounded):
         except Exception as error:  # noqa: BLE001 - as above
             web.faults.note(error)
             made = _FAULT
-        self.transport.write(made)
+        self._all.send(self, made)
         self.served()
 
     def _choose(self, web: WebApp) -> None:

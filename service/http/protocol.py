@@ -14,7 +14,7 @@ from service.process.fast_path import obstacle
 UNTESTED = {"uvicorn": "0.55", "httptools": "0.10"}
 _CLASS = (
     "connection_made", "data_received", "pause_writing", "resume_writing", "send_400_response", "on_message_begin", "on_url", "on_header", "on_headers_complete", "on_body", "on_message_complete",
-    "on_response_complete",
+    "on_response_complete", "eof_received", "shutdown",
 )  # fmt: skip
 _PARSER = ("get_http_version", "get_method", "should_keep_alive", "should_upgrade")
 

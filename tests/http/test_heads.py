@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from typing import Any
 
 import pytest
@@ -59,19 +60,28 @@ NOT_KEPT = (
 )
 
 
-async def _answers(app: WebApp, pieces: list[bytes]) -> bytes:
-    """All that is sent back on one connection."""
+async def _answers(app: WebApp, pieces: list[bytes], stopping: bool = False) -> bytes:
+    """All that is sent back on one connection; `stopping`: the port closes within the turn in which it answers."""
     config = uvicorn.Config(app, http=FastProtocol, ws="none", lifespan="off", log_config=None, date_header=False)
     config.load()
     state, loop = ServerState(), asyncio.get_running_loop()
     made: Any = FastProtocol
+    if stopping:
+        answer = app.at_once
+
+        def at_once(*asked: Any) -> Reply:
+            for connection in state.connections:
+                loop.call_soon(connection.shutdown)
+            return answer(*asked)
+
+        vars(app)["at_once"] = at_once
     server = await loop.create_server(lambda: made(config=config, server_state=state, app_state={}), "127.0.0.1", 0)
     async with server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
         for piece in pieces:
             writer.write(piece)
             await asyncio.sleep(0)
-        with contextlib.suppress(OSError):
+        if not stopping:
             writer.write(asked(b"last", b"Connection: close\r\n"))
         got = b""
         with contextlib.suppress(ConnectionError):
@@ -116,6 +126,20 @@ def test_a_head_that_came_twice_is_not_parsed_again() -> None:
         known = app.heads.get(asked(b"hero")[: -len(FLAG)])
         assert known is not None
         assert (known.tail, known.size, known.headers[b"host"]) == ("hero", len(FLAG), b"x")
+    finally:
+        app.close()
+
+
+@pytest.mark.parametrize(
+    ("behind", "status"), [(b"noise\r\n\r\n", b"400"), (START % b"a" + b"Content-Length: 9999999\r\n\r\n", b"413")]
+)
+def test_what_was_answered_is_sent_before_the_connection_ends(behind: bytes, status: bytes) -> None:
+    app = WebApp(Backend(), None, Metrics())
+    try:
+        for _ in range(3):
+            got = asyncio.run(_answers(app, [asked() + behind]))
+            assert re.findall(rb"HTTP/1.1 (\d{3})", got) == [b"200", status]
+        assert asyncio.run(_answers(app, [asked()], stopping=True)).startswith(b"HTTP/1.1 200 ")
     finally:
         app.close()
 
