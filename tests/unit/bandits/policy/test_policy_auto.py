@@ -232,7 +232,7 @@ def test_pmf_without_features(n: list[int], won: list[int]) -> None:
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(rates=st.lists(st.floats(0.0, 0.9), min_size=10, max_size=20), trials=st.integers(500, 20_000))
 def test_an_arm_that_nobody_saw_may_be_the_best(rates: list[float], trials: int) -> None:
-    """However far the leader is ahead and however rare rewards are; and the prior is that of the definition."""
+    """However far the leader is ahead, once four arms have been rewarded (docs/learning.md); and the prior is that of the definition."""
     n, won = [trials] * len(rates) + [0], [round(trials * rate**3) for rate in rates] + [0]
     sums, every = oracle.counts(n, won), np.arange(len(n))
     assert precision(sums) == pytest.approx(oracle.spread(n, won), rel=1e-9)
@@ -240,7 +240,7 @@ def test_an_arm_that_nobody_saw_may_be_the_best(rates: list[float], trials: int)
         precision(sums)
     )
     p = probabilities(auto(sums, SETTINGS, every, Side(least=0.0)), np.ones(1), every)
-    assert p[-1] >= 0.05 or precision(sums) == 1.0
+    assert p[-1] >= 0.05 or precision(sums) == 1.0 or np.count_nonzero(won) < 4
 
 
 def test_where_features_play_a_part_an_arms_prior_is_one_trial() -> None:
