@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import msgspec
 
@@ -78,6 +79,13 @@ def say(word: str) -> bool:
     except BrokenPipeError:  # it is gone; the signal follows
         return False
     return True
+
+
+def leave(status: int) -> NoReturn:
+    """End the process, once all is flushed: to take its libraries apart piece by piece is 0.1 s of CPU, more on a busy machine."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 @contextmanager

@@ -26,7 +26,6 @@ from service.telemetry.dumps import Reporter
 from service.telemetry.metrics import Metrics
 
 DRAIN_S = 5
-COMPILING_S = 0.5  # a thread that compiles does not hear that it should end
 
 
 class Opener:
@@ -48,11 +47,10 @@ class Opener:
         self._thread.start()
 
     def stop(self) -> None:
-        """Flush what was decided; to be called when nothing more is served. A process that compiles still ends here."""
+        """Flush what was decided; to be called when nothing more is served. Where nothing was, the process ends here."""
         self._stop.set()
-        self._thread.join(None if self._serving else COMPILING_S)
-        if self._thread.is_alive() and not self._serving:
-            os._exit(0)  # it decided nothing
+        if not self._serving:
+            os._exit(0)  # a thread that compiles, or waits for the store, would not hear of it soon
         self._thread.join()
         self._reporter.stop()
 
@@ -110,6 +108,7 @@ def main() -> None:
 
         runner = uvloop.run
     runner(serve(orders))
+    child.leave(0)
 
 
 if __name__ == "__main__":

@@ -34,8 +34,8 @@ async def take_dumps(reader: asyncio.StreamReader, writer: asyncio.StreamWriter,
                 break
             last = msgspec.msgpack.decode(await reader.readexactly(size), type=Dump)
             exposition.update(last)
-    except (asyncio.IncompleteReadError, ConnectionError, msgspec.MsgspecError):
-        pass
+    except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError, msgspec.MsgspecError):
+        pass  # cancelled where we end; asyncio's streams of Python 3.11 would log that as an error
     finally:
         if last is not None:
             exposition.leave(last.worker, last.started)
@@ -83,6 +83,7 @@ def main() -> None:
 
         runner = uvloop.run
     runner(serve(orders))
+    child.leave(0)
 
 
 if __name__ == "__main__":

@@ -281,7 +281,7 @@ def _settle() -> None:
 
 def main() -> None:
     """Entry point of a worker process."""
-    sys.exit(run(child.orders()))
+    child.leave(run(child.orders()))
 
 
 if __name__ == "__main__":

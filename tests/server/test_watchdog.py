@@ -78,3 +78,4 @@ def test_a_stop_does_not_wait_for_a_compiler(tmp_path: Path) -> None:
         assert not any(alive(pid) for pid in family)
         assert '"ready"' not in lever.said()
         assert "killed" not in lever.said()
+        assert '"level": "error"' not in lever.said()
