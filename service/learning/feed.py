@@ -88,7 +88,7 @@ class Feed:
         for replica in self._snapshot_file.load():
             self.replicas[replica.uid] = replica
             self._gauges.restored(replica, self._clock.now_ms())
-        self._publish(list(self.replicas))
+        self._publish(list(self.replicas), needed=True)
         self._polling.start()
         self._flushing.start()
 
@@ -177,7 +177,10 @@ class Feed:
         with self.paused() as replicas:
             if uid not in replicas:
                 raise UnavailableError(f"the store has lost experiment {name!r}", "STORE_LOST_EXPERIMENT")
-            return look(self._publisher.snapshot(uid), replicas[uid], self._directory.outdated(uid))
+            replica = replicas[uid]
+            if self._derive(replica, self._clock.now_ms(), needed=True):
+                self._publisher.swap(self._quarantine.lost)
+            return look(self._publisher.snapshot(uid), replica, self._directory.outdated(uid))
 
     def lost(self) -> frozenset[str]:
         """Experiments that are served here and that the store forgot."""
@@ -235,7 +238,7 @@ class Feed:
                 self._follower.share(poll.now)
                 seen = self._follower.seen()
                 self._look_after(seen, poll.now)
-                self._publish(seen)
+                self._publish(seen, needed=whole)
                 self._gauges.current(self._current(seen), self._checkpoints.diverged)
                 self._snapshot_file.save(self._replicas())
         return poll.more
@@ -255,15 +258,23 @@ class Feed:
                 if self._checkpoints.audit(replica):
                     self._follower.load(uid)
 
-    def _publish(self, uids: Sequence[str]) -> None:
-        """Derive what changed of these, and swap."""
+    def _publish(self, uids: Sequence[str], *, needed: bool) -> None:
+        """Derive what changed of these, and swap; of all that changed where somebody waits for it."""
         now_ms = self._clock.now_ms()
         for uid in uids:
             replica = self.replicas.get(uid)
-            if replica is not None and self._publisher.due(replica, now_ms):
-                with self._follower.contained(uid):
-                    self._publisher.derive(replica, now_ms)
+            if replica is not None:
+                self._derive(replica, now_ms, needed=needed)
         self._publisher.swap(self._quarantine.lost)
+
+    def _derive(self, replica: Replica, now_ms: int, *, needed: bool) -> bool:
+        """A new snapshot where one is due; whether there is one."""
+        if not self._publisher.due(replica, now_ms, needed=needed):
+            return False
+        with self._follower.contained(replica.uid):
+            self._publisher.derive(replica, now_ms)
+            return True
+        return False
 
     def _store_away(self, error: UnavailableError) -> None:
         if self._reached is not False:

@@ -30,12 +30,16 @@ _NEWER_S = 2.0  # a reward waits so long for a configuration that another server
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """How often the store is asked and given to, how many bytes of trials wait, and how large a state may become."""
+    """How often the store is asked and given to, how many bytes of trials wait, how large a state may become.
+
+    `rest_s`: what nobody asks for is brought up to date this seldom; 0: at every poll.
+    """
 
     poll_ms: int = 100
     flush_ms: int = 100
     buffer_bytes: int = 64 << 20
     state_max: int = 256 << 20
+    rest_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ def build(
 ) -> Service:
     """Put the parts together over a store; with a snapshot file, what was learned last is kept beside it."""
     tuning, clock = tuning or Tuning(), clock or StoreClock()
-    directory, keys = Published(tuning.buffer_bytes), TokenKeys(secrets.tokens)
+    directory, keys = Published(tuning.buffer_bytes, rest_s=tuning.rest_s), TokenKeys(secrets.tokens)
     feed = Feed(store, directory, clock, metrics, tuning.poll_ms, tuning.flush_ms, snapshot_file, agreement)
     personalizer = Personalizer(directory, keys, Hasher(secrets.subjects), clock, metrics)
     rewarder = Rewarder(store, directory, keys, clock, metrics, partial(feed.refresh, _NEWER_S))

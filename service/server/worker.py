@@ -49,6 +49,7 @@ SWITCH_S = 0.0005
 # A worker joins the port once it can answer, but no later than this: from then on it says why it cannot.
 JOIN_S = 2.0
 TICK_S = 0.05
+REST_S = 1.0  # an experiment that nobody asks this process for is brought up to date this seldom
 FIRST = "0"  # what the supervisor calls the first worker
 
 
@@ -75,7 +76,7 @@ def make(settings: Settings, url: str, metrics: Metrics, traces: Traces | None =
         raise
     service = build(
         Counted(store, metrics) if traces is None else traces.store(store, metrics), held, metrics,
-        Tuning(settings.poll_ms, settings.flush_ms, settings.buffer_bytes, settings.state_max),
+        Tuning(settings.poll_ms, settings.flush_ms, settings.buffer_bytes, settings.state_max, REST_S),
         offline=Apart(url), snapshot_file=SnapshotFile(settings.data_dir / f"snapshot-{mark}.bin"),
         agreement=agreement,
     )  # fmt: skip

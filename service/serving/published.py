@@ -19,6 +19,8 @@ class Published:
     stale: bool = True  # the store is away, or was not reached yet
     away: bool = False  # the last call found nobody there: rewards are refused at once, until a poll is answered
     parted: frozenset[str] = frozenset()  # experiments, by uid, whose part of the store is away
+    rest_s: float = 0.0  # what nobody asks for is brought up to date this seldom, though it is read as ever
+    asked: dict[str, bool] = field(default_factory=dict)  # names that were asked for since the feed took note
     by_name: Mapping[str, Snapshot] = field(default_factory=dict)
     by_uid: Mapping[str, Snapshot] = field(default_factory=dict)
     buffers: dict[str, Buffer] = field(default_factory=dict)
@@ -47,6 +49,7 @@ class Published:
         snapshot = self.by_name.get(name)
         if snapshot is None:
             raise _unknown(name)
+        self.asked[name] = True
         return snapshot
 
     def buffer(self, experiment: Experiment) -> Buffer:

@@ -182,3 +182,36 @@ def test_a_configuration_is_compiled_once_on_its_way(server: Service) -> None:
     assert read.cache_info().misses == before + 1
     assert server.feed.replicas[experiment.uid].experiment is experiment
     assert server.experiments.get("third") is experiment
+
+
+def test_what_nobody_asks_for_is_read_and_brought_up_to_date_once_it_matters(
+    server: Service, store: Refusing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another server's trials alone are no reason, but a new configuration, a look at it and a choice are."""
+    monkeypatch.setattr("service.learning.publisher.ASKED_S", 0.0)
+    idle, uid = build(store, KEYS, Metrics(), Tuning(rest_s=3600.0)), uid_of(server, "hero")
+    idle.feed.turn()
+    rows: list[int] = []
+
+    def more() -> bool:
+        """One more trial elsewhere; whether the idle one, which has read it, serves it."""
+        choose(server, "hero", "ann")
+        server.feed.flushed(60.0)
+        idle.feed.turn()
+        replica = idle.feed.replicas[uid]
+        rows.append(replica.rows)
+        return idle.directory.by_uid[uid].log_id == replica.cursor
+
+    assert not more()
+    assert idle.feed.inspect("hero", lambda snapshot, replica, _: snapshot.log_id == replica.cursor)
+    assert idle.directory.by_uid[uid].log_id == idle.feed.replicas[uid].cursor
+    idle.directory.asked.clear()
+    assert not more()
+    server.experiments.put(CONFIG.format(name="hero") + "holdout: {share: 0.1}\n", 1)
+    assert more()
+    assert not more()
+    monkeypatch.setattr("service.learning.publisher.ASKED_S", 3600.0)
+    idle.directory.named("hero")
+    assert more()
+    assert more()
+    assert rows == list(range(1, len(rows) + 1))
