@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from contextlib import suppress
 
 import structlog
 
@@ -71,9 +70,6 @@ class Sharing:
             self.stop(uid)
             self._after[uid] = time.monotonic() + AGAIN_S
             self._log.warning("states are not shared; adding up", experiment=replica.experiment.name, error=str(error))
-            if isinstance(error, CorruptError):
-                with suppress(UnavailableError):
-                    self._states.drop(uid)  # its owner offers the next one whole
         return replica
 
     def stop(self, uid: str) -> None:

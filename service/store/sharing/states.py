@@ -66,10 +66,6 @@ class States:
         self._wired().ask(("SET", key, owner, *asked))
         return True
 
-    def drop(self, uid: str) -> None:
-        """Let go of a state that is none."""
-        self._wired().ask(("UNLINK", self._keys.state(uid)))
-
     def load(self, uid: str) -> Shared | None:
         """The kept state. CorruptError where it is none; its fields prove themselves when they are restored."""
         (reply,) = self._wired().ask(("HGETALL", self._keys.state(uid)))
