@@ -49,16 +49,17 @@ class Drawn(NamedTuple):
 class Subjects:
     """The sums of one experiment. Part of a State, as safe as it."""
 
-    KINDS = ("s", "e", "h")  # what the names of its fields begin with
+    KINDS = ("s", "e", "w", "h")  # what the names of its fields begin with
 
     def __init__(self, rules: Rules) -> None:
         self.lift = np.zeros((rules.segments, 2, 1 + rules.metrics, SUBJECT_BUCKETS), np.int64)
         self.arms = np.zeros((rules.segments, rules.arms, 2 * SIDE, ARM_BUCKETS), np.int64)
         self.since, self.since_ms = 0, 0  # version of the configuration from which lift counts, and its time
         self.begun = 0  # ms; arms count decisions from here on: before, nothing was kept of them
+        self._drawable = rules.window()
         self.windows = np.zeros((rules.segments, rules.arms, 4), np.int64)
         self.windows[..., UNTIL] = NEVER
-        self.windows[..., START:] = rules.window()
+        self.windows[..., START:] = self._drawable
 
     # -- rules -------------------------------------------------------------------------------------------------
 
@@ -72,7 +73,8 @@ class Subjects:
         if new.control != old.control:
             self.lift[:] = 0
             self.since, self.since_ms = new.version, new.applied_ms
-        wanted, had = new.window(), grown(old.window(), new.window().shape)
+        wanted = self._drawable = new.window()
+        had = grown(old.window(), wanted.shape)
         other = (wanted != had).any(axis=-1)
         open_now = wanted[..., 0] < wanted[..., 1]
         if new.control[-1] != old.control[-1]:
@@ -133,6 +135,8 @@ class Subjects:
         for s, a in np.argwhere(self.arms.any(axis=(2, 3)) | (self.windows[..., :START] != (0, NEVER)).any(axis=-1)):
             head = self.windows[s, a, :START].astype("<i8").tobytes()
             out[f"e/{s}/{a}"] = head + cut(self.arms[s, a].ravel())
+        for s, a in np.argwhere((self.windows[..., START:] != self._drawable).any(axis=-1)):
+            out[f"w/{s}/{a}"] = self.windows[s, a, START:].astype("<i8").tobytes()  # of an arm that is closed now
         if self.since or self.begun:
             out["h"] = np.array([self.since, self.since_ms, self.begun], "<i8").tobytes()
         return out
@@ -144,6 +148,8 @@ class Subjects:
         elif kind == "e":
             fill(self.windows[key][:START], value[:16])
             fill(self.arms[key].reshape(-1), value[16:])
+        elif kind == "w":
+            fill(self.windows[key][START:], value)
         else:
             self.since, self.since_ms, self.begun = (int(v) for v in np.frombuffer(value, "<i8"))
 

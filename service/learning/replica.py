@@ -30,7 +30,8 @@ from service.store.scripts import STATE_FORMAT
 CHECKPOINT_ROWS = 10_000  # rows between checkpoints at the least
 CHECKPOINT_SHARE = 64  # and at least a row for so many bytes of checkpoint
 FORMAT = b"%d" % STATE_FORMAT
-READ_FORMATS = (b"1", b"2", FORMAT)  # "1" had no sums by propensity, "2" none by hour and day
+# "1" had no sums by propensity, "2" none by hour and day, "3" not the time in which an arm that is closed could be drawn.
+READ_FORMATS = (b"1", b"2", b"3", FORMAT)
 
 
 class Replica:
@@ -288,7 +289,7 @@ class Replica:
         self._stand_at(checkpoint)
         if form == READ_FORMATS[0]:
             self._state.subjects.begun = self.touched
-        if form != FORMAT:
+        if form in READ_FORMATS[:2]:
             self._state.begin_periods(self.touched)
         self._state.settle(self.touched)
         self.asides.settle(self.touched)

@@ -38,6 +38,7 @@ from service.store.scripts import (
     claim_call,
     decode_checkpoint,
     decode_claim,
+    is_id,
     outcomes_of,
     pairs,
     seed_arguments,
@@ -194,8 +195,8 @@ class RedisStore:
     def _whole(self, uid: str, stored: dict[bytes, bytes]) -> dict[bytes, bytes]:
         """The stored checkpoint; one of a format before where there is none, or the log no longer goes on from it."""
         for key in (*self._keys.older_checkpoints(uid), ""):
-            if not key or (stored and self._goes_on(uid, stored)):
-                break
+            if not key or (stored and (not is_id(stored.get(b"id", b"")) or self._goes_on(uid, stored))):
+                break  # one whose id is none is damaged, and said to be
             (reply,) = self._bulk.ask(("HGETALL", key))
             older = dict(pairs(reply))
             stored = older if not stored or (older and self._goes_on(uid, older)) else stored
@@ -203,7 +204,7 @@ class RedisStore:
 
     def _goes_on(self, uid: str, stored: Mapping[bytes, bytes]) -> bool:
         at = stored.get(b"id", b"")
-        return bool(self._wire.ask(("EVAL", self._has.text, 1, self._keys.log(uid), at))[0])
+        return is_id(at) and bool(self._wire.ask(("EVAL", self._has.text, 1, self._keys.log(uid), at))[0])
 
     def poll(self, cursors: Mapping[str, str], limit: int = 1000, *, listed: bool = True) -> Poll:
         """Store.poll, in one round trip; in more where a key is no log."""

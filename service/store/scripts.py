@@ -19,7 +19,7 @@ from service.store.rows import Composite
 DAY_MS = 86_400_000
 
 # The format of a checkpoint's fields: another one whenever a fold comes to other sums than before (docs/design.md, formats).
-STATE_FORMAT = 3
+STATE_FORMAT = 4
 _TOGETHER = 3  # formats up to this one were kept under one name
 _AHEAD = 8  # so many formats to come are deleted with an experiment too
 WINDOW_BITS = 8  # counters of one claim shard: 256 fields, half of what would make a hash leave listpack
@@ -301,9 +301,14 @@ def decode_checkpoint(reply: Mapping[bytes, bytes]) -> Checkpoint | None:
     return found
 
 
+def is_id(name: bytes) -> bool:
+    """Whether that is the id of a stream's entry."""
+    return _ID.fullmatch(name) is not None
+
+
 def entry_id(name: bytes) -> str:
     """The id of a log entry. CorruptError where it is none."""
-    if not _ID.fullmatch(name):
+    if not is_id(name):
         raise CorruptError(f"{name[:40]!r} is no id of a log entry")
     return name.decode()
 

@@ -10,6 +10,7 @@ import pytest
 from service.errors import ConflictError
 from service.store.contract import Aggregate, Checkpointed, Claim, Outcome, Put, SpoiltError, Store
 from service.store.redis import RedisStore
+from service.store.scripts import STATE_FORMAT
 from tests.rig.rows import HOUR, TRIAL_SIZE, claim, create, fold, head, loaded, log, now
 from tests.rig.stores import Subject, dump, keys
 
@@ -34,7 +35,7 @@ def test_all_keys_of_an_experiment_are_in_one_slot(subject: Subject) -> None:
     store.checkpoint("u", fold(log(store, "u")[0].id, None, {"a": b""}))
     store.claim("u", [claim(t, i, aggregate=SUM, event=b"%d" % e) for i in (1, 600) for e in range(9)])
     kinds = {key.split("}:", 1)[1].split(":")[0] for key in keys(subject, "*{u}*")}
-    assert kinds == {"cfg", "hist", "log", "wm", "ck", "c", "o"}
+    assert kinds == {"cfg", "hist", "log", "wm", f"ck{STATE_FORMAT}", "c", "o"}
     tags = {key[key.index("{") : key.index("}") + 1] for key in keys(subject, "*")}
     assert tags == {"{u}", "{registry}"}
 
@@ -184,7 +185,7 @@ def test_checkpoints_of_two_formats_stand_side_by_side(subject: Subject) -> None
     older = subject.store
     assert isinstance(older, RedisStore)
     assert subject.engine is not None
-    newer = RedisStore(subject.engine.url, subject.prefix, timeout=20.0, form=4)
+    newer = RedisStore(subject.engine.url, subject.prefix, timeout=20.0, form=STATE_FORMAT + 1)
     t = now(older)
     for i in range(1, 401):
         older.append("u", "w", i, TRIAL_SIZE, head(1, i, t) * 4, HOUR)
@@ -210,7 +211,7 @@ def test_checkpoints_of_two_formats_stand_side_by_side(subject: Subject) -> None
     assert newer.checkpoint("u", fold(more[50], None, {"a": b"5"})) is STORED
     assert newer.checkpoint("u", fold(more[200], more[50], {"a": b"55"}, keep=late)) is STORED
     assert newer.checkpoint("u", fold(more[480], more[200], {"a": b"555"}, keep=late)) is STORED
-    assert keys(subject, "{u}:ck*") == [f"{subject.prefix}:{{u}}:ck4"]
+    assert keys(subject, "{u}:ck*") == [f"{subject.prefix}:{{u}}:ck{STATE_FORMAT + 1}"]
     older.put(Put("u", "hero", 1, 1, None))
     assert not keys(subject, "{u}:*")
     newer.close()

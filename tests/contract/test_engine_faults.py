@@ -16,11 +16,13 @@ from service.errors import UnavailableError
 from service.store.contract import Aggregate, Checkpointed, LostError, Outcome, Put
 from service.store.embedded import Embedded
 from service.store.redis import RedisStore
+from service.store.scripts import STATE_FORMAT
 from tests.rig.rows import HOUR, TRIAL_SIZE, claim, create, fold, head, log, now
 from tests.rig.stores import Subject, dump, setting
 
 APPLIED, DUPLICATE = Outcome.APPLIED, Outcome.DUPLICATE
 SUM = Aggregate.SUM
+CHECKPOINT = f"{{u}}:ck{STATE_FORMAT}"
 
 
 @pytest.fixture
@@ -72,7 +74,7 @@ def test_a_replica_refuses_and_nothing_is_half_applied(subject: Subject) -> None
     assert dump(subject) == before
 
 
-@pytest.mark.parametrize("key", ["{u}:log", "{u}:wm", "{u}:ck"])
+@pytest.mark.parametrize("key", ["{u}:log", "{u}:wm", CHECKPOINT])
 def test_a_key_of_another_type_is_met_before_anything_is_written(subject: Subject, key: str) -> None:
     store, t = subject.store, now(subject.store)
     with subject.raw as raw:
@@ -82,7 +84,7 @@ def test_a_key_of_another_type_is_met_before_anything_is_written(subject: Subjec
     calls: dict[str, Callable[[], object]] = {
         "{u}:log": lambda: store.claim("u", [claim(t)]),
         "{u}:wm": lambda: store.append("u", "w", 1, TRIAL_SIZE, head(1, 1, t), HOUR),
-        "{u}:ck": lambda: store.checkpoint("u", fold(log(store, "u")[0].id, None, {"a": b"1"})),
+        CHECKPOINT: lambda: store.checkpoint("u", fold(log(store, "u")[0].id, None, {"a": b"1"})),
     }
     with pytest.raises(UnavailableError, match="WRONGTYPE"):
         calls[key]()
@@ -90,7 +92,7 @@ def test_a_key_of_another_type_is_met_before_anything_is_written(subject: Subjec
 
 
 def test_a_damaged_checkpoint_is_said_to_be_and_can_be_replaced(subject: Subject) -> None:
-    store, key = subject.store, f"{subject.prefix}:{{u}}:ck"
+    store, key = subject.store, f"{subject.prefix}:{CHECKPOINT}"
     made = fold(log(store, "u")[0].id, None, {"a": b"1234", "b": b"5678"})
 
     def not_a_hash(raw: redis.Redis) -> None:

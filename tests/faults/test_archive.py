@@ -134,7 +134,7 @@ def trimmed(ground: Ground) -> Archived:
     checkpoint = store.load(uid).checkpoint
     assert checkpoint is not None
     with ground.raw as raw:
-        assert raw.xtrim(key.replace(":ck", ":log"), minid=checkpoint.id, approximate=False)
+        assert raw.xtrim(key.rsplit(":", 1)[0] + ":log", minid=checkpoint.id, approximate=False)
     kept = take(store, uid)
     store.close()
     return kept

@@ -1,6 +1,6 @@
 """The version before and this one on one store: servers are upgraded one by one under load, and taken back.
 
-There is no release yet: the version before is the first commit whose state format is today's. It runs as it was, with
+There is no release yet: the version before is a commit whose state format is the one before today's. It runs as it was, with
 today's dependencies. A clone without history skips this.
 """
 
@@ -23,6 +23,7 @@ import pytest
 
 from loadtest.endurance.site import Account, Callers
 from loadtest.rig.server import Server, channel
+from service.learning.replica import FORMAT
 from service.management.recount import Recount
 from service.management.verify import Examination
 from service.pb.lever.v1 import personalization_pb2 as pb
@@ -108,7 +109,8 @@ class Site:
                 fold = examination.settled()
                 if loaded.checkpoint is None or loaded.checkpoint.id != fold.cursor:
                     return False
-                assert loaded.checkpoint.digest == fold.whole().digest
+                if loaded.checkpoint.fields["format"] == FORMAT:  # else no server of this version was there to write it
+                    assert loaded.checkpoint.digest == fold.whole().digest
         finally:
             store.close()
         assert not (wrong := self.alarms()), wrong

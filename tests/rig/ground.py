@@ -18,6 +18,7 @@ from service.serving.token import from_text
 from service.store.contract import Outcome
 from service.store.embedded import Embedded
 from service.store.redis import RedisStore
+from service.store.scripts import STATE_FORMAT
 from tests.rig.programs import redis_server
 from tests.rig.stage import Stage, choose
 from tests.rig.waiting import eventually
@@ -107,7 +108,7 @@ class Ground:
         eventually(lambda: replica.stored is not None)
         self.click(service, tokens[20:40])
         self.settle()
-        return f"{self.world.prefix}:{{{replica.uid}}}:ck"
+        return f"{self.world.prefix}:{{{replica.uid}}}:ck{STATE_FORMAT}"
 
     def settle(self) -> None:
         """Everybody has everything."""

@@ -20,6 +20,7 @@ from bandits.cells import (
 from bandits.grid import PRODUCT, grid_of, taught
 from bandits.layout import COARSE_GRID as COARSE
 from bandits.layout import FINE_GRID as FINE
+from bandits.rows import NEVER
 from bandits.state import State, Weights
 from tests.oracles.state import OracleState, Row, cells, oracle_grid, oracle_shifts, shift
 from tests.rig.folding import RULES, add, make_rows
@@ -65,6 +66,34 @@ def test_fields_restore_to_the_same_state_and_go_on_alike() -> None:
         add(either, rows[200:])
         either.settle(5_000_000)
     assert copy.fields() == state.fields()
+
+
+@given(st.randoms(use_true_random=False))
+@settings(max_examples=15, deadline=None)
+def test_a_restart_under_any_rules_goes_on_alike(rng: random.Random) -> None:
+    """Arms come, go, come back and have dates by segment, holdout and default change; rewards are of any time before."""
+    rules = RULES._replace(version=1, guarded=(0,) * RULES.metrics, control=(0.1, False, 0))
+    state, copy = State(rules), State(rules)
+    for version in range(1, 6):
+        rows = [replace(row, version=rng.randint(1, version)) for row in make_rows(rng.randrange(10**6), 80)]
+        for either in (state, copy):
+            add(either, rows)
+        windows = rules.window().copy()
+        for place in np.ndindex(windows.shape[:2]):
+            if rng.random() < 0.3:
+                windows[place] = rng.choice([(0, 0), (0, NEVER), (0, 1_500_000), (500_000, NEVER)])
+        control = rules.control if rng.random() < 0.7 else (0.1, False, rng.randrange(2))
+        wider = rules._replace(arms=rules.arms + 1, windows=None).window()
+        wider[:, :-1] = windows
+        grows = rng.random() < 0.3
+        rules = rules._replace(
+            version=version + 1, control=control, windows=wider if grows else windows, arms=rules.arms + grows
+        )
+        for either in (state, copy):
+            either.adopt(rules)
+        if rng.random() < 0.7:
+            copy = State.restore(rules, copy.fields())
+        assert copy.fields() == state.fields()
 
 
 def test_a_state_takes_over_what_is_new_of_another_or_stays_as_it_is() -> None:

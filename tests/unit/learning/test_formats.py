@@ -35,7 +35,10 @@ KEYS = TokenKeys([b"a key that is used for tests only"])
 
 # What `log` comes to in each format. A fold that comes to something else would differ from servers of the version before,
 # which is an alarm (`lever_divergence`): it takes a new STATE_FORMAT (docs/design.md, formats), and a line here.
-COMES_TO = {b"3": "c3465bc61bde854444d6951199a24811041cbae1d1a448cbcbb165795ec2e62c"}
+COMES_TO = {
+    b"3": "c3465bc61bde854444d6951199a24811041cbae1d1a448cbcbb165795ec2e62c",
+    b"4": "1ae6d6fb2c618dbd8df599ba0c9075c2c20c62e42e9a25d0098d7a7902461908",
+}
 
 
 def record(version: int = 1) -> bytes:
@@ -84,6 +87,15 @@ def test_a_fold_that_comes_to_something_else_has_another_format() -> None:
     fields = {name: value for name, value in replica.fields().items() if name != "config"}
     assert replica.rows > 500
     assert digest_of(fields) == COMES_TO[FORMAT], "give checkpoints a new STATE_FORMAT (docs/design.md, formats)"
+
+
+def test_a_checkpoint_of_the_format_before_is_read() -> None:
+    """It only lacks when an arm that is closed now could be drawn, and here is none."""
+    replica = Replica("ab12", Loaded(record()))
+    replica.fold(log())
+    fields = dict(replica.fields()) | {"format": b"3"}
+    older = Checkpoint(replica.cursor, None, replica.rows, sum(map(len, fields.values())), digest_of(fields), fields)
+    assert Replica("ab12", Loaded(record(), older)).fields() == replica.fields()
 
 
 def test_a_record_says_nothing_that_older_versions_need_not_know() -> None:
