@@ -17,7 +17,7 @@ from service.errors import ConflictError, CorruptError
 from service.experiment.compiled import read
 from service.learning.fold.digests import digest_of, intact
 from service.learning.fold.past import ListedPast
-from service.learning.replica import Replica
+from service.learning.replica import FORMAT, Replica
 from service.management.recount import Recount
 from service.store.contract import START, Checkpoint, Checkpointed, Engine, Entry, Loaded, LostError, Store
 from service.store.scripts import order
@@ -125,6 +125,11 @@ class Examination:
         if base is None and not self._whole:
             verdict.limits.append("the log was trimmed: what came before it is known from the checkpoint alone")
             return now
+        if stored is not None and stored.fields.get("format") != FORMAT:
+            verdict.limits.append(
+                "the checkpoint is of a format before, which says less: it was not compared with the log"
+            )
+            return self._fold(base)
         if stored is not None and (base is None or order(base.id) <= order(stored.id)):
             then = self._fold(base, stored.id)
             if then.cursor != stored.id or digest_of(then.fields()) != stored.digest:

@@ -105,4 +105,10 @@ def test_the_fold_knows_the_groups(flags: int, group: int) -> None:
 
 def test_the_kernels_have_the_kinds_of_the_posterior() -> None:
     assert all(getattr(pmf, kind.name, kind) == kind for kind in Kind)
-    assert {kind.name for kind in Kind if hasattr(pmf, kind.name)} >= {"LINUCB", "LINTS", "SQUARECB", "REVENUE", "OPTIMIST"}
+    assert {kind.name for kind in Kind if hasattr(pmf, kind.name)} >= {
+        "LINUCB",
+        "LINTS",
+        "SQUARECB",
+        "REVENUE",
+        "OPTIMIST",
+    }
