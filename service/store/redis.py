@@ -7,6 +7,7 @@ Safe for any number of threads.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import accumulate, chain
 from typing import Any
 
@@ -25,6 +26,7 @@ from service.store.contract import (
     Poll,
     Put,
     Seed,
+    SpoiltError,
 )
 from service.store.durability import engine_facts, together
 from service.store.entries import encode, weight
@@ -194,12 +196,15 @@ class RedisStore:
 
     def _whole(self, uid: str, stored: dict[bytes, bytes]) -> dict[bytes, bytes]:
         """The stored checkpoint; one of a format before where there is none, or the log no longer goes on from it."""
-        for key in (*self._keys.older_checkpoints(uid), ""):
-            if not key or (stored and (not is_id(stored.get(b"id", b"")) or self._goes_on(uid, stored))):
-                break  # one whose id is none is damaged, and said to be
-            (reply,) = self._bulk.ask(("HGETALL", key))
-            older = dict(pairs(reply))
-            stored = older if not stored or (older and self._goes_on(uid, older)) else stored
+        with suppress(
+            SpoiltError
+        ):  # a log that is no log goes on from nothing, and an older one that is none is not there
+            for key in self._keys.older_checkpoints(uid):
+                if stored and (not is_id(stored.get(b"id", b"")) or self._goes_on(uid, stored)):
+                    break  # one whose id is none is damaged, and said to be
+                (reply,) = self._bulk.ask(("HGETALL", key))
+                older = dict(pairs(reply))
+                stored = older if not stored or (older and self._goes_on(uid, older)) else stored
         return stored
 
     def _goes_on(self, uid: str, stored: Mapping[bytes, bytes]) -> bool:

@@ -120,6 +120,8 @@ def test_a_log_that_cannot_be_read_does_not_hide_the_others(subject: Subject) ->
     store = subject.store
     create(store, "v")
     create(store, "w")
+    made = fold(log(store, "u")[0].id, None, {"a": b"1234"})
+    store.checkpoint("u", made)
     with subject.raw as raw:
         raw.delete(f"{subject.prefix}:{{u}}:log")
         raw.set(f"{subject.prefix}:{{u}}:log", "not ours")
@@ -128,6 +130,7 @@ def test_a_log_that_cannot_be_read_does_not_hide_the_others(subject: Subject) ->
     assert set(poll.damaged) == {"u", "w"}
     assert [entry.config for entry in poll.entries["v"]] == [b"first"]
     assert store.poll({}).session == poll.session
+    assert store.load("u").checkpoint == made
 
 
 def test_an_ambiguous_claim_is_sent_again_and_counts_once(subject: Subject) -> None:
