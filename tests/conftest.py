@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -20,6 +21,9 @@ from bandits.warmup import warm  # noqa: E402
 # Servers that tests start run with their defaults, whatever the shell says.
 for name in Settings.__dataclass_fields__:
     os.environ.pop(f"LEVER_{name.upper()}", None)
+# What a script runs in the background inherits a Ctrl-C that is ignored, and so would what tests end with it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
