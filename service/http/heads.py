@@ -1,7 +1,8 @@
 """Heads of requests that were read before: a client sends the same line and headers, byte for byte, again and again.
 
-One that came twice is kept; what comes once only, with a number of its own in it, drives none of those away. Reading is httptools' work, and what it finds depends on the bytes alone; so what was found once is kept by the bytes. A head is
-kept only if its end and its body's end are beyond doubt: lines that end as RFC 9112 has them, one Content-Length, no encoding.
+One that came twice is kept; what comes once only, with a number of its own in it, drives none of those away. Reading is
+httptools' work, and what it finds depends on the bytes alone; so what was found once is kept by the bytes. A head is kept
+only if its end and its body's end are beyond doubt: lines that end as RFC 9112 has them, one Content-Length, no encoding.
 """
 
 from __future__ import annotations

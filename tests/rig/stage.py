@@ -19,6 +19,13 @@ from service.store.counted import Counted
 from service.store.redis import RedisStore
 from service.telemetry.metrics import Metrics
 
+CONFIG = """
+experiment: {name}
+arms: [{{id: a}}, {{id: b}}]
+default_arm: a
+algorithm: beta
+metrics: [{{id: click, primary: true, window: 1h}}]
+"""
 KEYS = Secrets([b"a token key for tests only"], b"a subject key for tests only")
 
 

@@ -1,8 +1,9 @@
 """Who adds up a busy experiment, and who loads what came of it.
 
-Whoever finds no state of it kept offers its own, and goes on adding up and offering. A second one, the witness, adds up too, so
-that checkpoints are compared. The others load what is offered, and read nothing of the log. Where there is none any more, or it is old, or no good, each reads the log again from where it is: states are
-exact sums, the same however they were come by.
+Whoever finds no state of it kept offers its own, and goes on adding up and offering. A second one, the witness, adds up
+too, so that checkpoints are compared. The others load what is offered, and read nothing of the log. Where there is none any
+more, or it is old, or no good, each reads the log again from where it is: states are exact sums, the same however they were
+come by.
 """
 
 from __future__ import annotations

@@ -18,15 +18,7 @@ from service.serving.rewarder import RewardEvent
 from service.store.contract import Entry, Poll
 from service.store.memory import MemoryStore
 from service.telemetry.metrics import Metrics
-from tests.rig.stage import KEYS, choose, reward
-
-CONFIG = """
-experiment: {name}
-arms: [{{id: a}}, {{id: b}}]
-default_arm: a
-algorithm: beta
-metrics: [{{id: click, primary: true, window: 1h}}]
-"""
+from tests.rig.stage import CONFIG, KEYS, choose, reward
 
 
 class Refusing(MemoryStore):

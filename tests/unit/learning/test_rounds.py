@@ -16,15 +16,8 @@ from service.server.assemble import Service, Tuning, build
 from service.store.contract import Checkpoint, Checkpointed, Put
 from service.store.memory import MemoryStore
 from service.telemetry.metrics import Metrics
-from tests.rig.stage import KEYS, choose, reward
+from tests.rig.stage import CONFIG, KEYS, choose, reward
 
-CONFIG = """
-experiment: {name}
-arms: [{{id: a}}, {{id: b}}]
-default_arm: a
-algorithm: beta
-metrics: [{{id: click, primary: true, window: 1h}}]
-"""
 A_POLL, MANY = 3, 8  # so few stand for hundreds
 
 
