@@ -3,6 +3,8 @@
 The same homepage experiment, the same visitor; h2load keeps 64 requests open at each: 64 connections of HTTP/1.1, and
 4 of HTTP/2 with 16 streams. Each server's own counter must agree with h2load.
 
+In each round also BATCHES calls of /v1/select-batch, 10,000 subjects each, one after the other: decisions a second, and CPU each.
+
 Then the same with all of Lever's processes, its store too, on one core beside an empty uvicorn there, as `loadtest rivals` has it:
 door_rps, echo_rps, and door_cpu_us of all of them together for a choice.
 """
@@ -10,8 +12,10 @@ door_rps, echo_rps, and door_cpu_us of all of them together for a choice.
 from __future__ import annotations
 
 import argparse
+import http.client
 import json
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,6 +28,8 @@ from loadtest.speed import rivals
 
 GRPC_WIDTH = (4, 16)
 HTTP_WIDTH = (64, 1)
+BATCHES = 4
+MANY = ("batch_decisions_per_s", "batch_cpu_us")
 WHOLE = ("door_rps", "echo_rps", "door_cpu_us")
 
 
@@ -49,7 +55,9 @@ def main(arguments: Sequence[str]) -> int:
     if options.out is not None:
         report.save(options.out, record | {"machine": report.machine(), "rounds": samples})
     if options.json:
-        report.emit({name: record[name] for name in ("ofrep_rps", "select_rps", "ratio", "ofrep_p99_ms", *WHOLE)})
+        report.emit(
+            {name: record[name] for name in ("ofrep_rps", "select_rps", "ratio", "ofrep_p99_ms", *MANY, *WHOLE)}
+        )
     return 0
 
 
@@ -90,7 +98,30 @@ def _measure(options: argparse.Namespace, lever: Stand, scratch: Path) -> dict[s
     for _ in range(options.rounds):
         turn("select", lever.worker, options.calls // 4, select, lever.served)
         turn("ofrep", lever.web_pid, options.calls, ofrep, lever.flags_served)
+        for name, value in zip(MANY, _batches(lever, experiment), strict=True):
+            samples[name].append(value)
     return samples
+
+
+def _batches(lever: Stand, experiment: str) -> tuple[float, float]:
+    """Decisions a second of the web port's batches, and its process's CPU us for each. DriverError."""
+    asked = pinned.batch(experiment, 3)
+    context: dict[str, list[object]] = {
+        column.feature: [column.dictionary[text] for text in column.texts] or [flag != 0 for flag in column.flags]
+        for column in asked.context
+    }
+    body = json.dumps({"experiment": experiment, "subjects": list(asked.subjects), "context": context})
+    link = http.client.HTTPConnection(lever.web, timeout=60)
+    before, begun = processes.cpu_s(lever.web_pid), time.perf_counter()
+    for _ in range(BATCHES):
+        link.request("POST", "/v1/select-batch", body)
+        answer = link.getresponse()
+        if (told := answer.read()) and answer.status != 200:
+            raise h2load.DriverError(f"a batch was answered with {answer.status}: {told[:200]!r}")
+    took, cpu = time.perf_counter() - begun, processes.cpu_s(lever.web_pid) - before
+    link.close()
+    decisions = BATCHES * pinned.SUBJECTS
+    return decisions / took, cpu / decisions * 1e6
 
 
 def _whole(options: argparse.Namespace) -> dict[str, float]:

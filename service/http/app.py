@@ -1,7 +1,8 @@
 """The ASGI application of the web port: routes, keys, origins, sizes, counters; errors into statuses.
 
-Choices are made right on the event loop: they wait for nothing and take microseconds. Events wait for the store: few in a
-group with others', many on a thread; a bounded number, so that a slow store is told of instead of hidden in a queue.
+Choices are made right on the event loop: they wait for nothing and take microseconds. Batches of them run on threads that
+give way. Events wait for the store: few in a group with others', many on a thread. Of both a bounded number, so that a slow
+store is told of instead of hidden in a queue.
 """
 
 from __future__ import annotations
@@ -9,22 +10,23 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
 from urllib.parse import parse_qs
 
 import structlog
 
 from service.errors import DeniedError, ExhaustedError, InvalidError, LeverError, UnauthenticatedError
-from service.http import ofrep
-from service.http.backend import Backend
-from service.http.choices import Choices
 from service.http.cors import Cors
-from service.http.events import Batch, Collector, replied
+from service.http.handlers import ofrep
+from service.http.handlers.backend import Backend
+from service.http.handlers.batches import Batches
+from service.http.handlers.choices import Choices
+from service.http.handlers.events import Batch, Collector, replied
 from service.http.heads import Heads
 from service.http.messages import Receive, Reply, Request, Scope, Send, refused
 from service.http.openapi import document
 from service.http.route import Route
+from service.process.pool import Pool
 from service.security.api_keys import SCOPES, Access, Key
 from service.serving.group_commit import Answers, GroupCommit, Waiting
 from service.serving.rewarder import RewardAnswer
@@ -33,7 +35,8 @@ from service.telemetry.metrics import Metrics
 
 FLAGS = "/ofrep/v1/evaluate/flags"
 FLAG = FLAGS + "/"
-EVENTS_BYTES = 2 << 20  # what bounded.py takes of any body
+MANY_BYTES = 2 << 20  # what bounded.py takes of any body
+BATCHES = 8  # that wait for one of two threads
 RETRY_S = 1.0
 _ANYONE = Key("anyone", "", frozenset(SCOPES))
 
@@ -54,9 +57,8 @@ class WebApp:
         choices, flags, collector = Choices(backend), ofrep.Ofrep(backend), Collector(backend)
         self._access = access
         self._cors = Cors(access)
-        self._pool = ThreadPoolExecutor(threads, "events")
-        self._most = threads + waiting
-        self._waiting = 0
+        events, batches = Pool("events", threads, waiting), Pool("batches", 2, BATCHES, patient=True)
+        self._pools = (events, batches)
         self._count = metrics.http_requests.hit
         self._shed = metrics.shed.hit
         metrics.shed.add(_POOL, 0)  # a rate needs the series before its first refusal
@@ -70,8 +72,11 @@ class WebApp:
         self._routes = {
             FLAGS: Route("ofrep_flags", "POST", flags.bulk, "decide", fail=ofrep.failed),
             "/v1/select": Route("select", "POST", choices.select, "decide"),
+            "/v1/select-batch": Route(
+                "select_batch", "POST", Batches(backend).select, "decide", MANY_BYTES, pool=batches
+            ),
             "/v1/events": Route(
-                "events", "POST", collector.collect, "reward", EVENTS_BYTES, waits=True, few=collector.few
+                "events", "POST", collector.collect, "reward", MANY_BYTES, pool=events, few=collector.few
             ),
             "/openapi.json": Route("openapi", "GET", lambda _: Reply(200, self._document)),
         }
@@ -125,7 +130,8 @@ class WebApp:
     def close(self) -> None:
         """End the threads."""
         self._group.stop()
-        self._pool.shutdown()
+        for pool in self._pools:
+            pool.shutdown()
 
     async def _answer(self, route: Route, tail: str, scope: Scope, receive: Receive) -> Reply:
         headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -141,7 +147,7 @@ class WebApp:
             if origin is not None:
                 extra = self._cors.check(origin, key)
             request = Request(tail, headers, await _body(receive, route.limit), key)
-            reply = await self._waited(route, request) if route.waits else route.handle(request)
+            reply = await self._waited(route, route.pool, request) if route.pool else route.handle(request)
         except Exception as error:  # noqa: BLE001  # as above
             reply = self._refusal(route, tail, error)
         if method == "HEAD":
@@ -164,9 +170,13 @@ class WebApp:
             raise DeniedError(f"this API key does not have the scope {route.scope!r}")
         return key
 
-    async def _waited(self, route: Route, request: Request) -> Reply:
+    async def _waited(self, route: Route, pool: Pool, request: Request) -> Reply:
         batch = route.few(request) if route.few is not None else None
-        return await self._on_thread(route, request) if batch is None else replied(batch, await self._in_group(batch))
+        if batch is not None:
+            return replied(batch, await self._in_group(batch))
+        if pool.full:
+            raise self._overloaded()
+        return await asyncio.get_running_loop().run_in_executor(pool, route.handle, request)
 
     async def _in_group(self, batch: Batch) -> Sequence[RewardAnswer]:
         """What became of the events, once they were counted."""
@@ -188,16 +198,7 @@ class WebApp:
 
     def _overloaded(self) -> ExhaustedError:
         self._shed(_POOL)
-        return ExhaustedError("overloaded: too many requests wait for the store", "OVERLOADED", RETRY_S)
-
-    async def _on_thread(self, route: Route, request: Request) -> Reply:
-        if self._waiting >= self._most:
-            raise self._overloaded()
-        self._waiting += 1
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, route.handle, request)
-        finally:
-            self._waiting -= 1
+        return ExhaustedError("overloaded: too many requests wait", "OVERLOADED", RETRY_S)
 
     def _refusal(self, route: Route, tail: str, error: Exception) -> Reply:
         """An error as the route tells it. Of a fault of ours the story goes to the log, its number to the caller."""

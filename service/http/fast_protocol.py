@@ -121,7 +121,7 @@ class FastProtocol(Bounded):
         """Set the route if the request is one to be answered here."""
         if self._plain():
             route, tail = web.route(self.url.decode("ascii"))
-            if route is not None and not route.waits and route.method == self.parser.get_method().decode("ascii"):
+            if route is not None and route.pool is None and route.method == self.parser.get_method().decode("ascii"):
                 self._route, self._tail, self._parts, self._size = route, tail, [], 0
 
     def _plain(self) -> bool:

@@ -8,11 +8,13 @@ from typing import Any
 import msgspec
 
 from service import __version__
-from service.http.choices import Select, Selected
-from service.http.events import Events, Results
+from service.http.handlers.batches import SelectBatch, SelectedBatch
+from service.http.handlers.choices import Select, Selected
+from service.http.handlers.events import Events, Results
 from service.serving.subject import SUBJECT_BYTES
 
 _REF = "#/components/schemas/"
+_BODIES = (Select, Selected, SelectBatch, SelectedBatch, Events, Results)
 _FLAT = {"type": "object", "additionalProperties": {"type": ["boolean", "string", "number"]}}
 
 # What OFREP's own document says of its answers (open-feature/protocol, 0.3.0), as far as Lever gives them.
@@ -77,7 +79,7 @@ _ASK = {"WWW-Authenticate": {"schema": {"type": "string"}}}
 
 def document() -> bytes:
     """The document as JSON."""
-    _, components = msgspec.json.schema_components([Select, Selected, Events, Results], ref_template=_REF + "{name}")
+    _, components = msgspec.json.schema_components(_BODIES, ref_template=_REF + "{name}")
     for request, field in (("Select", "experiments"), ("Events", "events")):
         # Each element is judged for itself: what is none has an error for its result.
         elements = components[request]["properties"][field]
@@ -113,6 +115,12 @@ def _paths() -> dict[str, Any]:
     flags["responses"]["200"]["headers"] = {"ETag": {"schema": {"type": "string"}}}
     flags["responses"]["304"] = {"description": "Go on showing what was answered with that ETag."}
     select = _post("select", "Choose in one or several experiments.", "Select", "Selected", "Refusal")
+    batch = _post(
+        "selectBatch", "Choose in one experiment for many subjects.", "SelectBatch", "SelectedBatch", "Refusal"
+    )
+    batch["responses"]["404"] = _response("There is no such experiment.", "Refusal")
+    batch["responses"]["412"] = _response("The experiment is a draft.", "Refusal")
+    batch["responses"]["503"] = _response("Not ready yet.", "Refusal", _WAIT)
     events = _post("sendEvents", "Report exposures and rewards.", "Events", "Results", "Refusal")
     content = events["requestBody"]["content"]
     # Also as text: what navigator.sendBeacon sends without asking the server first. The JSON is in it all the same.
@@ -121,12 +129,13 @@ def _paths() -> dict[str, Any]:
         {"name": "key", "in": "query", "schema": {"type": "string"}, "description": "A public key, for beacons."}
     ]
     events["responses"]["503"] = _response("The store was away for some: send the same batch again.", "Results", _WAIT)
-    for operation in (select, events):
+    for operation in (select, batch, events):
         operation["responses"]["413"] = _response("The body is too large.", "Refusal")
     return {
         "/ofrep/v1/evaluate/flags/{key}": {"post": flag},
         "/ofrep/v1/evaluate/flags": {"post": flags},
         "/v1/select": {"post": select},
+        "/v1/select-batch": {"post": batch},
         "/v1/events": {"post": events},
         "/openapi.json": {
             "get": {"operationId": "getDocument", "responses": {"200": {"description": "This.", "content": {"application/json": {}}}}}

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from service.errors import LeverError
-from service.http.events import Batch
+from service.http.handlers.events import Batch
 from service.http.messages import Reply, Request, refused
+from service.process.pool import Pool
 
 BODY_BYTES = 64 << 10
 
@@ -19,7 +20,7 @@ Fail = Callable[[LeverError], Reply]
 class Route:
     """A path's handler and what it asks of requests. `fail` renders errors.
 
-    `waits`: it is run on a thread; but for what `few` gives, whose events are counted together with others'.
+    `pool` runs what does not answer at once; but for what `few` gives, whose events are counted together with others'.
     """
 
     name: str
@@ -27,6 +28,6 @@ class Route:
     handle: Handler
     scope: str = ""
     limit: int = BODY_BYTES
-    waits: bool = False
+    pool: Pool | None = None
     few: Callable[[Request], Batch | None] | None = None
     fail: Fail = refused

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from service.rpc.pools import Pool
+from service.process.pool import Pool
 from service.rpc.status import Ending
 
 if TYPE_CHECKING:

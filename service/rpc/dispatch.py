@@ -8,9 +8,9 @@ from typing import Any
 import grpc
 
 from service.errors import UnauthenticatedError
+from service.process.pool import Pool
 from service.rpc.admission import stranger
 from service.rpc.guard import Handler
-from service.rpc.pools import Pool
 from service.security.api_keys import Access
 
 

@@ -17,9 +17,10 @@ import grpc
 import structlog
 
 from service.errors import ExhaustedError, LeverError
+from service.process.pool import Pool
 from service.rpc import admission
 from service.rpc.calls import MESSAGE_S, Call, Metadata, Method
-from service.rpc.pools import Gate, Pool
+from service.rpc.pools import Gate
 from service.rpc.requests.reading import MALFORMED, malformed, reader
 from service.rpc.status import Ending, request_id
 from service.rpc.streams import Streams

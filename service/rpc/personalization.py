@@ -18,6 +18,7 @@ from service.pb.lever.v1 import personalization_pb2_grpc as pb_grpc
 from service.rpc import batch
 from service.rpc.guard import Guard, Single
 from service.rpc.status import code_of, duration, number_of, violations_of
+from service.serving.batch import SUBJECTS
 from service.serving.frozen import BYTES as FROZEN_BYTES
 from service.serving.group_commit import Answers
 from service.serving.journey import Journey
@@ -28,7 +29,6 @@ from service.serving.token import from_text
 from service.serving.use_cases import UseCases
 from service.store.contract import Outcome
 
-SUBJECTS = 10_000
 EVENTS = 1_000  # rewards or exposures in one message
 TOUCHES = 64  # decisions of a journey
 EVENT_BYTES = 128

@@ -1,4 +1,4 @@
-"""Where calls run: pools of threads, and the gate that they pass."""
+"""What calls pass that are not let in, or run at once."""
 
 from __future__ import annotations
 
@@ -8,26 +8,9 @@ from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 from service.errors import UnavailableError
-from service.process.priority import give_way
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class Pool(futures.ThreadPoolExecutor):
-    """Threads for one kind of call, and how many calls may wait for one of them."""
-
-    def __init__(self, name: str, threads: int, waiting: int, *, patient: bool = False) -> None:
-        """`patient` threads give way to others' choices."""
-        super().__init__(max_workers=threads, thread_name_prefix=name, initializer=give_way if patient else None)
-        self.name = name
-        self.waiting = waiting
-        self.queued = self._work_queue.qsize
-
-    @property
-    def full(self) -> bool:
-        """Too many calls wait already."""
-        return self.queued() > self.waiting
 
 
 class Here(futures.ThreadPoolExecutor):

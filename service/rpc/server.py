@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from service.management.protocols import Experiments, Offline
 from service.pb.lever.v1 import experiment_pb2_grpc, personalization_pb2_grpc
 from service.process import descriptors
+from service.process.pool import Pool
 from service.rpc.admission import admission
 from service.rpc.calls import MESSAGE_S
 from service.rpc.calls import Method as Queued
@@ -28,7 +29,7 @@ from service.rpc.fast_unary import available
 from service.rpc.guard import Guard, Handler
 from service.rpc.health import Health
 from service.rpc.personalization import SINGLES, PersonalizationServicer
-from service.rpc.pools import Gate, Pool
+from service.rpc.pools import Gate
 from service.rpc.queues import Queues
 from service.rpc.requests.reading import MESSAGE_BYTES
 from service.rpc.streams import Streams

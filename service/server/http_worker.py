@@ -15,7 +15,7 @@ import uvicorn
 
 from service import __version__, logs
 from service.http.app import WebApp
-from service.http.backend import Backend
+from service.http.handlers.backend import Backend
 from service.http.operator_port import UntilSignal
 from service.http.protocol import protocol
 from service.process import child

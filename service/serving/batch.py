@@ -23,6 +23,8 @@ from service.store import rows as layout
 
 Ints = NDArray[np.int64]
 
+SUBJECTS = 10_000  # of a call, at the most
+
 # What a batch does row by row it does in parts of a few tenths of a millisecond, with a pause after each that lasts as
 # long as single choices are being made, but no more than so many times: a Select hardly waits for a batch, and a batch
 # comes to its end under any load.

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from service.http import bounded, protocol
 from service.http.app import WebApp
-from service.http.backend import Backend
+from service.http.handlers.backend import Backend
 from service.http.operator_port import OperatorPort
 from service.telemetry.exposition import Exposition
 from service.telemetry.metrics import Metrics

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from service.http.app import WebApp
-from service.http.backend import Backend
+from service.http.handlers.backend import Backend
 from service.serving.rewarder import Exposure, RewardAnswer, RewardEvent
 from service.store.contract import Outcome
 from service.store.embedded import Embedded

@@ -52,7 +52,7 @@ def test_one_flag(lever: Site) -> None:
 
 
 def test_a_page_and_its_events(lever: Site) -> None:
-    select, events = re.split(r"^(?=curl .*v1/events)", block("/v1/select"), flags=re.MULTILINE)
+    select, events = re.split(r"^(?=curl .*v1/events)", block("/v1/select "), flags=re.MULTILINE)
     (page,) = curl(lever, select)
     hero, offer = (made["decision_id"] for made in page["decisions"])  # type: ignore[attr-defined]
     (told,) = curl(lever, events, hero, offer, hero, offer)
@@ -62,6 +62,14 @@ def test_a_page_and_its_events(lever: Site) -> None:
         {"outcome": "DUPLICATE"},
         {"outcome": "APPLIED"},
     ]
+
+
+def test_many_subjects(lever: Site) -> None:
+    (made,) = curl(lever, block("/v1/select-batch"))
+    assert set(made) == {
+        "decision_ids", "arms", "payloads", "propensities", "segments", "holdout", "reasons", "stale", "experiment_version",
+    }  # fmt: skip
+    assert len(made["decision_ids"]) == 3  # type: ignore[arg-type]
 
 
 def test_a_public_key(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from uvicorn.server import ServerState
 
 from service.http import fast_protocol, protocol
 from service.http.app import WebApp
-from service.http.backend import Backend
 from service.http.fast_protocol import FastProtocol
+from service.http.handlers.backend import Backend
 from service.process import fast_path
 from service.telemetry.metrics import Metrics
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from uvicorn.server import ServerState
 
 from service.http.app import WebApp
-from service.http.backend import Backend
 from service.http.fast_protocol import FastProtocol
+from service.http.handlers.backend import Backend
 from service.http.heads import END, LONGEST, MOST, Heads
 from service.http.messages import Reply
 from service.http.route import Route

@@ -22,7 +22,7 @@ CHECKS = [
     not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance,
     response_headers_conformance, negative_data_rejection,
 ]  # fmt: skip
-OPERATIONS = {"evaluateFlag", "evaluateFlags", "select", "sendEvents", "getDocument"}
+OPERATIONS = {"evaluateFlag", "evaluateFlags", "select", "selectBatch", "sendEvents", "getDocument"}
 CONFIG = schemathesis.Config.from_dict(
     {"checks": {"negative_data_rejection": {"expected-statuses": ["400", "404", "405", "413"]}}}
 )

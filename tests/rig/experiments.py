@@ -36,6 +36,14 @@ segments:
 features:
   staff: {type: flag}
 """
+EVEN = """\
+experiment: even
+arms: [{id: a}, {id: b}, {id: c}]
+default_arm: a
+algorithm: uniform
+metrics: [{id: click, window: 1h}]
+sticky: 1d
+"""
 PAUSED = """\
 experiment: paused
 client: true
@@ -46,7 +54,7 @@ algorithm: beta
 metrics: [{id: click, client: true}]
 """
 DRAFT = PAUSED.replace("paused", "draft").replace("experiment: draft", "experiment: sketch")
-ALL = {"hero": HERO, "sticky": STICKY, "price": SERVER_ONLY, "paused": PAUSED, "sketch": DRAFT}
+ALL = {"hero": HERO, "sticky": STICKY, "price": SERVER_ONLY, "even": EVEN, "paused": PAUSED, "sketch": DRAFT}
 SPENDING = """
 experiment: {name}
 arms: [{{id: a}}, {{id: b}}, {{id: c{state}}}]

@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.http.backend import Backend
-from service.http.events import Collector
+from service.http.handlers.backend import Backend
+from service.http.handlers.events import Collector
 from service.http.messages import Request
 from service.security.api_keys import SCOPES, Key
 from service.serving.rewarder import Exposure

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from service.errors import InvalidError, LeverError, UnavailableError
-from service.http.backend import TOKEN_CHARS, Backend
+from service.http.handlers.backend import TOKEN_CHARS, Backend
 from service.http.messages import Element, Reply, Request, decode, described, elements, placed, waiting
 from service.security.api_keys import Key
 from service.serving.rewarder import Event as Counted

@@ -16,7 +16,7 @@ import msgspec
 
 from service.errors import InvalidError, LeverError, NotFoundError, PreconditionError, UnavailableError
 from service.experiment.compiled import Experiment
-from service.http.backend import Backend, declared
+from service.http.handlers.backend import Backend, declared
 from service.http.messages import PARSE_ERROR, Header, Reply, Request, decode, status_of, waiting
 from service.serving.personalizer import Decision, Mode, Reason
 from service.serving.subject import check_subject

@@ -9,14 +9,14 @@ import msgspec
 from msgspec import Meta
 
 from service.errors import DeniedError, LeverError
-from service.http.backend import TOKEN_CHARS, Backend
+from service.http.handlers.backend import TOKEN_CHARS, Backend
 from service.http.messages import Element, Reply, Request, decode, described, elements, placed
 from service.security.api_keys import Key
 from service.serving.personalizer import NAMES, Mode
 from service.serving.subject import SUBJECT_BYTES, check_subject
 
 EXPERIMENTS = 32
-_MODES = {None: Mode.NORMAL, "normal": Mode.NORMAL, "preview": Mode.PREVIEW, "uncounted": Mode.UNCOUNTED}
+MODES = {None: Mode.NORMAL, "normal": Mode.NORMAL, "preview": Mode.PREVIEW, "uncounted": Mode.UNCOUNTED}
 
 Name = Annotated[str, Meta(min_length=1, max_length=128)]
 
@@ -118,4 +118,4 @@ def _wishes(one: Choice, key: Key) -> tuple[str, bool, Mode, tuple[str, ...]]:
     """What is asked beyond the experiment, as Backend.choose takes it. DeniedError."""
     if key.public and (one.arms or one.mode == "preview"):
         raise DeniedError("a public key cannot name arms, nor preview them")
-    return one.previous_decision_id or "", bool(one.deferred), _MODES[one.mode], tuple(one.arms or ())
+    return one.previous_decision_id or "", bool(one.deferred), MODES[one.mode], tuple(one.arms or ())
