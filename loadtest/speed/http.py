@@ -4,7 +4,7 @@ The same homepage experiment, the same visitor; h2load keeps 64 requests open at
 4 of HTTP/2 with 16 streams. Each server's own counter must agree with h2load.
 
 Then the same with all of Lever's processes, its store too, on one core beside an empty uvicorn there, as `loadtest rivals` has it:
-door_rps, echo_rps, and door_cpu_us of all of them together for a choice.
+one_core_rps, echo_rps, and one_core_cpu_us of all of them together for a choice.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from loadtest.speed import rivals
 
 GRPC_WIDTH = (4, 16)
 HTTP_WIDTH = (64, 1)
-WHOLE = ("door_rps", "echo_rps", "door_cpu_us")
+WHOLE = ("one_core_rps", "echo_rps", "one_core_cpu_us")
 
 
 def main(arguments: Sequence[str]) -> int:
