@@ -43,11 +43,12 @@ faults: $(STAMP) ## all tests of faults, on both engines, then the chaos run
 	$(BIN)/python -m loadtest faults --json
 	$(BIN)/python -m loadtest cluster --json
 
-check: $(STAMP) ## lint, formatting, types, contract
+check: $(STAMP) ## lint, formatting, types, contract, figures of documents
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/buf lint proto
+	$(BIN)/python -m loadtest tables --check
 
 format: $(STAMP) ## format the code and repair what ruff can
 	$(BIN)/ruff check --fix
@@ -83,6 +84,7 @@ bench: $(STAMP) ## measure kernels and the server on this machine; numbers in do
 	$(BIN)/python -m loadtest rpc --out docs/numbers/rpc.json
 	$(BIN)/python -m loadtest open --out docs/numbers
 	$(BIN)/python -m loadtest scale --out docs/numbers
+	$(BIN)/python -m loadtest tables
 
 soak: $(STAMP) ## ten minutes of traffic: do memory and descriptors grow? MINUTES=60 for longer
 	$(BIN)/python -m loadtest soak --minutes $(or $(MINUTES),10) --json

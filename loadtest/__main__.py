@@ -14,6 +14,10 @@ from service.process.kernel_cache import use_kernel_cache
 
 # command: (module, what it does)
 COMMANDS: dict[str, tuple[str, str]] = {
+    "tables": (
+        "loadtest.tables.command",
+        "writes the figures of docs/numbers into README.md and docs; --check: which differ?",
+    ),
     "faults": (
         "loadtest.endurance.faults",
         "kills, cuts and freezes under load: is anything acknowledged lost or counted twice?",

@@ -86,6 +86,7 @@ PACKAGES: dict[str, frozenset[str]] = {
             "bandits loadtest.replay loadtest.rig service.experiment service.learning service.process service.serving "
             "service.store service.telemetry"
         ),
+        "loadtest.tables": "",
         "loadtest.__main__": "service.process",
     }.items()
 }

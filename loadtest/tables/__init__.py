@@ -1,0 +1,1 @@
+"""Figures in documents, made from docs/numbers."""
