@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits import students
+from bandits import student, students
 from bandits._jit import (
     CELLS,
     CELLS2,
@@ -75,11 +75,11 @@ def among_students(packed: Floats, centre: Floats, variance: Floats, arms: NDArr
     belief = np.empty((6, arms.size))
     for i in range(arms.size):
         k = arms[i]
-        belief[students.CENTRE, i] = centre[k]
-        belief[students.SCALE, i] = np.sqrt(max(variance[k], 1e-300))
-        belief[students.DOF, i] = packed[law + k]
-        belief[students.NORM, i] = packed[law + total + k]
-        belief[students.REACH, i] = packed[law + 2 * total + k]
+        belief[student.CENTRE, i] = centre[k]
+        belief[student.SCALE, i] = np.sqrt(max(variance[k], 1e-300))
+        belief[student.DOF, i] = packed[law + k]
+        belief[student.NORM, i] = packed[law + total + k]
+        belief[student.REACH, i] = packed[law + 2 * total + k]
     students.greatest(belief, out)
 
 

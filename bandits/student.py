@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 GAUSSIAN = 200.0
 TAIL = 1e-11  # what is beyond `reach` on either side, at most, and at least a third of it
 
+# Rows of a belief about several: centre, scale, degrees of freedom, ln density at 0 and reach of each, all given, and room.
+CENTRE, SCALE, DOF, NORM, UPPER, ABOVE = range(6)
+REACH = UPPER  # what is given in that row
+
 
 def norm(dof: float) -> float:
     """ln of the density at 0, within 1e-13."""

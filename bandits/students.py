@@ -20,15 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits._jit import jit
+from bandits.normals import POINTS, by_points, few
 from bandits.rule import INNER, NODES, PLACES, WEIGHTS, collect
 from bandits.special import exponentials, logarithms
-from bandits.student import GAUSSIAN, TAIL
+from bandits.student import ABOVE, CENTRE, DOF, GAUSSIAN, NORM, REACH, SCALE, TAIL, UPPER
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-CENTRE, SCALE, DOF, NORM, UPPER, ABOVE = range(6)
-REACH = UPPER  # what is given in that row
 
 # How long a panel may be: in scales; times sqrt(dof), as the density has poles at +-i sqrt(dof); in distances.
 STEP, POLE, GROW = 4.5, 1.4, 0.7
@@ -120,20 +118,12 @@ def left_below(belief: Floats, live: Ints) -> float:
 
 
 @jit
-def greatest(belief: Floats, out: Floats) -> None:
-    """Fill out (f8[n]) with the probability of each to be the greatest, summing to 1.
-
-    Unknowns whose upper end is below another's lower end get 0.
-    """
-    live, low, t = contenders(belief)
-    out[:] = 0.0
-    if live.size == 1:
-        out[live[0]] = 1.0
-        return
+def by_panels(belief: Floats, live: Ints, low: float, high: float, out: Floats) -> None:
+    """Add to out the probability of each of those live to be the greatest."""
     scratch = np.empty((2 * live.size + 2, NODES))
     f, cdf = scratch[: live.size], scratch[live.size : 2 * live.size]
     work, spare = scratch[2 * live.size], scratch[2 * live.size + 1]
-    bits = work.view(np.int64)
+    bits, t = work.view(np.int64), high
     while t > low and left_below(belief, live) > TAIL:
         end = panel_end(belief, live, t)
         for p in range(live.size):
@@ -145,6 +135,23 @@ def greatest(belief: Floats, out: Floats) -> None:
                 carry(belief, live[p], f[p], cdf[p])
         collect(live, f, cdf, work, out)
         t = end
+
+
+@jit
+def greatest(belief: Floats, out: Floats) -> None:
+    """Fill out (f8[n]) with the probability of each to be the greatest, summing to 1.
+
+    Unknowns whose upper end is below another's lower end get 0.
+    """
+    live, low, high = contenders(belief)
+    out[:] = 0.0
+    if live.size == 1:
+        out[live[0]] = 1.0
+        return
+    if few(belief, live, low, high):
+        by_points(belief, live, low, high, np.empty((4 * POINTS + 1) * live.size), np.empty_like(live), out)
+    else:
+        by_panels(belief, live, low, high, out)
     total = 0.0
     for k in live:
         total += out[k]

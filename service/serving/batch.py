@@ -18,7 +18,7 @@ from service.serving.frozen import Odds, freeze, thawed
 from service.serving.personalizer import Draw, Mode, Personalizer, Reason, arm_numbers, eligible, inactive
 from service.serving.snapshot import Snapshot
 from service.serving.subject import decision_units, sticky_units
-from service.serving.token import NONCE, whose
+from service.serving.token import told
 from service.store import rows as layout
 
 Ints = NDArray[np.int64]
@@ -193,15 +193,9 @@ class _Batch:
 
     def seal(self, rows: NDArray[np.void]) -> list[bytes]:
         """A token for each."""
-        packed, size = rows.tobytes(), rows.dtype.itemsize
-        belongs = whose(self._exp.uid, self._exp.horizon_ms)
-        seal, subjects = self._personalizer.keys.seal, self._who["subject"].tolist()
-        tokens: list[bytes] = []
-        for part in self._parts(len(rows)):
-            for i, subject in enumerate(subjects[part], part.start):
-                row = packed[i * size : (i + 1) * size]
-                tokens.append(seal(row[: NONCE.size], belongs(subject) + row[NONCE.size :]))
-        return tokens
+        names, plains = told(rows, self._exp.uid, self._who["subject"], self._exp.horizon_ms)
+        seal = self._personalizer.keys.seal_many
+        return [token for part in self._parts(len(rows)) for token in seal(names[part], plains[part])]
 
     def count(self) -> None:
         """Into the metrics, by arm and reason."""

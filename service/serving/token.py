@@ -20,8 +20,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from numpy.typing import NDArray
 
 from service.errors import InvalidError, UnavailableError
 from service.store.rows import NAME_STRUCT, WHAT_STRUCT
@@ -30,6 +32,7 @@ FORMAT = 1
 _WRAPPED = 2  # in the place of the format, of what is no decision
 NONCE, WHAT = NAME_STRUCT, WHAT_STRUCT
 WHOSE = struct.Struct("<QQI")  # uid, subject hash, horizon in seconds
+_WHOSE = np.dtype([("uid", "<u8"), ("subject", "<u8"), ("horizon", "<u4")])
 _OVERHEAD = 2 + NONCE.size + 16
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _SMALLEST = _OVERHEAD + WHOSE.size + WHAT.size
@@ -115,6 +118,11 @@ class TokenKeys:
         head = self._head
         return head + nonce + self._encrypt(nonce, plain, head)
 
+    def seal_many(self, nonces: Sequence[bytes], plains: Sequence[bytes]) -> list[bytes]:
+        """The same for many, each with its nonce."""
+        head, encrypt = self._head, self._encrypt
+        return [head + nonce + encrypt(nonce, plain, head) for nonce, plain in zip(nonces, plains, strict=True)]
+
     def open(self, token: bytes) -> Opened:
         """What the token says; InvalidError if it was not sealed by one of the keys, UnavailableError if by a newer Lever."""
         if len(token) < _OVERHEAD or token[0] < FORMAT or token[0] == _WRAPPED:
@@ -155,6 +163,24 @@ class TokenKeys:
             except InvalidTag:
                 continue
         raise _forged()
+
+
+def told(
+    rows: NDArray[np.void], uid: str, subjects: NDArray[np.uint64], horizon_ms: int
+) -> tuple[list[bytes], list[bytes]]:
+    """Nonces of n trial rows of one experiment, and what their tokens say; subjects are hashes, u8[n]."""
+    n, size = len(rows), rows.dtype.itemsize
+    whose = np.zeros(n, _WHOSE)
+    whose["uid"], whose["subject"], whose["horizon"] = int(uid, 16), subjects, horizon_ms // 1000 + 1
+    cells = rows.view(np.uint8).reshape(n, size)
+    plain = np.hstack([whose.view(np.uint8).reshape(n, WHOSE.size), cells[:, NONCE.size :]])
+    return _texts(cells[:, : NONCE.size]), _texts(plain)
+
+
+def _texts(cells: NDArray[np.uint8]) -> list[bytes]:
+    """The bytes of each row of u1[n, size]."""
+    texts: list[bytes] = np.ascontiguousarray(cells).view(f"V{cells.shape[1]}").ravel().tolist()
+    return texts
 
 
 @lru_cache(4096)

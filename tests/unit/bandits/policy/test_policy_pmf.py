@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
+from bandits import normals
 from bandits.policy import POLICIES, probabilities
 from bandits.posterior import Kind, Posterior, pack
 from tests.oracles import policy as oracle
@@ -153,21 +154,19 @@ def on_logit_grid(rows: list[tuple[float, float]]) -> Floats:
 
 @st.composite
 def students(draw: st.DrawFn) -> tuple[Floats, Floats, Floats]:
-    """Centres, scales, degrees of freedom: alike, apart, tied, heavy-tailed, of very different widths, huge and tiny."""
+    """Centres, scales, degrees of freedom: alike, apart, tied, heavy-tailed, all normal, of very different widths, huge and tiny."""
     n, unit = draw(st.integers(2, 6)), 10.0 ** draw(st.sampled_from([-100, -6, 0, 6, 100]))
     apart, spread = draw(st.sampled_from([0.0, 1.0, 30.0])), draw(st.sampled_from([0.0, 0.3, 1.5]))
-    row = st.tuples(
-        st.floats(-apart, apart),
-        st.floats(-spread, spread),
-        st.one_of(st.sampled_from([1.0, 2.0, 3.0, 200.0, np.inf]), st.floats(1.0, 300.0)),
-    )
+    any_dof = st.one_of(st.sampled_from([1.0, 2.0, 3.0, 200.0, np.inf]), st.floats(1.0, 300.0))
+    dof = draw(st.sampled_from([any_dof, st.sampled_from([np.inf, 201.0])]))
+    row = st.tuples(st.floats(-apart, apart), st.floats(-spread, spread), dof)
     rows = draw(st.lists(row, min_size=n, max_size=n))
     rows += rows[: draw(st.integers(0, 2))]
-    centre, width, dof = np.array(rows).T
-    return centre * unit, 10.0**width * unit, dof
+    centre, width, freedom = np.array(rows).T
+    return centre * unit, 10.0**width * unit, freedom
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(students())
 def test_student_against_the_slow_twin(laws: tuple[Floats, Floats, Floats]) -> None:
     exact = oracle.greatest_student(*laws)
@@ -177,10 +176,10 @@ def test_student_against_the_slow_twin(laws: tuple[Floats, Floats, Floats]) -> N
     assert p.sum() == pytest.approx(1.0, abs=1e-14)
 
 
-@pytest.mark.parametrize("dof", [4.0, 60.0, np.inf])
-def test_student_two_hundred_arms(dof: float) -> None:
+@pytest.mark.parametrize(("dof", "spread"), [(4.0, 0.5), (60.0, 0.5), (np.inf, 0.5), (np.inf, 0.1), (np.inf, 0.0)])
+def test_student_two_hundred_arms(dof: float, spread: float) -> None:
     rng = np.random.default_rng(3)
-    centre, scale = np.repeat(rng.normal(size=20), 10), np.repeat(10.0 ** rng.uniform(-0.5, 0.5, 20), 10)
+    centre, scale = np.repeat(rng.normal(size=20), 10), np.repeat(10.0 ** rng.uniform(-spread, spread, 20), 10)
     laws = centre, scale, np.full(200, dof)
     assert student_pmf(*laws) == pytest.approx(oracle.greatest_student(*laws, apart=1.0), abs=1e-9)
 
@@ -194,6 +193,22 @@ def test_students_far_narrower_than_their_place() -> None:
     above = stats.t(4.0).sf(0.2)  # of the wide one, above the step that the other two are
     p = student_pmf(np.array([0.3, 0.3, 0.1]), np.array([1e-30, 1e-30, 1.0]), np.array([9.0, 9.0, 4.0]))
     assert p == pytest.approx([0.5 * (1.0 - above), 0.5 * (1.0 - above), above], abs=1e-9)
+
+
+@pytest.mark.parametrize("arms", [2, 3, 5, 10, 30, 100])
+def test_the_greatest_of_many_alike_is_narrow(arms: int) -> None:
+    """Where points at even distances have the most to lose: one arm among others of one centre, in all places."""
+    for above in np.linspace(-1.0, 4.0, 6):
+        laws = np.append(np.zeros(arms - 1), above), np.ones(arms), np.full(arms, np.inf)
+        assert student_pmf(*laws) == pytest.approx(oracle.greatest_student(*laws), abs=1e-10)
+
+
+def test_the_normal_distribution_function_and_density_over_it() -> None:
+    z = np.linspace(-36.0, 36.0, 7201)
+    work, hazard, below = np.empty_like(z), np.empty_like(z), np.empty_like(z)
+    normals.distributions(z, work, work.view(np.int64), hazard, below)
+    assert below == pytest.approx(special.ndtr(z), abs=1e-13)
+    assert hazard * below == pytest.approx(np.exp(-0.5 * z**2), rel=1e-11)
 
 
 def test_student_identical_arms_share() -> None:
