@@ -6,7 +6,7 @@ The same homepage experiment, the same visitor; h2load keeps 64 requests open at
 In each round also BATCHES calls of /v1/select-batch, 10,000 subjects each, one after the other: decisions a second, and CPU each.
 
 Then the same with all of Lever's processes, its store too, on one core beside an empty uvicorn there, as `loadtest rivals` has it:
-one_core_rps, echo_rps, and one_core_cpu_us of all of them together for a choice.
+door_rps, echo_rps, and door_cpu_us of all of them together for a choice.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ HTTP_WIDTH = (64, 1)
 BATCHES = 4
 MANY = ("batch_decisions_per_s", "batch_cpu_us")
 WHOLE = ("door_rps", "echo_rps", "door_cpu_us")
-WHOLE = ("one_core_rps", "echo_rps", "one_core_cpu_us")
 
 
 def main(arguments: Sequence[str]) -> int:
