@@ -24,7 +24,7 @@ from service.serving.group_commit import Answers
 from service.serving.journey import Journey
 from service.serving.personalizer import Mode
 from service.serving.rewarder import Exposure, RewardAnswer, RewardEvent
-from service.serving.subject import SURELY_SHORT, check_subject
+from service.serving.subject import check_subject, check_subjects
 from service.serving.token import from_text
 from service.serving.use_cases import UseCases
 from service.store.contract import Outcome
@@ -102,9 +102,7 @@ class PersonalizationServicer(pb_grpc.PersonalizationServiceServicer):
         subjects = list(request.subjects)
         if not 1 <= len(subjects) <= SUBJECTS:
             raise InvalidError.field("subjects", f"must be 1 to {SUBJECTS:,}, not {len(subjects):,}")
-        for index, subject in enumerate(subjects):
-            if not subject or len(subject) > SURELY_SHORT:  # a name is put together for few of ten thousand
-                check_subject(f"subjects[{index}]", subject)
+        check_subjects("subjects", subjects)
         if len(request.context) > FEATURES:
             raise InvalidError.field("context", f"has more than {FEATURES} features")
         decisions = self._select_batch(

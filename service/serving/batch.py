@@ -187,7 +187,8 @@ class _Batch:
 
     def log(self, rows: NDArray[np.void]) -> None:
         """Keep those that are trials for the next flush."""
-        trials = rows[(self.flags & (UNCOUNTED | DEFERRED)) == 0]
+        counts = (self.flags & (UNCOUNTED | DEFERRED)) == 0
+        trials = rows if counts.all() else rows[counts]
         if len(trials):
             self._personalizer.directory.buffer(self._exp).add(trials.tobytes(), len(trials))
 

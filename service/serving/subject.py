@@ -32,6 +32,15 @@ def check_subject(field: str, subject: object) -> None:
         raise InvalidError.field(field, f"is longer than {SUBJECT_BYTES} bytes")
 
 
+def check_subjects(field: str, subjects: Sequence[str]) -> None:
+    """The same of many texts; InvalidError names the first that is wrong."""
+    if all(subjects) and max(map(len, subjects), default=0) <= SURELY_SHORT:
+        return
+    for place, subject in enumerate(subjects):
+        if not subject or len(subject) > SURELY_SHORT:  # a name is put together for few of ten thousand
+            check_subject(f"{field}[{place}]", subject)
+
+
 class Identity(NamedTuple):
     """A subject within one experiment: every number is independent of the others and of other experiments."""
 

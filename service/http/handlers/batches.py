@@ -18,7 +18,7 @@ from service.http.handlers.choices import MODES, Name
 from service.http.messages import Reply, Request, decode
 from service.serving.batch import SUBJECTS, BatchDecision
 from service.serving.personalizer import NAMES
-from service.serving.subject import SURELY_SHORT, check_subject
+from service.serving.subject import check_subjects
 from service.serving.token import to_text
 
 Value = float | str | bool | None
@@ -68,9 +68,7 @@ class Batches:
             raise DeniedError("a public key chooses for one subject at a time, with /v1/select")
         use_cases = self._backend.working()
         asked = decode(_READ, request.body)
-        for place, subject in enumerate(asked.subjects):
-            if not subject or len(subject) > SURELY_SHORT:
-                check_subject(f"subjects[{place}]", subject)
+        check_subjects("subjects", asked.subjects)
         exp = self._backend.experiment(asked.experiment, request.key)
         columns = _columns(exp, asked.context or {}, len(asked.subjects))
         made = use_cases.select_batch(
