@@ -56,6 +56,8 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     # What is not HTTP/2 by then, and who asks for nothing for so long, ends.
     ("grpc.server_handshake_timeout_ms", 10_000),
     ("grpc.max_connection_idle_ms", 120_000),
+    # The limit of a call's metadata, among others, is in force once the peer has acknowledged it: within a round trip.
+    ("grpc.http2.settings_timeout", 5_000),
     # Of a call that is not admitted yet 64 kB are taken in, and no more on fast connections.
     ("grpc.http2.bdp_probe", 0),
     # It would unpack without end, and on a thread that reads connections: we do, within bounds.
