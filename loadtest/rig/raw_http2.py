@@ -49,14 +49,18 @@ def message(data: bytes, *, compressed: bool = False) -> bytes:
 class RawConnection:
     """Streams are opened by number, odd ones upwards."""
 
-    def __init__(self, address: str, window: int | None = None) -> None:
-        """`window`: bytes of every answer that this side takes; 0: none is ever read."""
+    def __init__(self, address: str, window: int | None = None, *, acknowledges: bool = True) -> None:
+        """`window`: bytes of every answer that this side takes; 0: none is ever read.
+
+        Not `acknowledges`: the other side is never told that its SETTINGS are in force, so to it they are not.
+        """
         host, _, port = address.rpartition(":")
         self.socket = socket.create_connection((host.strip("[]"), int(port)), timeout=10)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         settings = b"" if window is None else struct.pack(">HI", INITIAL_WINDOW, window)
         self.socket.sendall(PREFACE + frame(SETTINGS, 0, 0, settings))
         self.authority = address
+        self._acknowledges = acknowledges
         self.next = 1
         self.seen: Counter[int] = Counter()  # frames by kind
         self.ended: set[int] = set()  # streams that the other side ended
@@ -159,5 +163,7 @@ class RawConnection:
         elif kind in (SETTINGS, PING) and not flags & ACK:
             for number, value in struct.iter_unpack(">HI", payload if kind == SETTINGS else b""):
                 self._initial = value if number == INITIAL_WINDOW else self._initial
+            if kind == SETTINGS and not self._acknowledges:
+                return
             with contextlib.suppress(OSError):
                 self.socket.sendall(frame(kind, ACK, 0, payload if kind == PING else b""))

@@ -59,6 +59,8 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_connection_idle_ms", 120_000),
     # The core counts a call until we have forgotten it; its caller, who has the answer, sends the next before that.
     ("grpc.http2.max_deallocating_streams", 64),
+    # The limit of a call's metadata, among others, is in force once the peer has acknowledged it: within a round trip.
+    ("grpc.http2.settings_timeout", 5_000),
     # Of a call that is not admitted yet 64 kB are taken in, and no more on fast connections.
     ("grpc.http2.bdp_probe", 0),
     # It would unpack without end, and on a thread that reads connections: we do, within bounds.

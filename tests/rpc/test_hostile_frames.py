@@ -7,7 +7,16 @@ from socket import create_connection
 
 import pytest
 
-from loadtest.rig.raw_http2 import CANCEL, CONTINUATION, END_HEADERS, HEADERS, RST, RawConnection, frame, literal
+from loadtest.rig.raw_http2 import (
+    CANCEL,
+    CONTINUATION,
+    END_HEADERS,
+    HEADERS,
+    RST,
+    RawConnection,
+    frame,
+    literal,
+)
 from service.rpc import server as rpc_server
 from service.rpc.server import Limits
 from tests.rig.calls import SELECT, all_answer, port_of
@@ -41,6 +50,21 @@ def test_headers_that_go_on_for_ever_end_their_stream() -> None:
         all_answer(channel)
         link.send(frame(CONTINUATION, END_HEADERS, 1, piece))
         eventually(lambda: not link.take_in(0.1) or 1 in link.ended)
+
+
+def test_who_never_acknowledges_the_limits_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "grpc.http2.settings_timeout"
+    monkeypatch.setattr(
+        rpc_server, "OPTIONS", tuple((key, 300 if key == name else given) for key, given in rpc_server.OPTIONS)
+    )
+    with (
+        served(Standin()) as (channel, _),
+        RawConnection(port_of(channel), acknowledges=False) as silent,
+        RawConnection(port_of(channel)) as speaks,
+    ):
+        eventually(lambda: not silent.take_in(0.1))
+        assert speaks.take_in(0.1)
+        all_answer(channel)
 
 
 def test_a_connection_that_does_not_speak_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:

