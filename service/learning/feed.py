@@ -39,6 +39,8 @@ from service.telemetry.metrics import Metrics
 
 # Checkpoints of logs that have been quiet, in one poll: after a start, of thousands, they all would be due.
 QUIET_AT_ONCE = 20
+# Who writes waits so long for a store that is silent, and so long for this process where it is the one that gets no core.
+REFRESH_S, BUSY_S = 10.0, 60.0
 T = TypeVar("T")
 
 
@@ -139,18 +141,28 @@ class Feed:
         """What was folded, by uid. The polling thread's: read it while that is `paused`."""
         return self._follower.replicas
 
-    def refresh(self, timeout_s: float) -> None:
-        """Return once everything that the store has now is folded and published, or raise UnavailableError."""
+    def refresh(self, timeout_s: float = REFRESH_S, busy_s: float = BUSY_S) -> None:
+        """Return once everything that the store has now is folded and published, or raise UnavailableError.
+
+        As long as the store was not found to be away this takes up to `busy_s`: then it is this process that gets no core.
+        """
         with self._turn:
             # The poll under way may have read before what we wait for; the one after it cannot have.
             wanted, self._whole = self._begun + 1, True
             self._polling.nudge()
-            if not self._turn.wait_for(lambda: self._done >= wanted or self._stopped, timeout_s):
+            until = time.monotonic() + max(busy_s, timeout_s)
+            if self._turn.wait_for(lambda: self._done >= wanted or self._stopped, timeout_s):
+                return
+            while self._reached is not False and time.monotonic() < until:
+                if self._turn.wait_for(lambda: self._done >= wanted or self._stopped, self._poll_s):
+                    return
+            if self._reached is False or busy_s <= timeout_s:
                 raise UnavailableError("the store does not answer")
+            raise UnavailableError(f"this server is too busy: it could not read the store for {busy_s:.0f} s")
 
-    def spread(self, timeout_s: float) -> None:
+    def spread(self, timeout_s: float = REFRESH_S, busy_s: float = BUSY_S) -> None:
         """`refresh` after a write, and the time of a round more, in which the other workers come to have it too."""
-        self.refresh(timeout_s)
+        self.refresh(timeout_s, busy_s)
         with self._turn:
             self._turn.wait_for(lambda: self._stopped, self._poll_s * polls(len(self.replicas)))
 
@@ -207,7 +219,7 @@ class Feed:
             self._store_away(error)
             return False
         with self._turn:
-            self._done = self._begun
+            self._done, self._directory.read = self._begun, True
             self._turn.notify_all()
         return True
 

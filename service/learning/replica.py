@@ -116,7 +116,11 @@ class Replica:
         if self.cut is not None:
             return True
         quiet = self.begun and self.touched and now_ms - self.touched > idle_ms
-        return bool(quiet) and (self.stored is None or self.stored.id != self.cursor)
+        stored = self.stored
+        # One of a format before counts as none: while servers of two versions run, the older may always be the first to cut.
+        return bool(quiet) and (
+            stored is None or stored.id != self.cursor or stored.fields.get("format", FORMAT) != FORMAT
+        )
 
     def _advance(self, entry: Entry) -> None:
         self.cursor = entry.id
@@ -285,7 +289,8 @@ class Replica:
             self._state = State.restore(rules, fields)
         except (KeyError, IndexError, ValueError, struct.error) as error:
             raise CorruptError(f"the checkpoint of {self.uid} does not decode: {error!r}") from error
-        self._kept.holds(checkpoint.id, digests)
+        if form == FORMAT:  # else the next one of ours stands on nothing
+            self._kept.holds(checkpoint.id, digests)
         self._stand_at(checkpoint)
         if form == READ_FORMATS[0]:
             self._state.subjects.begun = self.touched

@@ -20,7 +20,6 @@ from service.store.contract import Put, Store
 from service.store.scripts import order
 
 _ATTEMPTS = 5
-REFRESH_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +45,7 @@ class Exclusions:
     def exclude(self, name: str, what: Excluded, by: str) -> tuple[Experiment, Exclusion]:
         """Experiments.exclude."""
         for attempt in range(_ATTEMPTS):
-            self._feed.refresh(REFRESH_S)
+            self._feed.refresh()
             current = self._directory.named(name).experiment
             record = excluding(current, what, self._clock.now_ms(), by)
             since = self._kept(name, current.uid, what.from_ms)
@@ -56,18 +55,18 @@ class Exclusions:
             except ConflictError:
                 if attempt == _ATTEMPTS - 1:
                     raise
-        self._feed.spread(REFRESH_S)
+        self._feed.spread()
         made = read(record)
         return made, next(one for one in self.of(name) if one.number == made.excluded)
 
     def include(self, name: str, number: int, by: str) -> tuple[Experiment, Exclusion]:
         """Experiments.include."""
-        self._feed.refresh(REFRESH_S)
+        self._feed.refresh()
         current = self._directory.named(name).experiment
         record = including(current, number, self._clock.now_ms(), by)
         known = next(one for one in self.of(name) if one.number == number)
         self._store.put(Put(current.uid, name, current.version + 1, current.version, record))
-        self._feed.spread(REFRESH_S)
+        self._feed.spread()
         return read(record), known
 
     def of(self, name: str) -> tuple[Exclusion, ...]:

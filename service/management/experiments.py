@@ -27,7 +27,6 @@ from service.store.contract import Checkpoint, Entry, Event, LostError, Put, See
 EVENTS = 1000  # that a timeline shows at most
 _ATTEMPTS = 5
 _MARGIN_MS = 1000  # more than clocks of servers of one store differ
-REFRESH_S = 10.0  # a person waits here; a busy server may take its time
 
 
 class StoredExperiments(Experiments):
@@ -48,7 +47,7 @@ class StoredExperiments(Experiments):
         """Experiments.put."""
         given, said = text, parse(text)
         for attempt in range(_ATTEMPTS):
-            self._feed.refresh(REFRESH_S)
+            self._feed.refresh()
             old = self._directory.by_name.get(said.experiment)
             current = old.experiment if old is not None else None
             check_version(said.experiment, current, expected)
@@ -67,7 +66,7 @@ class StoredExperiments(Experiments):
 
     def _write(self, put: Put) -> Experiment:
         self._store.put(put)
-        self._feed.spread(REFRESH_S)
+        self._feed.spread()
         assert put.record is not None
         return read(put.record)
 
@@ -81,25 +80,25 @@ class StoredExperiments(Experiments):
 
     def delete(self, name: str, expected: int | None) -> None:
         """Experiments.delete."""
-        self._feed.refresh(REFRESH_S)
+        self._feed.refresh()
         current = self._directory.named(name).experiment
         check_version(name, current, expected)
         self._store.put(Put(current.uid, name, current.version, current.version, None))
-        self._feed.spread(REFRESH_S)
+        self._feed.spread()
 
     def restore(self, name: str) -> Experiment:
         """Experiments.restore."""
-        self._feed.refresh(REFRESH_S)
+        self._feed.refresh()
         held = self._feed.held(name)
         self._write(restoring(held.uid, held.whole(), self._clock.now_ms()))
         return self._directory.named(name).experiment
 
     def accept_loss(self, name: str) -> None:
         """Experiments.accept_loss."""
-        self._feed.refresh(REFRESH_S)
+        self._feed.refresh()
         uid = self._feed.held(name).uid
         self._store.put(Put(uid, name, 0, 0, None))
-        self._feed.spread(REFRESH_S)
+        self._feed.spread()
 
     def report(self, name: str) -> Report:
         """Experiments.report."""

@@ -1,8 +1,8 @@
 """What every child process of `lever serve` does first: read its orders, and arrange when to end.
 
-Orders come on stdin, as secrets do not belong on a command line or in an environment. Stdout is the line to the
-supervisor: a child says `ready` there, and `alive` every second: one that is silent for too long is replaced. Logs go to
-stderr.
+Orders come on stdin, as secrets do not belong on a command line or in an environment; later lines there ask a child to read
+what the store has. Stdout is the line to the supervisor: a child says `ready` there, `current` once it has read, and `alive`
+every second: one that is silent for too long is replaced. Logs go to stderr.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
 import msgspec
+import structlog
 
 from service import logs
+from service.errors import LeverError
 from service.process.settings import Settings, settings
 
 _PR_SET_PDEATHSIG = 1
@@ -52,10 +54,18 @@ class Orders(msgspec.Struct):
 def orders() -> Orders:
     """Read the orders from stdin, end with the parent from now on, and be heard; an end by an error is logged."""
     logs.tell_uncaught()
-    told = msgspec.json.decode(sys.stdin.buffer.read(), type=Orders)
+    told = msgspec.json.decode(_line(), type=Orders)
     die_with(told.parent)
     threading.Thread(target=_beat, name="lever-beat", daemon=True).start()
     return told
+
+
+def _line() -> bytes:
+    """The next line of stdin; empty at its end. The next one comes only after an answer. No lock is held that an exit would wait for."""
+    line = b""
+    while not line.endswith(b"\n") and (more := os.read(0, 65536)):
+        line += more
+    return line
 
 
 def _beat() -> None:
@@ -79,6 +89,20 @@ def say(word: str) -> bool:
     except BrokenPipeError:  # it is gone; the signal follows
         return False
     return True
+
+
+def answering(look: Callable[[], None]) -> None:
+    """From now on, on a thread of its own: whenever the supervisor asks, `look` reads what the store has, and that is said."""
+
+    def answer() -> None:
+        while _line():
+            try:
+                look()
+            except LeverError as error:
+                structlog.get_logger("lever").warning("what was applied may not be known here yet", error=str(error))
+            say("current")
+
+    threading.Thread(target=answer, name="lever-answer", daemon=True).start()
 
 
 def leave(status: int) -> NoReturn:

@@ -88,7 +88,7 @@ def build(
     directory, keys = Published(tuning.buffer_bytes, rest_s=tuning.rest_s), TokenKeys(secrets.tokens)
     feed = Feed(store, directory, clock, metrics, tuning.poll_ms, tuning.flush_ms, snapshot_file, agreement)
     personalizer = Personalizer(directory, keys, Hasher(secrets.subjects), clock, metrics)
-    rewarder = Rewarder(store, directory, keys, clock, metrics, partial(feed.refresh, _NEWER_S))
+    rewarder = Rewarder(store, directory, keys, clock, metrics, partial(feed.refresh, _NEWER_S, _NEWER_S))
     experiments = StoredExperiments(store, directory, feed, clock, Explainer(directory, keys, clock), tuning.state_max)
     return Service(
         LocalUseCases(personalizer, rewarder, Journeys(rewarder, store, clock)),

@@ -69,6 +69,7 @@ class Opener:
                 gc.collect()
                 gc.freeze()
                 backend.open = True
+                child.answering(service.feed.refresh)
                 child.say("ready")
                 kernels.finish()
             self._reporter.say(ready=backend.open, why="" if backend.open else backend.why)

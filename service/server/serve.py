@@ -119,7 +119,7 @@ class ProcessTree:
             self._signals.interruptible = False
             self._start()
             if self._await_ready():
-                status = self._apply()
+                status = self._apply() or self._await_current()
             if status == 0 and not self._signals.asked:
                 self._announce()
             while status == 0 and not self._signals.asked:
@@ -214,6 +214,15 @@ class ProcessTree:
             return 2
         finally:
             self._signals.interruptible = False
+        return 0
+
+    def _await_current(self) -> int:
+        """What was applied is known to every process that chooses: one that is asked the moment after must not say NOT_FOUND."""
+        if self._settings.experiments is not None:
+            for child in self._serving:
+                child.ask()
+            while not self._signals.asked and not all(child.current for child in self._serving):
+                self._tend()
         return 0
 
     def _announce(self) -> None:

@@ -8,6 +8,7 @@ Children are in sessions of their own, so that a terminal's Ctrl-C reaches only 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
@@ -38,6 +39,7 @@ class Child:
     orders: Orders
     process: subprocess.Popen[bytes] | None = None
     ready: bool = False
+    current: bool = False  # it has read all that was in the store when it was last asked to
     failures: int = 0
     born: float = 0.0
     due: float = 0.0  # when to start it
@@ -59,10 +61,18 @@ class Child:
         )
         assert self.process.stdin is not None
         try:
-            self.process.stdin.write(msgspec.json.encode(self.orders))
-            self.process.stdin.close()
+            self.process.stdin.write(msgspec.json.encode(self.orders) + b"\n")
+            self.process.stdin.flush()
         except BrokenPipeError:  # it ended already; its status says why
             pass
+
+    def ask(self) -> None:
+        """Have it read what the store has now; it is `current` once it has. One that starts reads it anyway."""
+        self.current = not self.ready
+        if self.process is not None and self.process.stdin is not None and self.ready:
+            with contextlib.suppress(BrokenPipeError):
+                self.process.stdin.write(b"current?\n")
+                self.process.stdin.flush()
 
     def send(self, number: int) -> None:
         """Send a signal if it runs."""
@@ -98,6 +108,7 @@ class Children:
             self.progress = next(
                 (word.decode() for word in reversed(words) if word.startswith(PROGRESS)), self.progress
             )
+            child.current |= b"current" in words
             if b"ready" in words:
                 child.ready = True
                 if child.failures:
@@ -161,13 +172,16 @@ class Children:
         status = child.process.returncode
         self._log.error("a child ended unasked and starts again", child=child.name, status=status, wait_s=wait)
         self._hang_up(child.process)
-        child.process, child.ready, child.due = None, False, now + wait
+        child.process, child.ready, child.current, child.due = None, False, True, now + wait
 
     def _hang_up(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
         if process.stdout in self._lines.get_map():
             self._lines.unregister(process.stdout)
         process.stdout.close()
+        if process.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()
 
 
 @dataclass(slots=True)

@@ -225,6 +225,7 @@ def _serve(
             ready, why = True, ""
             _settle()
             server.set_ready(ready=True)
+            child.answering(service.feed.refresh)
             child.say("ready")
             kernels.finish()
         elif not ready:

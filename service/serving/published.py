@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from service.errors import NotFoundError
+from service.errors import NotFoundError, UnavailableError
 from service.experiment.compiled import Experiment
 from service.serving.buffer import Buffer
 from service.serving.snapshot import Snapshot
@@ -18,6 +18,7 @@ class Published:
     buffer_bytes: int = 64 << 20
     stale: bool = True  # the store is away, or was not reached yet
     away: bool = False  # the last call found nobody there: rewards are refused at once, until a poll is answered
+    read: bool = False  # all that the store has was read once: what is not here now is not there
     parted: frozenset[str] = frozenset()  # experiments, by uid, whose part of the store is away
     rest_s: float = 0.0  # what nobody asks for is brought up to date this seldom, though it is read as ever
     asked: dict[str, bool] = field(default_factory=dict)  # names that were asked for since the feed took note
@@ -45,10 +46,10 @@ class Published:
         return self.stale or uid in self.parted
 
     def named(self, name: str) -> Snapshot:
-        """The snapshot of the experiment of this name; NotFoundError."""
+        """The snapshot of the experiment of this name; NotFoundError, UnavailableError while that cannot be told."""
         snapshot = self.by_name.get(name)
         if snapshot is None:
-            raise _unknown(name)
+            raise _unknown(name) if self.read else _unread(name)
         self.asked[name] = True
         return snapshot
 
@@ -65,6 +66,10 @@ class Published:
         if snapshot is None:
             raise NotFoundError("decision_id", "the experiment of this decision no longer exists")
         return snapshot
+
+
+def _unread(name: str) -> UnavailableError:
+    return UnavailableError(f"experiment {name!r} is not known yet: this server has just started, and reads the store")
 
 
 def _unknown(name: str) -> NotFoundError:

@@ -18,6 +18,7 @@ from service.store.rows import NO_METRIC
 from service.telemetry.metrics import Metrics
 
 DAY_MS = 86_400_000
+GONE = 1000  # uids of deleted experiments that are remembered
 RewardAnswer = Outcome | LeverError
 
 
@@ -70,7 +71,8 @@ class Rewarder:
         self._keys = keys
         self._clock = clock
         self._metrics = metrics
-        self._refresh = refresh  # folds what is new before it returns; for tokens newer than our configuration
+        self._refresh = refresh  # folds what is new before it returns; for tokens newer than what is known here
+        self._gone: set[str] = set()  # uids of tokens whose experiments were looked for, and are no more
 
     def reward(self, events: Sequence[Event | Share]) -> list[RewardAnswer]:
         """One answer for each event, in order; what is wrong with one does not hinder the others.
@@ -109,12 +111,19 @@ class Rewarder:
     def open(self, decision: bytes) -> tuple[Opened, Experiment]:
         """What a raw token says, and its experiment, at least as new as the token."""
         token = self._keys.open(decision)
-        exp = self._directory.known(token.uid).experiment
-        if token.version > exp.version:
+        snapshot = self._directory.by_uid.get(token.uid)
+        if token.uid not in self._gone if snapshot is None else token.version > snapshot.experiment.version:
             self._reachable()
             self._refresh()
-            exp = self._directory.known(token.uid).experiment
-        return token, exp
+            if token.uid not in self._directory.by_uid:
+                self._note_gone(token.uid)
+        return token, self._directory.known(token.uid).experiment
+
+    def _note_gone(self, uid: str) -> None:
+        """Nobody waits for the store again to learn that it was deleted."""
+        if len(self._gone) >= GONE:
+            self._gone.clear()
+        self._gone.add(uid)
 
     def _judge_exposure(self, event: Exposure) -> tuple[str, Claim | Outcome]:
         token, exp = self.open(event.decision)

@@ -26,6 +26,7 @@ EXTRA = CONFIG.replace("algorithm: beta", "algorithm: auto").replace("{{id: c}}"
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("EVERY_S", "SHARE", "AGAIN_S"):
         monkeypatch.setattr(sharing, name, 0.0)
+    monkeypatch.setattr(sharing, "OLD_MS", 600_000)  # no state is late because this machine is
 
 
 def sharer(ground: Ground, rows_s: float = 0.0, lease_ms: int = 60_000) -> tuple[Service, RedisStore]:

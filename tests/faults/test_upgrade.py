@@ -17,8 +17,10 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+import grpc
 import pytest
 
 from loadtest.endurance.site import Account, Callers
@@ -88,7 +90,18 @@ class Site:
 
     def put(self, number: int, text: str) -> None:
         with channel(self.servers[number].address) as link:
-            ExperimentServiceStub(link).PutExperiment(PutExperimentRequest(config=text), timeout=30)
+            made = ExperimentServiceStub(link).PutExperiment(PutExperimentRequest(config=text), timeout=60).experiment
+        for server in self.servers:  # another server has it with its next poll, not before
+            with channel(server.address) as link:
+                eventually(partial(self._has, ExperimentServiceStub(link), made.name, made.version))
+
+    @staticmethod
+    def _has(stub: ExperimentServiceStub, name: str, version: int) -> bool:
+        try:
+            return stub.GetExperiment(GetExperimentRequest(name=name), timeout=30).experiment.version == version
+        except grpc.RpcError as error:
+            assert error.code() is grpc.StatusCode.NOT_FOUND, error  # noqa: PT017
+            return False
 
     def load(self) -> None:
         """Callers choose and reward for a while; then the log is quiet until both servers have kept what it comes to."""

@@ -36,10 +36,8 @@ def test_a_stopped_worker_is_replaced_and_so_is_a_stopped_side_port(tmp_path: Pa
 
 def test_silence_is_measured_from_the_last_word_and_longer_before_the_first() -> None:
     family = Children(patience_s=0.5)
-    talks = (
-        "import sys\nfor line in sys.stdin: pass\nimport time\nwhile True: print('alive', flush=True); time.sleep(0.05)"
-    )
-    mute = "import sys\nfor line in sys.stdin: pass\nimport time; time.sleep(60)"
+    talks = "import sys\nsys.stdin.readline()\nimport time\nwhile True: print('alive', flush=True); time.sleep(0.05)"
+    mute = "import sys\nsys.stdin.readline()\nimport time; time.sleep(60)"
     stops = talks.replace(
         "while True", "import os, signal\nprint('alive', flush=True); os.kill(0, signal.SIGSTOP)\nwhile True"
     )
@@ -62,6 +60,26 @@ def test_silence_is_measured_from_the_last_word_and_longer_before_the_first() ->
         assert silent.returncode == -signal.SIGKILL
         assert first["talks"] is not None
         assert first["talks"].poll() is None
+    finally:
+        family.end(list(family.children), 0.1)
+
+
+def test_a_child_is_current_once_it_says_so_after_it_was_asked() -> None:
+    """One that ends meanwhile reads the store as it starts again."""
+    family = Children()
+    reads = "import sys\nsys.stdin.readline(); print('ready', flush=True)\nsys.stdin.readline(); print('current', flush=True)\n"
+    ends = "import sys\nsys.stdin.readline(); print('ready', flush=True)\nsys.stdin.readline()"
+    for name, code in (("reads", reads + "sys.stdin.readline()"), ("ends", ends)):
+        family.add(Child(["python3", "-c", code], Orders(name, os.getpid(), {}, "", "")))
+    try:
+        while not all(child.ready for child in family.children):
+            family.tend(0.05)
+        assert not any(child.current for child in family.children)
+        for child in family.children:
+            child.ask()
+        assert not any(child.current for child in family.children)
+        while not all(child.current for child in family.children):
+            family.tend(0.05)
     finally:
         family.end(list(family.children), 0.1)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 import structlog
 
 from bandits.recall import Recall, Shift
-from service.errors import UnavailableError
+from service.errors import NotFoundError, UnavailableError
 from service.experiment.compiled import read
 from service.learning.changes import ChangeLog
 from service.learning.replica import Replica
@@ -26,6 +27,13 @@ class Refusing(MemoryStore):
 
     refuses = ""
     polls = 0
+    slow = threading.Event()
+    slow.set()
+
+    def poll(self, cursors: Mapping[str, str], limit: int = 1000, *, listed: bool = True) -> Poll:
+        self.polls += 1
+        assert self.slow.wait(60)
+        return super().poll(cursors, limit, listed=listed)
 
     def append(self, uid: str, writer: str, sequence: int, stride: int, trials: bytes, horizon: int) -> int:
         if uid == self.refuses:
@@ -124,6 +132,67 @@ def test_a_refresh_returns_after_a_poll_that_began_after_it_was_asked(
         before = polled[0]
         server.feed.refresh(60.0)
         assert polled[0] > before
+
+
+def test_a_refresh_waits_on_where_the_store_is_not_away_but_this_process_is_late(
+    server: Service, store: Refusing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = threading.Event()
+    monkeypatch.setattr(store, "slow", late)
+    try:
+        with pytest.raises(UnavailableError, match="this server is too busy"):
+            server.feed.refresh(0.01, 0.05)
+        with pytest.raises(UnavailableError, match="the store does not answer"):
+            server.feed.refresh(0.01, 0.01)
+        asked = threading.Thread(target=server.feed.refresh, args=(0.01, 60.0))
+        asked.start()
+        asked.join(0.1)
+        assert asked.is_alive()
+    finally:
+        late.set()
+    asked.join(60)
+    assert not asked.is_alive()
+
+
+@pytest.fixture
+def other(store: Refusing, server: Service) -> Iterator[Service]:
+    """Another server of that store, which polls of itself once an hour."""
+    made = build(store, KEYS, Metrics(), Tuning(3_600_000, 10))
+    made.start()
+    made.feed.refresh(60.0)
+    yield made
+    made.stop(0.1)
+
+
+def test_a_reward_of_an_experiment_that_another_server_just_made_counts(server: Service, other: Service) -> None:
+    server.experiments.put(CONFIG.format(name="newest"), 0)
+    assert "newest" not in other.directory.by_name
+    assert reward(other, choose(server, "newest", "ann")).name == "APPLIED"
+
+
+def test_rewards_of_what_was_deleted_are_refused_and_ask_the_store_once(
+    server: Service, store: Refusing, other: Service
+) -> None:
+    server.experiments.put(CONFIG.format(name="newest"), 0)
+    decisions = [choose(server, "newest", f"s{i}") for i in range(5)]
+    server.feed.flushed(60.0)
+    server.experiments.delete("newest", None)
+    server.feed.stop()
+    before = store.polls
+    for decision in decisions:
+        with pytest.raises(NotFoundError):
+            reward(other, decision)
+    assert store.polls == before + 1
+
+
+def test_a_server_that_has_not_read_the_store_does_not_say_what_is_not_in_it(store: Refusing, server: Service) -> None:
+    fresh = build(store, KEYS, Metrics(), Tuning(10, 10))
+    with pytest.raises(UnavailableError, match="'hero' is not known yet"):
+        choose(fresh, "hero", "ann")
+    fresh.feed.turn()
+    assert choose(fresh, "hero", "ann").arm in "ab"
+    with pytest.raises(NotFoundError):
+        choose(fresh, "nothing", "ann")
 
 
 def test_a_deleted_experiment_leaves_nothing_behind(server: Service) -> None:
