@@ -19,6 +19,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from time import perf_counter, sleep, time
 from typing import Any
 
@@ -106,8 +107,7 @@ class FastUnary:
         self._reading, self._writing = unfinished.reading, unfinished.writing
         self._ending = self._held = False  # the server shuts down; the core was not asked for more, as too many wait
         self._most, self._faults, self._unfinished, self._tick = waiting, faults, unfinished, tick
-        self._due = 0.0  # by perf_counter; when unfinished calls are looked at next
-        self._wake = 0.0  # the same by time()
+        self._due = self._wake = 0.0  # when unfinished calls are looked at next: by perf_counter(), and by time()
         self._request = core_server.request_registered_call
         # Nothing in them is a call's own, so all calls that end well share them.
         self._no_metadata = core.SendInitialMetadataOperation(None, 0)
@@ -283,17 +283,18 @@ class FastUnary:
             return _FAULT
 
     def tell(self, call: Call, made: bytes | Ending) -> None:
-        """Answer a call that was taken, from any thread.
+        """The answer of a call that was taken, from any thread; it goes with the next `send`."""
+        self._told.append((call, made))
 
-        Every operation of the core lets the interpreter go, so that two threads that end calls wake each other for each.
-        So this queue's own thread ends them: all but the first, whose event wakes it. Should that not come, as the caller
-        reads nothing, or just have come, it looks by itself (_SOON_S).
+    def send(self) -> None:
+        """Let what was told be sent, from any thread. Every operation of the core lets the interpreter go, so two threads that
+        end calls would wake each other for each: this queue's own ends them, all but one, whose event wakes it. Should
+        that not come, as the caller reads nothing, or just have come, it looks by itself (_SOON_S).
         """
         if self._nudge is None:
-            self._nudge = call
-            self._end_told(call, made)
-        else:
-            self._told.append((call, made))
+            with suppress(IndexError):  # the thread has sent all of it
+                self._nudge, made = self._told.popleft()
+                self._end_told(self._nudge, made)
 
     def _end_told(self, call: Call, made: bytes | Ending) -> None:
         try:
@@ -304,9 +305,8 @@ class FastUnary:
     def end(self, call: Call, made: bytes | Ending) -> None:
         """Everything at once; its event comes when the call is over."""
         call.ended = True
-        operations: tuple[Any, ...]
         if isinstance(made, bytes):
-            operations = (self._no_metadata, core.SendMessageOperation(made, 0), self._all_well)
+            operations: tuple[Any, ...] = (self._no_metadata, core.SendMessageOperation(made, 0), self._all_well)
         else:
             code = made.code.value[0]
             status = core.SendStatusFromServerOperation(made.trailing_metadata, code, made.details.encode(), 0)

@@ -61,6 +61,11 @@ class Queues:
         for queue in self.all:
             queue.start()
 
+    def send(self) -> None:
+        """Let what was told of calls be sent, from any thread."""
+        for queue in self.all:
+            queue.send()
+
     def _make(self, name: str, methods: list[Method], **given: Any) -> None:
         if methods:
             unfinished = Unfinished(self._count)

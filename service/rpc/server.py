@@ -178,7 +178,7 @@ class Server:
             # The last line only: pools refuse first, each for itself.
             maximum_concurrent_rpcs=limits.streams + len(self._pools) * (limits.waiting + 64),
         )
-        self._group = GroupCommit(use_cases.reward, limits.waiting, Faults(metrics, "grpc").note)
+        self._group = GroupCommit(use_cases.reward, limits.waiting, Faults(metrics, "grpc").note, self._send)
         self._queues = Queues(self._server, self._guard, metrics, limits.waiting) if available(self._server) else None
         for service, handlers in services.items():
             for method, handler in handlers.items():
@@ -258,6 +258,10 @@ class Server:
             wrapped = self._guard.wrap(service, method, handler, pool, gate)
         ours = Method(wrapped, pool, self._guard.shed(pool), scope, self._guard.denied(scope))
         dispatcher.add(f"/{service}/{method}", ours)
+
+    def _send(self) -> None:
+        if self._queues is not None:
+            self._queues.send()
 
     def _look(self) -> None:
         for streams in self._streams.values():

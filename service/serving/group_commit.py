@@ -36,9 +36,13 @@ class Waiting:
 class GroupCommit:
     """One queue, and one thread that empties it into `count`, a group at a time."""
 
-    def __init__(self, count: Count, most: int, fault: Callable[[Exception], None]) -> None:
-        """`full` once more than `most` wait. `fault` hears what a `done` raised, which it should not."""
-        self._count, self._most, self._fault = count, most, fault
+    def __init__(
+        self, count: Count, most: int, fault: Callable[[Exception], None], told: Callable[[], None] = lambda: None
+    ) -> None:
+        """`full` once more than `most` wait. `fault` hears what a `done` raised, which it should not; `told` is called once
+        all of a group were.
+        """
+        self._count, self._most, self._fault, self._told = count, most, fault, told
         self._queue: SimpleQueue[Waiting | None] = SimpleQueue()
         self.put: Callable[[Waiting], None] = self._queue.put
         self._thread = threading.Thread(target=self._run, name="lever-group-commit", daemon=True)
@@ -62,6 +66,10 @@ class GroupCommit:
         while (first := self._queue.get()) is not None:
             group, last = self._with_those_behind(first)
             self._settle(group)
+            try:
+                self._told()
+            except Exception as error:  # noqa: BLE001  # the next are counted still
+                self._fault(error)
             if last:
                 return
 

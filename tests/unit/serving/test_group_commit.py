@@ -124,6 +124,25 @@ def test_who_no_longer_waits_is_not_counted() -> None:
     assert store.calls == [[b"A"]]
 
 
+def test_who_sends_hears_of_a_group_once_all_of_it_were_told() -> None:
+    store, callers, faults = Store(hold=True), [Caller(b"%d" % i) for i in range(20)], list[Exception]()
+    heard: list[int] = []
+
+    def sends() -> None:
+        heard.append(sum(bool(caller.told) for caller in callers))
+        raise RuntimeError("a fault of ours")
+
+    group = GroupCommit(store.count, 4, faults.append, sends)
+    group.start()
+    for caller in callers:
+        group.put(caller.waiting)
+        assert store.entered.wait(20)  # the first alone
+    store.release.set()
+    group.stop()
+    assert heard == [1, 20]
+    assert [str(fault) for fault in faults] == ["a fault of ours"] * 2
+
+
 def test_a_caller_that_cannot_be_told_keeps_it_from_nobody() -> None:
     def broken(_: Answers) -> None:
         raise RuntimeError("a fault of ours")
