@@ -173,9 +173,8 @@ class Guard:
         def enter(metadata: Metadata) -> Ending | None:
             stranger = admit(metadata)
             if stranger is not None:
-                ending = Ending.of(stranger)
-                denied((ending.code.name,))
-                return ending
+                denied((stranger.code.name,))
+                return stranger
             if gate.open:
                 return None
             rpc.start()
