@@ -169,7 +169,7 @@ class RedisStore:
         keys = self._keys
         *_, replies = self._bulk.ask(
             ("MULTI",),
-            ("HGETALL", keys.config(uid)),
+            ("HMGET", keys.config(uid), "version", "record", "epoch"),
             ("HGETALL", keys.history(uid)),
             ("HGETALL", keys.checkpoint(uid)),
             ("EXEC",),
@@ -177,12 +177,14 @@ class RedisStore:
         for reply in replies[:2]:
             if isinstance(reply, redis.RedisError):
                 raise CorruptError(f"experiment {uid}: {reply}") from reply
-        config, history = (dict(pairs(reply)) for reply in replies[:2])
-        if not config:
+        (version, record, epoch), history = replies[0], dict(pairs(replies[1]))
+        if version is None and record is None:
             raise LostError.of(uid)
         try:
             versions = {int(version): record for version, record in sorted(history.items(), key=lambda i: int(i[0]))}
-            record, epoch = config[b"record"], int(config.get(b"epoch", 0))
+            if record is None:
+                raise KeyError("record")  # noqa: TRY301
+            epoch = int(epoch or 0)
         except (KeyError, ValueError) as error:
             raise CorruptError(f"the configuration of {uid} does not decode: {error!r}") from error
         if isinstance(replies[2], redis.RedisError):
@@ -225,7 +227,7 @@ class RedisStore:
     def append(self, uid: str, writer: str, sequence: int, stride: int, trials: bytes, horizon: int) -> int:
         """Store.append. ValueError if `trials` is not a whole number of rows."""
         check_rows(trials, stride)
-        tagged = [self._keys.config(uid), self._keys.log(uid), self._keys.watermarks(uid)]
+        tagged = [self._keys.config(uid), self._keys.log(uid)]
         return int(self._known(uid, self._wire.run(self._append, tagged, writer, sequence, stride, trials, horizon)))
 
     def claim(self, uid: str, claims: Sequence[Claim]) -> list[Outcome]:

@@ -89,7 +89,7 @@ class Keys:
         return f"{self.prefix}:word:{word}"
 
     def config(self, uid: str) -> str:
-        """Hash: version, record, deleting."""
+        """Hash: version, record, deleting, and more: see the scripts."""
         return f"{self.prefix}:{{{uid}}}:cfg"
 
     def history(self, uid: str) -> str:
@@ -99,10 +99,6 @@ class Keys:
     def log(self, uid: str) -> str:
         """Stream: the log."""
         return f"{self.prefix}:{{{uid}}}:log"
-
-    def watermarks(self, uid: str) -> str:
-        """Hash: writer to "sequence:time"."""
-        return f"{self.prefix}:{{{uid}}}:wm"
 
     def checkpoint(self, uid: str) -> str:
         """Hash: the checkpoint, its fields named f:..."""
@@ -135,7 +131,7 @@ class Keys:
             self.config(uid),
             self.history(uid),
             self.log(uid),
-            self.watermarks(uid),
+            f"{self.prefix}:{{{uid}}}:wm",  # where versions before noted how far each server's trials are
             self.state(uid),
             self.witness(uid),
             *checkpoints,

@@ -74,7 +74,7 @@ def test_a_replica_refuses_and_nothing_is_half_applied(subject: Subject) -> None
     assert dump(subject) == before
 
 
-@pytest.mark.parametrize("key", ["{u}:log", "{u}:wm", CHECKPOINT])
+@pytest.mark.parametrize("key", ["{u}:log", "{u}:cfg", CHECKPOINT])
 def test_a_key_of_another_type_is_met_before_anything_is_written(subject: Subject, key: str) -> None:
     store, t = subject.store, now(subject.store)
     with subject.raw as raw:
@@ -83,7 +83,7 @@ def test_a_key_of_another_type_is_met_before_anything_is_written(subject: Subjec
     before = dump(subject)
     calls: dict[str, Callable[[], object]] = {
         "{u}:log": lambda: store.claim("u", [claim(t)]),
-        "{u}:wm": lambda: store.append("u", "w", 1, TRIAL_SIZE, head(1, 1, t), HOUR),
+        "{u}:cfg": lambda: store.append("u", "w", 1, TRIAL_SIZE, head(1, 1, t), HOUR),
         CHECKPOINT: lambda: store.checkpoint("u", fold(log(store, "u")[0].id, None, {"a": b"1"})),
     }
     with pytest.raises(UnavailableError, match="WRONGTYPE"):

@@ -311,11 +311,11 @@ for _, one in ipairs(gone) do redis.call('HDEL', one[1], one[2]) end
 if #applied > 0 then
   local data, told = rows_of(applied, moved), table.concat(totals, ',')
   local check = seal('r' .. ARGV[1] .. ';' .. told .. ';' .. data)
-  local _, bytes = write(KEYS[1], KEYS[2], known[3], 'r', data, 's', ARGV[1], 'o', told, 'k', check)
+  local _, bytes = write(KEYS[1], KEYS[2], known[3], {}, 'r', data, 's', ARGV[1], 'o', told, 'k', check)
   known[3] = bytes
 end
 if #late > 0 then
   local data = rows_of(late)
-  write(KEYS[1], KEYS[2], known[3], 'l', data, 's', ARGV[1], 'k', seal('l' .. ARGV[1] .. ';;' .. data))
+  write(KEYS[1], KEYS[2], known[3], {}, 'l', data, 's', ARGV[1], 'k', seal('l' .. ARGV[1] .. ';;' .. data))
 end
 return outcomes

@@ -33,6 +33,6 @@ if excess > 0 then
   table.sort(versions, function(a, b) return tonumber(a) < tonumber(b) end)
   for i = 1, excess do redis.call('HDEL', KEYS[2], versions[i]) end
 end
-local id = write(KEYS[1], KEYS[3], stored[4], 'c', record, 'k', seal('c;;' .. record))
+local id = write(KEYS[1], KEYS[3], stored[4], {}, 'c', record, 'k', seal('c;;' .. record))
 if ARGV[5] ~= '' then redis.call('HSET', KEYS[1], 'needs', id) end
 return 'OK'

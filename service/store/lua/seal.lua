@@ -21,17 +21,13 @@ end
 
 local BESIDE = 44 -- bytes that an engine keeps beside an entry's own, and those of n
 
-local function weight(fields) -- the bytes of an entry
-  local bytes = BESIDE
-  for _, part in ipairs(fields) do bytes = bytes + #part end
-  return bytes
-end
-
 -- Appends an entry to a log that had so many bytes written to it; its id, and how many it has had now. Each entry has that
--- number as n: so checkpoint.lua finds where to cut.
-local function write(config, log, before, ...)
-  before = tonumber(before or 0)
-  local after = before + weight({...})
-  redis.call('HSET', config, 'bytes', string.format('%.0f', after))
-  return redis.call('XADD', log, '*', 'n', string.format('%.0f', before), ...), after
+-- number as n: so checkpoint.lua finds where to cut. The configuration gets the fields `also` in the same command: of a small
+-- entry each command that writes is a sixth of the cost.
+local function write(config, log, before, also, ...)
+  before = before or '0'
+  local after = tonumber(before) + BESIDE
+  for i = 1, select('#', ...) do after = after + #select(i, ...) end
+  redis.call('HSET', config, 'bytes', after, unpack(also))
+  return redis.call('XADD', log, '*', 'n', before, ...), after
 end

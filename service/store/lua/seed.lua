@@ -25,7 +25,7 @@ redis.call('HSET', KEYS[1], 'version', version, 'record', record, 'epoch', strin
 redis.call('UNLINK', KEYS[2], KEYS[4], unpack(KEYS, 6))
 redis.call('HSET', KEYS[2], version, record)
 if redis.call('EXISTS', KEYS[5]) == 1 then redis.call('RENAME', KEYS[5], KEYS[3]) end
-local id = write(KEYS[1], KEYS[3], ARGV[4], 'c', record, 'b', '1', 'k', seal('c;1;' .. record))
+local id = write(KEYS[1], KEYS[3], ARGV[4], {}, 'c', record, 'b', '1', 'k', seal('c;1;' .. record))
 local check = seal(table.concat({id, rows, size, digest}, ':'))
 redis.call('HSET', KEYS[4], 'id', id, 'previous', '', 'rows', rows, 'size', size, 'digest', digest, 'check', check)
 chunked('HSET', KEYS[4], 8, #ARGV)
