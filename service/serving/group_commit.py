@@ -24,7 +24,7 @@ class Late(Exception):  # noqa: N818  # nobody's error
     """The caller's deadline passed before the work began: nothing was counted."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, as a Claim is not
 class Waiting:
     """Events that one caller waits for, until `deadline` by time.time(); `done` is told what became of them."""
 

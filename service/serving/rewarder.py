@@ -175,7 +175,7 @@ class Rewarder:
                 made.append([answer] * len(claims))
             else:
                 self._note(uid, claims, answer)
-                made.append([_refusal(outcome) or outcome for outcome in answer])
+                made.append([outcome if outcome > 0 else _refusal(outcome) or outcome for outcome in answer])
         return made
 
     def _claim(self, calls: Sequence[tuple[str, Sequence[Claim]]]) -> list[list[Outcome] | UnavailableError]:
@@ -254,9 +254,10 @@ def claim_of(token: Opened, exp: Experiment, metric: Metric | None, value: int, 
 
 def widened(claims: Sequence[Claim]) -> Sequence[Claim]:
     """The claims with rows of one length: shorter ones get zero features."""
-    stride = max(len(c.row) for c in claims)
-    if all(len(c.row) == stride for c in claims):
+    strides = {len(c.row) for c in claims}
+    if len(strides) == 1:
         return claims
+    stride = max(strides)
     return [c if len(c.row) == stride else replace(c, row=layout.pad(c.row, stride)) for c in claims]
 
 

@@ -18,6 +18,7 @@ from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceS
 from service.process import fast_path
 from service.rpc import fast_unary
 from service.rpc.fast_unary import FastUnary
+from service.rpc.guard import Guard
 from service.telemetry.metrics import Metrics
 from tests.rig.standin import Standin, served
 
@@ -163,6 +164,23 @@ def test_many_faults_are_counted_and_told_once(monkeypatch: pytest.MonkeyPatch) 
     ended()
     assert metrics.fast_path_faults.samples() == [(("grpc",), [100.0])]
     assert len([line for line in lines if line["log_level"] == "error"]) == 1
+
+
+def test_a_fault_among_calls_in_line_is_one_calls_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        Guard, "_ending", lambda *_: 1 / 0
+    )  # so what an error is told as is a fault, outside of its reach
+    metrics = Metrics()
+    with served(Standin(), metrics=metrics) as (channel, _):
+        stub = PersonalizationServiceStub(channel)
+        calls = [
+            (name, stub.Select.future(pb.SelectRequest(experiment=name, subject="x"), timeout=60))
+            for name in ("hero", "missing", "hero") * 30
+        ]
+        for name, call in calls:
+            assert call.code() is (grpc.StatusCode.OK if name == "hero" else grpc.StatusCode.INTERNAL)
+    ended()
+    assert metrics.fast_path_faults.samples() == [(("grpc",), [30.0])]
 
 
 def test_a_call_that_cannot_be_answered_at_all_ends_too(monkeypatch: pytest.MonkeyPatch) -> None:
