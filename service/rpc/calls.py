@@ -62,3 +62,14 @@ class Call:
         self.ended = False  # its answer or status is on the way
         self.gone = False  # the caller hung up
         self.sent = 0.0  # when that was, about
+
+
+class Asked:
+    """A method, and how many of its calls the core was asked for and has not given."""
+
+    __slots__ = ("count", "method", "tag")
+
+    def __init__(self, method: Method, come: Callable[[Asked, Any], None]) -> None:
+        """`come` is the step of the events that tell of such a call."""
+        self.method, self.count = method, 0
+        self.tag = (come, self)

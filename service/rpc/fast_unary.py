@@ -29,7 +29,7 @@ from grpc import _server as private
 
 from service.process.fast_path import obstacle
 from service.rpc import unfinished as limits
-from service.rpc.calls import AHEAD, Call, Method
+from service.rpc.calls import AHEAD, Asked, Call, Method
 from service.rpc.status import Ending
 from service.rpc.unfinished import NO_MESSAGE, TOO_MANY, Unfinished
 from service.telemetry.faults import Faults
@@ -65,19 +65,6 @@ def available(server: grpc.Server) -> bool:
     return not why
 
 
-Step = Callable[[Any, Any], None]  # what to do with an event: (what it is about, the event)
-
-
-class _Asked:
-    """A method, and how many of its calls the core was asked for and has not given."""
-
-    __slots__ = ("count", "method", "tag")
-
-    def __init__(self, method: Method, come: Step) -> None:
-        self.method, self.count = method, 0
-        self.tag = (come, self)
-
-
 class FastUnary:
     """Make it before the server starts; `start` after that. It ends when the server has stopped.
 
@@ -97,10 +84,11 @@ class FastUnary:
         """More than `waiting` calls with their message here are refused; `tick` is called ten times a second."""
         core_server: Any = server._state.server  # type: ignore[attr-defined]  # noqa: SLF001  # see above
         self._queue = core.CompletionQueue()
-        self._asked = [_Asked(method, self._come) for method in methods]
+        self._asked = [Asked(method, self._come) for method in methods]
         self._open = 0  # calls that it gave and that are not over
         self._dropped: deque[Call] = deque()  # of these, those of which no event will tell
         self._ready: deque[tuple[Call, bytes]] = deque()  # their message is here, their turn has not come
+        self._refused: deque[tuple[Call, Ending]] = deque()  # not let in; they hear it when nobody else waits
         self._told: deque[tuple[Call, bytes | Ending]] = deque()  # taken calls and their answers, to be sent
         self._owed: set[Call] = set()  # taken calls that are not over
         self._nudge: Call | None = None  # a taken call that was ended elsewhere; its event is to come
@@ -122,7 +110,7 @@ class FastUnary:
         self._ask_all()
         self._thread.start()
 
-    def _ask(self, asked: _Asked) -> None:
+    def _ask(self, asked: Asked) -> None:
         """Ask the core for calls, until it has been asked for enough. What it refuses is asked for again later."""
         queue, path, tag = self._queue, asked.method.path, asked.tag
         try:
@@ -141,10 +129,10 @@ class FastUnary:
 
     def _run(self) -> None:
         """Take event after event. Ends when the server gave back what it was asked for."""
-        poll, ready, told, turns = self._queue.poll, self._ready, self._told, 0
+        poll, ready, refused, told, turns = self._queue.poll, self._ready, self._refused, self._told, 0
         while self._open or not self._ending or any(asked.count for asked in self._asked):
             try:
-                event = poll(0.0 if ready else self._wake if not self._owed else time() + _SOON_S)
+                event = poll(0.0 if ready or refused else self._wake if not self._owed else time() + _SOON_S)
                 while told:
                     self._end_told(*told.popleft())
                 tag = event.tag
@@ -159,6 +147,9 @@ class FastUnary:
                     self._answer_some()
                     if self._held and len(ready) < _LINE:
                         self._ask_all()
+                elif tag is None and refused:
+                    for _ in range(min(_ROW, len(refused))):
+                        self._end_told(*refused.popleft())
                 elif tag is None and (now := perf_counter()) > self._due:
                     self._look(now)
             except Exception as error:  # noqa: BLE001
@@ -180,7 +171,7 @@ class FastUnary:
             call.core.cancel()
         self._tick(now)
 
-    def _come(self, asked: _Asked, event: Any) -> None:
+    def _come(self, asked: Asked, event: Any) -> None:
         """A call came, or the server shuts down."""
         asked.count -= 1
         if not event.success:
@@ -204,6 +195,9 @@ class FastUnary:
         """Ask for the call's message; or refuse the call, before it is read."""
         method, reading = call.method, self._reading
         ending = method.admit(call.metadata)
+        if ending is not None and len(self._refused) < limits.MOST:
+            self._refused.append((call, ending))
+            return
         if ending is None and self._crowded(method):
             ending = method.full()
         if ending is not None:

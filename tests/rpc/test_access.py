@@ -15,17 +15,21 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 
+from loadtest.rig.raw_http2 import RawConnection
 from service.errors import InvalidError
 from service.pb.lever.v1 import experiment_pb2 as xpb
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
 from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
+from service.rpc import unfinished as limits
 from service.security.api_keys import MAX_KEYS, SCOPES, Access, Key, new_secret, read
 from service.security.secrets import Secrets
 from service.serving.token import TokenKeys
 from service.telemetry.metrics import Metrics
+from tests.rig.calls import SELECT, port_of
 from tests.rig.credentials import bearer, write_keys
 from tests.rig.standin import Standin, served
+from tests.rig.waiting import eventually
 
 TEXTS = {scope: new_secret() for scope in SCOPES}
 
@@ -61,6 +65,21 @@ def calls(channel: grpc.Channel) -> dict[str, Callable[..., Any]]:
             xpb.DeleteExperimentRequest(name="hero"), **given
         ),
     }
+
+
+@pytest.mark.parametrize("most", [1, 7, limits.MOST])
+def test_whoever_is_not_let_in_hears_it_however_many_they_are(
+    access: Access, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "MOST", most)
+    with served(Standin(), access=access) as (channel, server), RawConnection(port_of(channel)) as link:
+        for number in range(100):
+            link.open(SELECT, ("authorization", "Bearer x" if number % 2 else "x"))
+        assert calls(channel)["decide Select"](metadata=bearer(TEXTS["decide"]), timeout=20)
+        eventually(lambda: not link.take_in(0.1) or len(link.ended) == 100)
+        queues = server._queues
+        assert queues is not None
+        eventually(lambda: not any(queue._open or queue._refused for queue in queues.all))
 
 
 def test_each_method_takes_its_scope_and_no_other(access: Access) -> None:

@@ -28,7 +28,9 @@ ATTACKS: dict[str, Attack] = {
     "HTTP answers that are not read": pages.slow_readers,
 }
 
-BELOW = frozenset(("rapid reset", "CONTINUATION flood", "PING and SETTINGS flood", "idle connections"))
+BELOW = frozenset(
+    ("rapid reset", "CONTINUATION flood", "headers before limits", "PING and SETTINGS flood", "idle connections")
+)
 """Those that grpc's core answers by itself, below any code of a server's own."""
 
 

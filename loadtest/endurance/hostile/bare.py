@@ -20,7 +20,9 @@ def bare() -> Iterator[str]:
         file.flush()
         command = [sys.executable, "-m", "loadtest.rig.echo", "sync", file.name]
         # In a session of its own, as Lever's processes are: Linux shares out the cores among sessions first (autogroup).
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as server:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True
+        ) as server:
             try:
                 assert server.stdout is not None
                 yield f"127.0.0.1:{int(server.stdout.readline())}"
