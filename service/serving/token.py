@@ -14,7 +14,6 @@ import binascii
 import hashlib
 import itertools
 import os
-import struct
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,13 +25,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from numpy.typing import NDArray
 
 from service.errors import InvalidError, UnavailableError
-from service.store.rows import NAME_STRUCT, WHAT_STRUCT
+from service.store.rows import NAME_STRUCT, WHAT_STRUCT, packing
 
 FORMAT = 1
 _WRAPPED = 2  # in the place of the format, of what is no decision
 NONCE, WHAT = NAME_STRUCT, WHAT_STRUCT
-WHOSE = struct.Struct("<QQI")  # uid, subject hash, horizon in seconds
-_WHOSE = np.dtype([("uid", "<u8"), ("subject", "<u8"), ("horizon", "<u4")])
+_WHOSE = np.dtype([("uid", "<u8"), ("subject", "<u8"), ("horizon", "<u4")])  # the hash; in seconds
+WHOSE = packing(_WHOSE, _WHOSE.names or ())
 _OVERHEAD = 2 + NONCE.size + 16
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 _SMALLEST = _OVERHEAD + WHOSE.size + WHAT.size
