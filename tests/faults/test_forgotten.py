@@ -58,6 +58,7 @@ def test_what_is_restored_has_every_bit_and_counts_nothing_again(ground: Ground)
     for server in [*servers, late]:
         assert server.feed.replicas[uid].fields() == bits
         assert server.feed.replicas[uid].rows == rows
+    for server in [*servers, late]:  # each of these is logged as late, and so read by all
         eventually(lambda server=server: gauge(server, "lost") == 0)  # type: ignore[misc]
         # Counted before or not: nobody can tell any more, so decisions of before are over.
         assert server.use_cases.reward([RewardEvent(t, "click") for t in ground.tokens]) == [LATE] * 50

@@ -39,7 +39,7 @@ from service.store.redis import RedisStore
 from service.store.scripts import STATE_FORMAT
 from tests.rig.ground import CONFIG
 from tests.rig.programs import ROOT
-from tests.rig.waiting import eventually
+from tests.rig.waiting import answered, eventually
 
 BEFORE = "45cf731ddb050b6771fb32ef677c1fe553cb4b8b"
 NAMES = ["hero", "shop"]
@@ -85,8 +85,11 @@ class Site:
         server.variables = only if old else {}
         server.start().ready()
         with channel(server.address) as link:
-            for name in NAMES if self.account.acked else []:
-                ExperimentServiceStub(link).GetExperiment(GetExperimentRequest(name=name), timeout=30)
+            get = ExperimentServiceStub(link).GetExperiment
+            for name in (
+                NAMES if self.account.acked else []
+            ):  # what its snapshot file lacks is UNAVAILABLE until it has read
+                eventually(partial(answered, partial(get, GetExperimentRequest(name=name), timeout=30)))
 
     def put(self, number: int, text: str) -> None:
         with channel(self.servers[number].address) as link:
