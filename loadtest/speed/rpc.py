@@ -2,7 +2,8 @@
 
 In turn and interleaved, for some rounds: an empty sync gRPC server, an empty grpc.aio server with and without uvloop,
 and Lever with the homepage example under each algorithm (docs/performance.md). Throughput and CPU by h2load at full
-speed; latency by an open loop at half of Lever's capacity, the same schedule for all.
+speed; latency by an open loop at half of the capacity of the slower one, Lever or the empty sync server, the same schedule
+for all; and of Lever at half of its own.
 """
 
 from __future__ import annotations
@@ -214,23 +215,24 @@ def _check(lever: Stand, run: Run, targets: Sequence[Target], before: Mapping[st
 
 
 def _half_load(options: argparse.Namespace, run: Run, targets: Sequence[Target], out: Console) -> None:
-    """An open loop at one rate for all; Lever has rewards and one batch of 10,000 a second beside it."""
-    rate = 0.5 * run.middle("linucb", "rps_rewards")
+    """An open loop at one rate for all, and one at its own for Lever, which has rewards and one batch of 10,000 a second beside it."""
+    own = 0.5 * run.middle("linucb", "rps_rewards")
+    rate = min(own, 0.5 * run.middle("sync", "rps"))
     with report.progress(out) as bar:
-        task = bar.add_task(f"rounds at {rate:.0f} a second", total=options.rounds * len(targets))
+        task = bar.add_task(f"rounds at {rate:.0f} and {own:.0f} a second", total=options.rounds * len(targets))
         for number in range(options.rounds):
-            times = poisson(np.random.default_rng(number), rate, run.seconds)
             for target in targets:
-                _open_loop(run, target, times, rate)
+                _open_loop(run, target, np.random.default_rng(number), rate, own)
                 bar.advance(task)
 
 
-def _open_loop(run: Run, target: Target, times: Sequence[float], rate: float) -> None:
+def _open_loop(run: Run, target: Target, rng: np.random.Generator, shared: float, own: float) -> None:
+    both, faster = poisson(rng, shared, run.seconds), poisson(rng, own, run.seconds)
+    beside, alone, harder = ("beside", 1.0, shared, both), ("alone", 0.0, shared, both), ("own", 1.0, own, faster)
     wire = Wire(target.address)
     try:
-        wire.drive(times[:200], [Call(SELECT, target.messages)] * 200)
-        kinds = (("beside", 1.0), ("alone", 0.0)) if target.experiment else (("beside", 0.0),)
-        for name, batches in kinds:
+        wire.drive(both[:200], [Call(SELECT, target.messages)] * 200)
+        for name, batches, rate, times in (beside, alone, harder) if target.experiment else (beside,):
             flow = run.beside.flowing(target.experiment, REWARD_SHARE * rate, batches)
             with flow if target.experiment else contextlib.nullcontext():
                 answers = wire.drive(times, [Call(SELECT, target.messages)] * len(times))
@@ -238,7 +240,7 @@ def _open_loop(run: Run, target: Target, times: Sequence[float], rate: float) ->
                 raise h2load.DriverError(f"{target.name}, {name}: {answers.told()}")
             ms = answers.latencies * 1000
             half = {f"half_p{q}_ms_{name}": float(np.percentile(ms, q)) for q in (50, 95, 99)}
-            run.note(target.name, half_rate=rate, **half)
+            run.note(target.name, **half, **{f"half_rate_{name}": rate})
     finally:
         wire.close()
 
@@ -260,6 +262,7 @@ def _record(run: Run) -> dict[str, object]:
         record[f"cpu_ratio_{algorithm}"] = _ratio(run, algorithm, "cpu_us_rewards")
         record[f"cpu_ratio_{algorithm}_alone"] = _ratio(run, algorithm, "cpu_us")
         record[f"p99_ratio_{algorithm}"] = _ratio(run, algorithm, "half_p99_ms_beside")
+        record[f"own_half_p99_ms_{algorithm}"] = m(algorithm, "half_p99_ms_own")
     return {key: round(value, 4) for key, value in record.items() if not np.isnan(value)}
 
 
@@ -276,7 +279,7 @@ def _show(run: Run, record: Mapping[str, object], out: Console) -> None:
 
     keys = {
         "CPU us": "cpu_us", "with 3 % rewards": "cpu_us_rewards", "rps": "rps", "rps, rewards": "rps_rewards",
-        "half load p50 ms": "half_p50_ms_beside", "p99 ms": "half_p99_ms_beside", "p99 without batches": "half_p99_ms_alone",
+        "half load p50 ms": "half_p50_ms_beside", "p99 ms": "half_p99_ms_beside", "at its own half": "half_p99_ms_own", "p99 without batches": "half_p99_ms_alone",
     }  # fmt: skip
     rows = [[name, *(cell(name, key) for key in keys.values())] for name in run.samples]
     out.print(report.table("one core, medians over rounds", ["server", *keys], rows))

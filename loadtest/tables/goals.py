@@ -31,6 +31,7 @@ def _of_calls(rpc: Any) -> list[list[str]]:
     empty = f"{rpc['select_rps']:,.0f} beside {rpc['aio_echo_rps']:,.0f} and {rpc['uvloop_echo_rps']:,.0f}; empty sync {rpc['echo_rps']:,.0f}"
     beside = f"{rpc['cpu_us_linucb']:.0f} us beside {rpc['echo_cpu_us']:.0f}"
     tail = f"{rpc['select_p99_ms']:.1f} ms beside {rpc['echo_p99_ms']:.1f}"
+    own = ", ".join(f"{rpc[f'own_half_p99_ms_{name}']:.1f}" for name in NAMES)
     return [
         _goal("CPU per Select / empty sync call, LinUCB", "0.75", f"{cpu[LINUCB]:.2f} with rewards and flushes, {beside}", cpu[LINUCB] <= 0.75),
         _goal("the same, Beta", "0.75", f"{cpu[BETA]:.2f}", cpu[BETA] <= 0.75),
@@ -38,7 +39,7 @@ def _of_calls(rpc: Any) -> list[list[str]]:
         _goal("Select a second / empty aio, uvloop", "1.15, 1.0", f"{aio:.2f}, {uvloop:.2f} ({empty})", aio >= 1.15, uvloop >= 1.0),
         _goal(
             "p99 at half load / empty call's, beside a batch of 10,000 each second", "1.5",
-            f"{p99[LINUCB]:.2f} ({tail}); Beta {p99[BETA]:.2f}, linear Thompson {p99[LINTS]:.2f}", *(each <= 1.5 for each in p99.values()),
+            f"{p99[LINUCB]:.2f} ({tail}); Beta {p99[BETA]:.2f}, linear Thompson {p99[LINTS]:.2f}; at half of its own capacity {own} ms", *(each <= 1.5 for each in p99.values()),
         ),
         _goal(
             "SelectBatch, LinUCB and Beta, decisions a second", "100,000",
