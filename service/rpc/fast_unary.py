@@ -19,7 +19,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from time import perf_counter, sleep, time
 from typing import Any
 
@@ -133,8 +132,8 @@ class FastUnary:
         while self._open or not self._ending or any(asked.count for asked in self._asked):
             try:
                 event = poll(0.0 if ready or refused else self._wake if not self._owed else time() + _SOON_S)
-                while told:
-                    self._end_told(*told.popleft())
+                while told and (one := self._next_told()):
+                    self._end_told(*one)
                 tag = event.tag
                 if tag is None:
                     self._nudge = None
@@ -285,10 +284,16 @@ class FastUnary:
         end calls would wake each other for each: this queue's own ends them, all but one, whose event wakes it. Should
         that not come, as the caller reads nothing, or just have come, it looks by itself (_SOON_S).
         """
-        if self._nudge is None:
-            with suppress(IndexError):  # the thread has sent all of it
-                self._nudge, made = self._told.popleft()
-                self._end_told(self._nudge, made)
+        if self._nudge is None and (one := self._next_told()):
+            self._nudge = one[0]
+            self._end_told(*one)
+
+    def _next_told(self) -> tuple[Call, bytes | Ending] | None:
+        """None where the other thread took the last meanwhile."""
+        try:
+            return self._told.popleft()
+        except IndexError:
+            return None
 
     def _end_told(self, call: Call, made: bytes | Ending) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent import futures
 from importlib.metadata import version
@@ -191,6 +192,28 @@ def test_a_call_that_cannot_be_answered_at_all_ends_too(monkeypatch: pytest.Monk
             stub.Select(pb.SelectRequest(experiment="hero", subject="first"), timeout=5)
         sound(stub)
     ended()
+
+
+class Raced(deque[Any]):
+    """What was told, of which another thread takes the last between a look and the taking."""
+
+    def __bool__(self) -> bool:
+        return True
+
+
+def test_two_threads_that_want_the_last_answer_lose_no_event() -> None:
+    metrics = Metrics()
+    with served(Standin(), metrics=metrics, start=False) as (channel, server):
+        for fast in server._queues.all:  # type: ignore[union-attr]
+            fast._told = Raced()
+        server.start()
+        stub = PersonalizationServiceStub(channel)
+        sound(stub)
+        reward = pb.RewardRequest(decision_id="abcd", metric="click")
+        told = [stub.Reward.future(reward, timeout=20) for _ in range(200)]
+        assert {call.code() for call in told} == {grpc.StatusCode.OK}
+    ended()
+    assert metrics.fast_path_faults.samples() in ([], [(("grpc",), [0.0])])
 
 
 class Moody:
