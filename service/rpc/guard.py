@@ -19,17 +19,17 @@ import structlog
 from service.errors import ExhaustedError, LeverError
 from service.process.pool import Pool
 from service.rpc import admission
-from service.rpc.calls import MESSAGE_S, Call, Metadata, Method
 from service.rpc.pools import Gate
 from service.rpc.requests.reading import MALFORMED, malformed, reader
 from service.rpc.status import Ending, request_id
 from service.rpc.streams import Streams
+from service.rpc.unary.calls import MESSAGE_S, Call, Metadata, Method
 from service.serving.group_commit import Answers, GroupCommit, Late, Waiting
 from service.serving.rewarder import Event
 from service.telemetry.metrics import Metrics, Rpc
 
 if TYPE_CHECKING:
-    from service.rpc.fast_unary import FastUnary
+    from service.rpc.unary.fast_unary import FastUnary
 
 Unary = Callable[[Any, grpc.ServicerContext], Any]  # what answers one message
 Streaming = Callable[[Iterator[Any], grpc.ServicerContext], Iterator[Any]]  # what answers a stream of them

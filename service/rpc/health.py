@@ -14,13 +14,13 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from service.errors import ExhaustedError, NotFoundError
-from service.rpc import fast_unary
-from service.rpc.calls import Call
 from service.rpc.requests.reading import MALFORMED, malformed, reader
 from service.rpc.status import Ending
+from service.rpc.unary.calls import Call
+from service.rpc.unary.grpc_core import core
 
 if TYPE_CHECKING:
-    from service.rpc.fast_unary import FastUnary
+    from service.rpc.unary.fast_unary import FastUnary
 
 Response: Any = health_pb2.HealthCheckResponse  # the package has no types
 MOST = 256
@@ -118,7 +118,7 @@ class Watches:
                 call.core.cancel()
 
     def _say(self, call: Call, watch: _Watch, now: float) -> None:
-        status, core = self._status(watch.service), fast_unary.core
+        status = self._status(watch.service)
         first = (core.SendInitialMetadataOperation(None, 0),) if watch.told is None else ()
         message: Any = health_pb2.HealthCheckResponse(status=status)
         operations = (*first, core.SendMessageOperation(message.SerializeToString(), 0))

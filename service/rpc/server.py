@@ -21,18 +21,18 @@ from service.pb.lever.v1 import experiment_pb2_grpc, personalization_pb2_grpc
 from service.process import descriptors
 from service.process.pool import Pool
 from service.rpc.admission import admission
-from service.rpc.calls import MESSAGE_S
-from service.rpc.calls import Method as Queued
 from service.rpc.dispatch import Dispatcher, Method
 from service.rpc.experiments import ExperimentServicer
-from service.rpc.fast_unary import available
 from service.rpc.guard import Guard, Handler
 from service.rpc.health import Health
 from service.rpc.personalization import SINGLES, PersonalizationServicer
 from service.rpc.pools import Gate
-from service.rpc.queues import Queues
 from service.rpc.requests.reading import MESSAGE_BYTES
 from service.rpc.streams import Streams
+from service.rpc.unary.calls import MESSAGE_S
+from service.rpc.unary.calls import Method as Queued
+from service.rpc.unary.grpc_core import available
+from service.rpc.unary.queues import Queues
 from service.security.api_keys import Access
 from service.serving.group_commit import GroupCommit
 from service.serving.use_cases import UseCases
@@ -270,7 +270,12 @@ class Server:
 
 def _options(limits: Limits) -> list[tuple[str, int]]:
     most = min(CONNECTIONS, descriptors.limit() * 3 // 4)
-    made = [("grpc.max_allowed_incoming_connections", most)]
+    made = [
+        ("grpc.max_allowed_incoming_connections", most),
+        # Of a method, that we have not asked for yet: of those beyond the core cancels ever more, and all beyond the second.
+        ("grpc.server.max_pending_requests", limits.waiting),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * limits.waiting),
+    ]
     return [*made, ("grpc.max_concurrent_streams", limits.connection)] if limits.connection else made
 
 

@@ -16,14 +16,14 @@ from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind, StatusCode, Tracer
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from service.rpc.calls import Call, Metadata, Method
 from service.rpc.status import Ending
+from service.rpc.unary.calls import Call, Metadata, Method
 from service.store.contract import Store
 from service.store.counted import Counted
 from service.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
-    from service.rpc.fast_unary import FastUnary
+    from service.rpc.unary.fast_unary import FastUnary
 
 _W3C = TraceContextTextMapPropagator()
 _OURS = {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}

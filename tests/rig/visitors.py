@@ -113,7 +113,7 @@ def planted(folder: Path) -> dict[str, str]:
 
 
 _PLANT = """
-from service.rpc.fast_unary import FastUnary
+from service.rpc.unary.fast_unary import FastUnary
 
 whole = FastUnary._take
 

@@ -21,7 +21,7 @@ from service.pb.lever.v1 import experiment_pb2 as xpb
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1.experiment_pb2_grpc import ExperimentServiceStub
 from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
-from service.rpc import unfinished as limits
+from service.rpc.unary import unfinished as limits
 from service.security.api_keys import MAX_KEYS, SCOPES, Access, Key, new_secret, read
 from service.security.secrets import Secrets
 from service.serving.token import TokenKeys

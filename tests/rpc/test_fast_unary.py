@@ -17,9 +17,9 @@ from structlog.testing import capture_logs
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
 from service.process import fast_path
-from service.rpc import fast_unary
-from service.rpc.fast_unary import FastUnary
 from service.rpc.guard import Guard
+from service.rpc.unary import grpc_core
+from service.rpc.unary.fast_unary import FastUnary
 from service.telemetry.metrics import Metrics
 from tests.rig.standin import Standin, served
 
@@ -27,7 +27,7 @@ SELECT = "/lever.v1.PersonalizationService/Select"
 
 
 def test_this_grpc_is_one_we_know() -> None:
-    assert fast_unary.available(grpc.server(futures.ThreadPoolExecutor(1)))
+    assert grpc_core.available(grpc.server(futures.ThreadPoolExecutor(1)))
 
 
 def newer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,7 +35,7 @@ def newer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def lacking(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fast_unary, "_METHODS", ("register_method", "what_this_grpc_has_not"))
+    monkeypatch.setattr(grpc_core, "_METHODS", ("register_method", "what_this_grpc_has_not"))
 
 
 @pytest.mark.parametrize(("change", "why"), [(newer, "not a tested version"), (lacking, "what_this_grpc_has_not")])

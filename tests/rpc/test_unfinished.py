@@ -15,9 +15,10 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from loadtest.rig.raw_http2 import RawConnection, message
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
-from service.rpc import health, streams, unfinished
+from service.rpc import health, streams
 from service.rpc import server as rpc_server
 from service.rpc.server import EXPERIMENTS, PERSONALIZATION, STORE, Limits
+from service.rpc.unary import unfinished
 from service.security.api_keys import Access, Key, new_secret
 from service.telemetry.metrics import Metrics
 from tests.rig.calls import SELECT, SERVING, all_answer, port_of, shed

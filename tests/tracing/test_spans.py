@@ -21,9 +21,9 @@ from service.learning.flusher import Flusher
 from service.pb.lever.v1 import personalization_pb2 as pb
 from service.pb.lever.v1.personalization_pb2_grpc import PersonalizationServiceStub
 from service.process.settings import settings
-from service.rpc.calls import Method
-from service.rpc.queues import Queues
 from service.rpc.server import Server
+from service.rpc.unary.calls import Method
+from service.rpc.unary.queues import Queues
 from service.security.secrets import Secrets
 from service.server.assemble import Service, Tuning, build
 from service.server.worker import make, traced

@@ -14,10 +14,10 @@ from bandits import _jit, _parts
 from service.http import protocol
 from service.process import fast_path
 from service.process.fast_path import obstacle
-from service.rpc import fast_unary
+from service.rpc.unary import grpc_core
 
 PROJECT = tomllib.loads((Path(__file__).resolve().parents[3] / "pyproject.toml").read_text())["project"]
-UNTESTED = {**protocol.UNTESTED, "grpcio": fast_unary.UNTESTED, "numba": ".".join(map(str, _parts.UNTESTED))}
+UNTESTED = {**protocol.UNTESTED, "grpcio": grpc_core.UNTESTED, "numba": ".".join(map(str, _parts.UNTESTED))}
 
 
 @pytest.mark.parametrize("package", UNTESTED)

@@ -10,7 +10,7 @@ from service.process.pool import Pool
 from service.rpc.status import Ending
 
 if TYPE_CHECKING:
-    from service.rpc.fast_unary import FastUnary
+    from service.rpc.unary.fast_unary import FastUnary
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 Admit = Callable[[Metadata], Ending | None]  # how a call ends that is not let in; nothing of it was read yet

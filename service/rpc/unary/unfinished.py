@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 import grpc
 
 from service.errors import ExhaustedError
-from service.rpc.calls import Call
 from service.rpc.status import Ending
+from service.rpc.unary.calls import Call
 
 MOST = 1024  # calls without their message, of one queue; beyond that the oldest ends
 MANY = 64  # from here on a message has SHORT_S

@@ -8,12 +8,12 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health
 
-from service.rpc.calls import Method
-from service.rpc.fast_unary import FastUnary
 from service.rpc.guard import Guard
 from service.rpc.health import Health, Watches
 from service.rpc.status import Ending
-from service.rpc.unfinished import Unfinished
+from service.rpc.unary.calls import Method
+from service.rpc.unary.fast_unary import FastUnary
+from service.rpc.unary.unfinished import Unfinished
 from service.telemetry.faults import Faults
 from service.telemetry.metrics import Metrics
 

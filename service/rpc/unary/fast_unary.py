@@ -23,24 +23,15 @@ from time import perf_counter, sleep, time
 from typing import Any
 
 import grpc
-import structlog
-from grpc import _server as private
 
-from service.process.fast_path import obstacle
-from service.rpc import unfinished as limits
-from service.rpc.calls import AHEAD, Asked, Call, Method
 from service.rpc.status import Ending
-from service.rpc.unfinished import NO_MESSAGE, TOO_MANY, Unfinished
+from service.rpc.unary import unfinished as limits
+from service.rpc.unary.brake import Brake
+from service.rpc.unary.calls import AHEAD, Asked, Call, Method
+from service.rpc.unary.grpc_core import core, core_server
+from service.rpc.unary.unfinished import NO_MESSAGE, TOO_MANY, Unfinished
 from service.telemetry.faults import Faults
 
-core: Any = getattr(private, "cygrpc", None)  # the stubs do not know it
-
-UNTESTED = "1.86"  # the first grpcio that this was not tested with; pyproject.toml says the same
-_NAMES = (
-    "CompletionQueue", "ReceiveMessageOperation", "ReceiveCloseOnServerOperation", "SendInitialMetadataOperation",
-    "SendMessageOperation", "SendStatusFromServerOperation",
-)  # fmt: skip
-_METHODS = ("register_method", "register_completion_queue", "request_registered_call")
 _LOW = AHEAD - 8  # the core is asked for more calls once there are fewer: for some at a time, which costs less
 _PAUSE_S = 0.05  # before the core is asked again, where it refused
 _SOON_S = 0.001  # while answers are owed, they are looked for so often at least
@@ -49,19 +40,6 @@ _TURNS = 64  # so many events are taken in for one answer, at the most, while so
 _ROW = 16  # so many answers are sent in a row
 _LINE = 64  # with so many in line, the core is asked for no more
 _FAULT = Ending(grpc.StatusCode.INTERNAL, "internal error")
-
-
-def available(server: grpc.Server) -> bool:
-    """Whether this grpc is built as a FastUnary needs it. Where it is not, one line of the log says why."""
-    core_server = getattr(getattr(server, "_state", None), "server", None)
-    why = obstacle("grpcio", UNTESTED, ((core, _NAMES), (core_server, _METHODS)))
-    if why:
-        structlog.get_logger("lever.fast_path").warning(
-            "calls are answered by grpc's own threads: Select at about twice the cost, and callers that leave calls"
-            " unfinished can fill a pool",
-            reason=why,
-        )
-    return not why
 
 
 class FastUnary:
@@ -81,7 +59,7 @@ class FastUnary:
         tick: Callable[[float], None] = lambda _: None,
     ) -> None:
         """More than `waiting` calls with their message here are refused; `tick` is called ten times a second."""
-        core_server: Any = server._state.server  # type: ignore[attr-defined]  # noqa: SLF001  # see above
+        inner = core_server(server)
         self._queue = core.CompletionQueue()
         self._asked = [Asked(method, self._come) for method in methods]
         self._open = 0  # calls that it gave and that are not over
@@ -90,18 +68,19 @@ class FastUnary:
         self._refused: deque[tuple[Call, Ending]] = deque()  # not let in; they hear it when nobody else waits
         self._told: deque[tuple[Call, bytes | Ending]] = deque()  # taken calls and their answers, to be sent
         self._owed: set[Call] = set()  # taken calls that are not over
+        self._brake = Brake()
         self._nudge: Call | None = None  # a taken call that was ended elsewhere; its event is to come
         self._reading, self._writing = unfinished.reading, unfinished.writing
         self._ending = self._held = False  # the server shuts down; the core was not asked for more, as too many wait
         self._most, self._faults, self._unfinished, self._tick = waiting, faults, unfinished, tick
         self._due = self._wake = 0.0  # when unfinished calls are looked at next: by perf_counter(), and by time()
-        self._request = core_server.request_registered_call
+        self._request = inner.request_registered_call
         # Nothing in them is a call's own, so all calls that end well share them.
         self._no_metadata = core.SendInitialMetadataOperation(None, 0)
         self._all_well = core.SendStatusFromServerOperation(None, 0, b"", 0)
         for method in methods:
-            core_server.register_method(method.path)
-        core_server.register_completion_queue(self._queue)
+            inner.register_method(method.path)
+        inner.register_completion_queue(self._queue)
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def start(self) -> None:
@@ -129,9 +108,10 @@ class FastUnary:
     def _run(self) -> None:
         """Take event after event. Ends when the server gave back what it was asked for."""
         poll, ready, refused, told, turns = self._queue.poll, self._ready, self._refused, self._told, 0
+        brake, kept = self._brake, self._brake.kept
         while self._open or not self._ending or any(asked.count for asked in self._asked):
             try:
-                event = poll(0.0 if ready or refused else self._wake if not self._owed else time() + _SOON_S)
+                event = poll(0.0 if ready or refused else time() + _SOON_S if self._owed or kept else self._wake)
                 while told and (one := self._next_told()):
                     self._end_told(*one)
                 tag = event.tag
@@ -151,6 +131,8 @@ class FastUnary:
                         self._end_told(*refused.popleft())
                 elif tag is None and (now := perf_counter()) > self._due:
                     self._look(now)
+                if kept and tag is None:
+                    brake.let_go(_LINE - len(ready))
             except Exception as error:  # noqa: BLE001
                 self._faults.note(error)
                 sleep(_PAUSE_S)  # should it be for good
@@ -168,6 +150,7 @@ class FastUnary:
             self.end(call, ending)
         for call in self._unfinished.unread(now):
             call.core.cancel()
+        self._brake.look(now)
         self._tick(now)
 
     def _come(self, asked: Asked, event: Any) -> None:
@@ -175,6 +158,7 @@ class FastUnary:
         asked.count -= 1
         if not event.success:
             self._ending = True
+            self._brake.end()
             return
         if asked.count < _LOW:
             self._held = len(self._ready) >= _LINE
@@ -265,6 +249,8 @@ class FastUnary:
         """
         ready = self._ready
         row = [ready.popleft() for _ in range(min(_ROW, len(ready)))]
+        if ready and not self._ending:
+            self._brake.judge([call for call, _ in row])
         for call, made in [(call, self._made(call, message)) for call, message in row]:
             self._end_told(call, made)
 
@@ -331,6 +317,8 @@ class FastUnary:
         self._owed.discard(call)
         if call is self._nudge:
             self._nudge = None
+        if self._brake.on:
+            self._brake.keep(call)
         call.left -= 1
         if not call.left:
             self._open -= 1

@@ -1,0 +1,60 @@
+"""What is done where calls come faster than they can be answered.
+
+Clients queue what exceeds a connection's limit of open calls, first come first served. Once that line is as long as its
+deadlines, every call that arrives has hardly any time left: all are answered, few in time. To take in such a call
+and refuse it costs half of an answer or more. The core refuses one for a tenth of that (REFUSED_STREAM, UNAVAILABLE to its caller),
+while a connection has as many as it may that are not taken down. So those that are over are kept, and one is let go for each
+that there is room for: what comes in is answered within milliseconds, the rest is told at once, and no caller's line grows.
+
+Where connections have few calls each nothing of this is felt; there the core's own limit of waiting calls stands.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from time import perf_counter, time
+from typing import Any
+
+from service.rpc.unary.calls import Call
+
+HOLD_S = 10.0  # so long after deadlines have passed here
+MOST = 4096  # calls kept, some 10 kB each: enough for 25 connections with all calls open
+AT_ONCE = 64  # let go at a time once it is over: it takes the core some microseconds each
+_PART = 4  # one in so many of a row came too late: a part that callers in a hurry are not, beside patient ones
+
+
+class Brake:
+    """Of one queue, for its thread alone."""
+
+    def __init__(self) -> None:
+        self.on = False
+        self.kept: deque[Any] = deque()  # of calls that are over, what the core counts them by
+        self._until = 0.0
+
+    def judge(self, row: Sequence[Call]) -> None:
+        """Hear of calls whose turn has come, while more wait: on, where the deadline of many has passed in line."""
+        now = time()
+        if sum(call.deadline < now for call in row) * _PART >= len(row):
+            self.on = True
+            self._until = perf_counter() + HOLD_S
+
+    def look(self, now: float) -> None:
+        """Off again, some time after it was last called for; `now` is perf_counter()."""
+        self.on = self.on and now < self._until
+
+    def keep(self, call: Call) -> None:
+        """A call is over."""
+        if len(self.kept) < MOST:
+            self.kept.append(call.core)
+
+    def let_go(self, room: int) -> None:
+        """As many as there is room for may come."""
+        kept = self.kept
+        for _ in range(min(room if self.on else AT_ONCE, len(kept))):
+            kept.popleft()
+
+    def end(self) -> None:
+        """The server shuts down, which waits for all calls."""
+        self.on = False
+        self.kept.clear()
