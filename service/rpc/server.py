@@ -20,6 +20,7 @@ from service.management.protocols import Experiments, Offline
 from service.pb.lever.v1 import experiment_pb2_grpc, personalization_pb2_grpc
 from service.process import descriptors
 from service.process.pool import Pool
+from service.process.priority import let_give_way
 from service.rpc.admission import admission
 from service.rpc.dispatch import Dispatcher, Method
 from service.rpc.experiments import ExperimentServicer
@@ -69,6 +70,8 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     # send much (memory that stays, too): so a flood kept others waiting for two to three times as long.
     ("grpc.experimental.tcp_max_read_buffer_size", 64 << 10),
 )
+# grpc's threads that read connections, and the one that begins more of them: where cores are short, answers go before questions.
+READERS = ("event_engine", "lifeguard")
 CONNECTIONS = 10_000  # of a worker; fewer where the system allows it fewer files
 
 # What an API key must be allowed, where keys are asked for; what is not named here takes `admin`.
@@ -197,6 +200,7 @@ class Server:
     def start(self) -> None:
         """Take calls."""
         self._server.start()
+        let_give_way(READERS)
         if self._queues is not None:
             self._group.start()
             self._queues.start()
