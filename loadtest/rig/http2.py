@@ -21,6 +21,7 @@ WIDE = 2**31 - 1
 # HEADER_TABLE_SIZE 0: answers need no table to be read; INITIAL_WINDOW_SIZE: answers are never held back.
 UNHELD = struct.pack(">HIHI", 1, 0, 4, WIDE)
 _PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+REFUSED_STREAM = struct.pack(">I", 7)  # the code of a reset: nothing was done, it may be sent again (RFC 9113, 8.7)
 _CANCEL = struct.pack(">I", 8)
 _GRANT = 1 << 30  # bytes read until the server's window is widened again
 

@@ -1,7 +1,8 @@
 """An open-loop caller of one unary gRPC method, cheap enough to ask for more than a server can give.
 
 Calls arrive when they arrive, whatever the answers do; each has a deadline, is counted as missed when that passes, and
-waits here while the server's limit of concurrent streams is reached, as grpc's clients do. Answers are not decoded.
+waits here while the server's limit of concurrent streams is reached, and is sent once more where the server refused its
+stream, as grpc's clients do. Answers are not decoded.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from loadtest.rig.http2 import DATA, Connection, body
+from loadtest.rig.http2 import DATA, REFUSED_STREAM, RESET, Connection, body
 
 _STEP_MS = 10  # deadlines are told in such steps, so that headers can be made once
 
@@ -25,6 +26,7 @@ class Answers:
     seconds: float = 0.0
     arrived: int = 0
     latency_s: list[float] = field(default_factory=list)
+    again: int = 0  # sent once more, as its stream was refused
     refused: int = 0
     late: int = 0  # the deadline passed after it was sent
     unsent: int = 0  # the deadline passed while it waited here
@@ -61,7 +63,7 @@ class Caller:
                     arrivals.append(due)
                     due += gaps.exponential(1.0 / rate)
             for arrival in arrivals:
-                self._links[turn % len(self._links)].queue.append(arrival)
+                self._links[turn % len(self._links)].queue.append((arrival, False))
                 turn += 1
             answers.arrived += len(arrivals)
             self._turn(answers, now)
@@ -72,11 +74,11 @@ class Caller:
     def _turn(self, answers: Answers, now: float) -> None:
         for link in self._links:
             link.expire(answers, now, self._deadline_s)
-            link.send(self._message, now, self._deadline_s)
+            link.send(answers, self._message, now, self._deadline_s)
         ready, _, _ = select.select([link.connection.socket for link in self._links], [], [], 0.0005)
         for link in self._links:
             if link.connection.socket in ready:
-                link.receive(answers)
+                link.receive(answers, self._deadline_s)
 
 
 class _Link:
@@ -84,27 +86,31 @@ class _Link:
 
     def __init__(self, address: str, path: str) -> None:
         self.connection = Connection(address, blocking=False)
-        self.open: dict[int, float] = {}  # stream to arrival, in the order they were sent
-        self.queue: deque[float] = deque()
+        # Stream to when the call came and whether this is the second time, in the order they were sent.
+        self.open: dict[int, tuple[float, bool]] = {}
+        self.queue: deque[tuple[float, bool]] = deque()
         self._good: set[int] = set()
         self._path = path
 
-    def send(self, message: bytes, now: float, deadline_s: float) -> None:
+    def send(self, answers: Answers, message: bytes, now: float, deadline_s: float) -> None:
         """Send what waits, as far as the server lets us."""
         connection = self.connection
         while self.queue and len(self.open) < connection.most and connection.window >= len(message):
-            arrival = self.queue.popleft()
+            arrival, again = self.queue.popleft()
+            if arrival + deadline_s < now:
+                answers.unsent += 1
+                continue
             left = max(1, round((arrival + deadline_s - now) * 1000 / _STEP_MS)) * _STEP_MS
-            self.open[connection.call(self._path, message, left)] = arrival
+            self.open[connection.call(self._path, message, left)] = arrival, again
         connection.flush()
 
     def expire(self, answers: Answers, now: float, deadline_s: float) -> None:
         """Give up on calls whose deadline has passed."""
-        while self.queue and self.queue[0] + deadline_s < now:
+        while self.queue and self.queue[0][0] + deadline_s < now:
             self.queue.popleft()
             answers.unsent += 1
         while self.open:
-            stream, arrival = next(iter(self.open.items()))
+            stream, (arrival, _) = next(iter(self.open.items()))
             if arrival + deadline_s >= now:
                 return
             del self.open[stream]
@@ -112,17 +118,30 @@ class _Link:
             self.connection.cancel(stream)
             answers.late += 1
 
-    def receive(self, answers: Answers) -> None:
+    def receive(self, answers: Answers, deadline_s: float) -> None:
         """Take in what came. ConnectionError where the server hung up."""
         now = time.perf_counter()
-        for kind, stream, ends, _ in self.connection.read():
+        for kind, stream, ends, payload in self.connection.read():
             if kind == DATA:
                 self._good.add(stream)
             elif ends:
-                arrival = self.open.pop(stream, None)
+                found = self.open.pop(stream, None)
                 good = stream in self._good
                 self._good.discard(stream)
-                if arrival is not None and good:
-                    answers.latency_s.append(now - arrival)
-                elif arrival is not None:
-                    answers.refused += 1
+                if found is not None:
+                    unseen = kind == RESET and payload == REFUSED_STREAM
+                    self._ended(answers, found, now, deadline_s, good=good, unseen=unseen)
+
+    def _ended(
+        self, answers: Answers, call: tuple[float, bool], now: float, deadline_s: float, *, good: bool, unseen: bool
+    ) -> None:
+        arrival, again = call
+        if good and now <= arrival + deadline_s:
+            answers.latency_s.append(now - arrival)
+        elif good:
+            answers.late += 1
+        elif unseen and not again:
+            answers.again += 1
+            self.queue.append((arrival, True))
+        else:
+            answers.refused += 1

@@ -72,6 +72,8 @@ OPTIONS: tuple[tuple[str, int], ...] = (
 )
 # grpc's threads that read connections, and the one that begins more of them: where cores are short, answers go before questions.
 READERS = ("event_engine", "lifeguard")
+# Calls of a method that nobody has asked the core for yet; of those beyond it cancels ever more, and all beyond twice as many.
+PENDING = 256
 CONNECTIONS = 10_000  # of a worker; fewer where the system allows it fewer files
 
 # What an API key must be allowed, where keys are asked for; what is not named here takes `admin`.
@@ -274,11 +276,11 @@ class Server:
 
 def _options(limits: Limits) -> list[tuple[str, int]]:
     most = min(CONNECTIONS, descriptors.limit() * 3 // 4)
+    pending = max(PENDING, limits.waiting)
     made = [
         ("grpc.max_allowed_incoming_connections", most),
-        # Of a method, that we have not asked for yet: of those beyond the core cancels ever more, and all beyond the second.
-        ("grpc.server.max_pending_requests", limits.waiting),
-        ("grpc.server.max_pending_requests_hard_limit", 2 * limits.waiting),
+        ("grpc.server.max_pending_requests", pending),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * pending),
     ]
     return [*made, ("grpc.max_concurrent_streams", limits.connection)] if limits.connection else made
 

@@ -52,6 +52,7 @@ _ALL = (
     Family("lever_store_errors_total", "counter", "Calls of the store that failed.", ("call", "kind")),
     Family("lever_store_seconds", "histogram", "Time of a call of the store, seconds.", ("call",), RPC_BOUNDS),
     Family("lever_shed_total", "counter", "RPCs refused because too many were waiting.", ("pool",)),
+    Family("lever_overloaded", "gauge", "1 while the core refuses choices as deadlines passed in line."),
     Family("lever_denied_total", "counter", "RPCs refused for want of a good API key.", ("reason",)),
     Family(
         "lever_fast_path_faults_total", "counter", "Calls that failed by a fault of ours before any handler.", ("path",)

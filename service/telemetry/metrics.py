@@ -195,6 +195,7 @@ class Metrics:
         self.store_errors = Counter("lever_store_errors_total")
         self.store_seconds = Histogram("lever_store_seconds")
         self.shed = Counter("lever_shed_total")
+        self.overloaded = Gauge("lever_overloaded")
         self.denied = Counter("lever_denied_total")
         self.fast_path_faults = Counter("lever_fast_path_faults_total")
         self.posterior_mean = Gauge("lever_posterior_mean")

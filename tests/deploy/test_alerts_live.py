@@ -27,7 +27,18 @@ from service.store.embedded import Embedded
 from service.store.redis import RedisStore
 from tests.rig.prometheus import Watch, watching
 from tests.rig.ruleset import alerts
-from tests.rig.visitors import FAULT, SETTINGS, Caller, crowded, frozen, planted, refusing_writes, starved, ticking
+from tests.rig.visitors import (
+    FAULT,
+    SETTINGS,
+    Caller,
+    crowded,
+    frozen,
+    hurried,
+    planted,
+    refusing_writes,
+    starved,
+    ticking,
+)
 from tests.rig.waiting import eventually
 
 CALM_S = 8.0  # of healthy traffic, before anything is hurt
@@ -127,6 +138,8 @@ def hurt_as_a_process(caller: Caller, watch: Watch) -> None:
         crowded(caller.server),
         starved(pid),
         watch.expect("a dear experiment, and the worker runs 10 of every 100 ms", "LeverChoicesSlow"),
+        hurried(caller.server),
+        watch.expect("60 choices at a time may take 30 ms, and the worker runs 10 of every 100 ms", "LeverOverloaded"),
     ):
         pass
     with frozen(pid), watch.expect("SIGSTOP of the worker", "LeverNotReady"):

@@ -184,6 +184,31 @@ def refusing_writes(store: Embedded) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def hurried(server: Server, calls: int = 60) -> Iterator[None]:
+    """Somebody who asks for so many dear choices at a time, and waits 30 ms for them."""
+    stop = threading.Event()
+
+    def run() -> None:
+        with channel(server.address) as link:
+            select = PersonalizationServiceStub(link).Select
+            while not stop.is_set():
+                asked = [
+                    select.future(pb.SelectRequest(experiment="dear", subject="bob"), timeout=0.03)
+                    for _ in range(calls)
+                ]
+                for call in asked:
+                    call.exception()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@contextlib.contextmanager
 def crowded(server: Server, callers: int = 16) -> Iterator[None]:
     """So many callers who ask for a dear choice, one after the other."""
     stop = threading.Event()

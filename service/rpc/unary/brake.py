@@ -12,7 +12,7 @@ Where connections have few calls each nothing of this is felt; there the core's 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter, time
 from typing import Any
 
@@ -21,27 +21,36 @@ from service.rpc.unary.calls import Call
 HOLD_S = 10.0  # so long after deadlines have passed here
 MOST = 4096  # calls kept, some 10 kB each: enough for 25 connections with all calls open
 AT_ONCE = 64  # let go at a time once it is over: it takes the core some microseconds each
-_PART = 4  # one in so many of a row came too late: a part that callers in a hurry are not, beside patient ones
+_ENOUGH = 16  # calls are judged so many at a time
+_PART = 4  # one in so many of them came too late: a part that callers in a hurry are not, beside patient ones
 
 
 class Brake:
     """Of one queue, for its thread alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, tell: Callable[[float], None] = lambda _: None) -> None:
+        """`tell` hears 1 when it is on, 0 when it is off again."""
         self.on = False
+        self._tell = tell
         self.kept: deque[Any] = deque()  # of calls that are over, what the core counts them by
         self._until = 0.0
+        self._heard = self._late = 0
 
     def judge(self, row: Sequence[Call]) -> None:
-        """Hear of calls whose turn has come, while more wait: on, where the deadline of many has passed in line."""
+        """Hear of calls whose turn has come, or whose caller gave up, while more wait: on, where the deadline of many has passed."""
         now = time()
-        if sum(call.deadline < now for call in row) * _PART >= len(row):
-            self.on = True
-            self._until = perf_counter() + HOLD_S
+        self._heard += len(row)
+        self._late += sum(call.deadline < now for call in row)
+        if self._heard >= _ENOUGH:
+            if self._late * _PART >= self._heard:
+                self._set(on=True)
+                self._until = perf_counter() + HOLD_S
+            self._heard = self._late = 0
 
     def look(self, now: float) -> None:
         """Off again, some time after it was last called for; `now` is perf_counter()."""
-        self.on = self.on and now < self._until
+        if now > self._until:
+            self._set(on=False)
 
     def keep(self, call: Call) -> None:
         """A call is over."""
@@ -56,5 +65,10 @@ class Brake:
 
     def end(self) -> None:
         """The server shuts down, which waits for all calls."""
-        self.on = False
+        self._set(on=False)
         self.kept.clear()
+
+    def _set(self, *, on: bool) -> None:
+        if on is not self.on:
+            self.on = on
+            self._tell(float(on))

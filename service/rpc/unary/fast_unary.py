@@ -56,6 +56,7 @@ class FastUnary:
         waiting: int,
         faults: Faults,
         unfinished: Unfinished,
+        brake: Brake,
         tick: Callable[[float], None] = lambda _: None,
     ) -> None:
         """More than `waiting` calls with their message here are refused; `tick` is called ten times a second."""
@@ -68,7 +69,7 @@ class FastUnary:
         self._refused: deque[tuple[Call, Ending]] = deque()  # not let in; they hear it when nobody else waits
         self._told: deque[tuple[Call, bytes | Ending]] = deque()  # taken calls and their answers, to be sent
         self._owed: set[Call] = set()  # taken calls that are not over
-        self._brake = Brake()
+        self._brake = brake
         self._nudge: Call | None = None  # a taken call that was ended elsewhere; its event is to come
         self._reading, self._writing = unfinished.reading, unfinished.writing
         self._ending = self._held = False  # the server shuts down; the core was not asked for more, as too many wait
@@ -211,6 +212,8 @@ class FastUnary:
         try:
             message = event.batch_operations[0].message()
             if message is None:
+                if self._open > _ROW:  # the caller may have given up before
+                    self._brake.judge((call,))
                 self.end(call, NO_MESSAGE)
             elif method.pool is not None:
                 self._hand_over(call, message)

@@ -11,6 +11,7 @@ from grpc_health.v1 import health
 from service.rpc.guard import Guard
 from service.rpc.health import Health, Watches
 from service.rpc.status import Ending
+from service.rpc.unary.brake import Brake
 from service.rpc.unary.calls import Method
 from service.rpc.unary.fast_unary import FastUnary
 from service.rpc.unary.unfinished import Unfinished
@@ -28,6 +29,7 @@ class Queues:
         self._server = server
         self._waiting = waiting
         self._faults = Faults(metrics, "grpc")
+        self._overloaded = metrics.overloaded
         self._count = guard.shedding("unfinished")
         self._count_watch = guard.shedding("watches")
         self._methods: list[Method] = []
@@ -53,8 +55,9 @@ class Queues:
                 take=watches.take, gone=watches.gone,
             )
         )  # fmt: skip
-        self._make("lever-choices", choices)
-        self._make("lever-calls", others, tick=tick)
+        self._overloaded.set(0.0)
+        self._make("lever-choices", choices, Brake(self._overloaded.set))
+        self._make("lever-calls", others, Brake(), tick=tick)
 
     def start(self) -> None:
         """Take calls."""
@@ -66,7 +69,8 @@ class Queues:
         for queue in self.all:
             queue.send()
 
-    def _make(self, name: str, methods: list[Method], **given: Any) -> None:
+    def _make(self, name: str, methods: list[Method], brake: Brake, **given: Any) -> None:
         if methods:
             unfinished = Unfinished(self._count)
-            self.all.append(FastUnary(self._server, name, methods, self._waiting, self._faults, unfinished, **given))
+            made = FastUnary(self._server, name, methods, self._waiting, self._faults, unfinished, brake, **given)
+            self.all.append(made)
