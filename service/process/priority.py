@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Container
 from contextlib import suppress
-from pathlib import Path
 
 # Of a core that both want, a thread gets a quarter beside one that makes choices. Not less: it may hold the interpreter,
 # and then choices wait for as long as it gets no core. Where grpc's threads took both, at nice 15 that was 0.1 s.
@@ -24,15 +22,6 @@ def give_way() -> None:
         os.nice(_NICE)
         with suppress(OSError):  # a sandbox that does not know it
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-
-
-def let_give_way(names: Container[str]) -> None:
-    """Let threads of this process that a library began stand back, by their names in the kernel. Those that they begin do, too."""
-    if sys.platform == "linux":
-        for task in Path("/proc/self/task").iterdir():
-            with suppress(OSError):  # it ended meanwhile
-                if (task / "comm").read_text().strip() in names:
-                    os.setpriority(os.PRIO_PROCESS, int(task.name), _NICE)
 
 
 def stand_behind() -> None:

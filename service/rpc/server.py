@@ -20,7 +20,6 @@ from service.management.protocols import Experiments, Offline
 from service.pb.lever.v1 import experiment_pb2_grpc, personalization_pb2_grpc
 from service.process import descriptors
 from service.process.pool import Pool
-from service.process.priority import let_give_way
 from service.rpc.admission import admission
 from service.rpc.dispatch import Dispatcher, Method
 from service.rpc.experiments import ExperimentServicer
@@ -70,8 +69,6 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     # send much (memory that stays, too): so a flood kept others waiting for two to three times as long.
     ("grpc.experimental.tcp_max_read_buffer_size", 64 << 10),
 )
-# grpc's threads that read connections, and the one that begins more of them: where cores are short, answers go before questions.
-READERS = ("event_engine", "lifeguard")
 # Calls of a method that nobody has asked the core for yet; of those beyond it cancels ever more, and all beyond twice as many.
 PENDING = 256
 CONNECTIONS = 10_000  # of a worker; fewer where the system allows it fewer files
@@ -202,7 +199,6 @@ class Server:
     def start(self) -> None:
         """Take calls."""
         self._server.start()
-        let_give_way(READERS)
         if self._queues is not None:
             self._group.start()
             self._queues.start()

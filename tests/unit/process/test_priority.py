@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 
-from service.process.priority import give_way, let_give_way
+from service.process.priority import give_way
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only there a thread has a niceness of its own")
 
@@ -34,26 +33,3 @@ def test_a_thread_stands_back_alone() -> None:
     assert before[0] < nice <= before[0] + 5
     assert policy == os.SCHED_BATCH
     assert standing() == before
-
-
-def test_threads_of_a_library_stand_back_by_their_names() -> None:
-    ends, begun = threading.Event(), threading.Barrier(3)
-    ids: dict[str, int] = {}
-
-    def waits(name: str) -> None:
-        Path("/proc/self/task", str(threading.get_native_id()), "comm").write_text(name)
-        ids[name] = threading.get_native_id()
-        begun.wait()
-        ends.wait()
-
-    threads = [threading.Thread(target=waits, args=(name,)) for name in ("reads", "answers")]
-    for thread in threads:
-        thread.start()
-    begun.wait()
-    before = os.getpriority(os.PRIO_PROCESS, ids["answers"])
-    let_give_way(("reads", "none"))
-    assert os.getpriority(os.PRIO_PROCESS, ids["reads"]) > before
-    assert os.getpriority(os.PRIO_PROCESS, ids["answers"]) == before
-    ends.set()
-    for thread in threads:
-        thread.join()
