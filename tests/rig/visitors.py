@@ -183,45 +183,40 @@ def refusing_writes(store: Embedded) -> Iterator[None]:
         tell(0)
 
 
-@contextlib.contextmanager
-def hurried(server: Server, calls: int = 60) -> Iterator[None]:
+def hurried(server: Server, calls: int = 60) -> contextlib.AbstractContextManager[None]:
     """Somebody who asks for so many dear choices at a time, and waits 30 ms for them."""
-    stop = threading.Event()
+    request = pb.SelectRequest(experiment="dear", subject="bob")
 
-    def run() -> None:
-        with channel(server.address) as link:
-            select = PersonalizationServiceStub(link).Select
-            while not stop.is_set():
-                asked = [
-                    select.future(pb.SelectRequest(experiment="dear", subject="bob"), timeout=0.03)
-                    for _ in range(calls)
-                ]
-                for call in asked:
-                    call.exception()
+    def ask(stub: PersonalizationServiceStub) -> None:
+        for call in [stub.Select.future(request, timeout=0.03) for _ in range(calls)]:
+            call.exception()
 
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
+    return _asking(server, ask, 1)
+
+
+def crowded(server: Server, callers: int = 16) -> contextlib.AbstractContextManager[None]:
+    """So many callers who ask for a dear choice, one after the other."""
+    request = pb.SelectRequest(experiment="dear", subject="ann")
+    for name in DEAR["features"]:
+        request.context[name].number = 0.5
+
+    def ask(stub: PersonalizationServiceStub) -> None:
+        with contextlib.suppress(grpc.RpcError):
+            stub.Select(request, timeout=30)
+
+    return _asking(server, ask, callers)
 
 
 @contextlib.contextmanager
-def crowded(server: Server, callers: int = 16) -> Iterator[None]:
-    """So many callers who ask for a dear choice, one after the other."""
+def _asking(server: Server, ask: Callable[[PersonalizationServiceStub], None], callers: int) -> Iterator[None]:
+    """So many callers, each with a connection, who ask again and again."""
     stop = threading.Event()
 
     def run() -> None:
         with channel(server.address) as link:
-            select = PersonalizationServiceStub(link).Select
-            request = pb.SelectRequest(experiment="dear", subject="ann")
-            for name in DEAR["features"]:
-                request.context[name].number = 0.5
+            stub = PersonalizationServiceStub(link)
             while not stop.is_set():
-                with contextlib.suppress(grpc.RpcError):
-                    select(request, timeout=30)
+                ask(stub)
 
     threads = [threading.Thread(target=run, daemon=True) for _ in range(callers)]
     for thread in threads:

@@ -82,6 +82,13 @@ def test_as_many_are_let_go_as_there_is_room_for(calls: int, room: int, on: bool
     assert not one.kept
 
 
+def test_at_the_end_it_stays_off() -> None:
+    one = Brake()
+    one.end()
+    one.judge(row(16, 16))
+    assert not one.on
+
+
 def test_it_keeps_no_more_than_it_may() -> None:
     one = Brake()
     for _ in range(MOST + 10):

@@ -19,7 +19,7 @@ from typing import Any
 from service.rpc.unary.calls import Call
 
 HOLD_S = 10.0  # so long after deadlines have passed here
-MOST = 4096  # calls kept, some 10 kB each: enough for 25 connections with all calls open
+MOST = 4096  # calls kept, up to 25 kB each: enough for 25 connections with all calls open
 AT_ONCE = 64  # let go at a time once it is over: it takes the core some microseconds each
 _ENOUGH = 16  # calls are judged so many at a time
 _PART = 4  # one in so many of them came too late: a part that callers in a hurry are not, beside patient ones
@@ -32,12 +32,15 @@ class Brake:
         """`tell` hears 1 when it is on, 0 when it is off again."""
         self.on = False
         self._tell = tell
+        self._ended = False
         self.kept: deque[Any] = deque()  # of calls that are over, what the core counts them by
         self._until = 0.0
         self._heard = self._late = 0
 
     def judge(self, row: Sequence[Call]) -> None:
         """Hear of calls whose turn has come, or whose caller gave up, while more wait: on, where the deadline of many has passed."""
+        if self._ended:
+            return
         now = time()
         self._heard += len(row)
         self._late += sum(call.deadline < now for call in row)
@@ -64,7 +67,8 @@ class Brake:
             kept.popleft()
 
     def end(self) -> None:
-        """The server shuts down, which waits for all calls."""
+        """For good: the server shuts down, which waits for all calls."""
+        self._ended = True
         self._set(on=False)
         self.kept.clear()
 

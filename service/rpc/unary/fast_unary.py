@@ -252,7 +252,7 @@ class FastUnary:
         """
         ready = self._ready
         row = [ready.popleft() for _ in range(min(_ROW, len(ready)))]
-        if ready and not self._ending:
+        if ready:
             self._brake.judge([call for call, _ in row])
         for call, made in [(call, self._made(call, message)) for call, message in row]:
             self._end_told(call, made)
